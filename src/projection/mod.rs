@@ -1,0 +1,1 @@
+//! Pure views of a run for people. Must not perform I/O.

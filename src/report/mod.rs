@@ -1,0 +1,1 @@
+//! Reports for people and auditors, made from a journal that was read.
