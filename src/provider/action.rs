@@ -1,0 +1,161 @@
+//! The contract between the engine and every provider. Owns the trait and its vocabulary; must not know any concrete
+//! provider.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+/// How an action failed. The class decides what may happen next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionErrorKind {
+    /// Nothing was sent; it may be tried again.
+    Transient,
+    /// The peer refused, or the request can never succeed; nothing changed.
+    Permanent,
+    /// Sent, and the outcome is unknown. A timeout after sending is this, never transient.
+    InDoubt,
+    /// Ended on request before anything was sent.
+    Cancelled,
+}
+
+/// An action's failure with a message for a person: lower-case, names the target, ends in a hint.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ActionError {
+    pub kind: ActionErrorKind,
+    pub message: String,
+    /// The request id that the peer gave, where it gave one.
+    pub request_id: Option<String>,
+}
+
+impl ActionError {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: ActionErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            request_id: None,
+        }
+    }
+}
+
+/// What an action will do, in exact words; made without I/O and shown at the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preview {
+    /// One line.
+    pub summary: String,
+    /// The exact calls or commands, one a line, secrets by name.
+    pub commands: Vec<String>,
+    /// What else the approver should know (what it does to existing sessions, what it cannot undo).
+    pub notes: Vec<String>,
+}
+
+/// The result of an action's own read-only look before the gate.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ready {
+    /// What the action would act on, as observed: account and region, database, zone. Bound by the approval.
+    pub identity: Value,
+    /// Lines for people: target row counts, current record, task state.
+    pub facts: Vec<String>,
+}
+
+/// What an action did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// One line for people.
+    pub summary: String,
+    /// The result object that `outputs: { x: result.… }` and `expect:` see.
+    pub result: Map<String, Value>,
+    /// Captured bytes, name and content; become blobs.
+    pub evidence: Vec<(String, Vec<u8>)>,
+}
+
+/// What `observe` found about an effect whose outcome is not known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observed {
+    /// It happened, and by us.
+    Done(Outcome),
+    /// It certainly did not happen.
+    NotStarted { detail: String },
+    /// It is under way, and ours.
+    Running { detail: String },
+    /// Nobody can tell from outside.
+    Unknown { detail: String },
+}
+
+/// Lossy progress: shown, never journaled.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A line of output.
+    Line(String),
+    /// A share between 0 and 1 with words.
+    Share { done: f64, text: String },
+    /// A state in words.
+    State(String),
+}
+
+/// Where an action reports to while it runs. Implemented by the engine.
+#[async_trait]
+pub trait Reporter: Send + Sync {
+    /// The peer accepted the effect and named it; durable when this returns.
+    async fn ack(&self, provider_id: &str) -> Result<(), ActionError>;
+    /// Progress; may be dropped.
+    fn progress(&self, progress: Progress);
+}
+
+/// What an action may use while it runs.
+#[derive(Clone)]
+pub struct Cx {
+    pub run: String,
+    pub step: String,
+    pub attempt: u32,
+    /// The idempotency key `pm-…`: names snapshots, goes into tags, comments and markers.
+    pub key: String,
+    /// When the intent was journaled (for state-guarded observation).
+    pub intent_at: DateTime<Utc>,
+    /// Cancelled when a person or a timeout ends the action.
+    pub cancel: CancellationToken,
+    /// Scales waits: the lab's speed, else 1.
+    pub speed: f64,
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl Cx {
+    /// Waits `nominal` (scaled by speed), or ends early with `Cancelled` when the action is cancelled.
+    pub async fn pause(&self, nominal: std::time::Duration) -> Result<(), ActionError> {
+        let scaled = nominal.div_f64(self.speed.max(1.0));
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(ActionError::new(ActionErrorKind::Cancelled, "the wait was cancelled")),
+            () = tokio::time::sleep(scaled) => Ok(()),
+        }
+    }
+}
+
+/// One action, bound to its connections and parameters.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// What it will do, without I/O.
+    fn preview(&self) -> Preview;
+    /// Read-only: preconditions and observed identity.
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError>;
+    /// Does it. Calls `cx.reporter.ack` once the peer accepted a mutating request, before polling.
+    async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError>;
+    /// Read-only: did the effect with `cx.key` happen?
+    async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError>;
+    /// Follows an effect that `observe` called running until it ends; sends nothing that changes anything.
+    async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        loop {
+            match self.observe(cx).await? {
+                Observed::Done(outcome) => return Ok(outcome),
+                Observed::Running { detail } => cx.reporter.progress(Progress::State(detail)),
+                Observed::NotStarted { detail } | Observed::Unknown { detail } => {
+                    return Err(ActionError::new(ActionErrorKind::InDoubt, detail));
+                }
+            }
+            cx.pause(std::time::Duration::from_secs(2)).await?;
+        }
+    }
+}

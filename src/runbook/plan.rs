@@ -1,0 +1,270 @@
+//! The plan: a runbook that was validated and resolved for one environment. Owns the types that the rest of the
+//! program executes; holds no behaviour that needs a clock or I/O. Values known before the run are resolved here,
+//! values known only at execution stay `${ … }` expressions inside `with`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::catalogue::Effect;
+
+/// What kind of environment the plan was resolved for. Decides approvals, colours and what is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvironmentKind {
+    /// The embedded lab: everything is replaced by loopback.
+    Lab,
+    /// A real run elsewhere, for practice.
+    Rehearsal,
+    /// The real night.
+    Production,
+}
+
+/// How approvals are given in an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalMode {
+    /// A claimed identity, typed at the keyboard.
+    Typed,
+    /// A signature by the person's own key.
+    Signed,
+}
+
+/// A duration in milliseconds, written `90s`, `12m`, `2h`, `14d` in a runbook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub u64);
+
+impl Span {
+    /// The span as a standard duration.
+    pub const fn as_duration(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0)
+    }
+}
+
+/// A validated runbook, resolved for one environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub name: String,
+    pub title: String,
+    pub author: Option<String>,
+    pub environment: Environment,
+    pub vars: BTreeMap<String, Value>,
+    pub secrets: BTreeMap<String, SecretSource>,
+    pub connections: BTreeMap<String, Connection>,
+    pub phases: Vec<PlannedPhase>,
+    /// All steps in the order of the runbook; a step's number is its index + 1.
+    pub steps: Vec<PlannedStep>,
+    pub unwind_gate: GateSpec,
+    pub point_of_no_return: GateSpec,
+    pub commit: GateSpec,
+    pub residency: Vec<String>,
+    pub digests: Digests,
+    /// What the plan declares and this version cannot execute; `run` refuses a plan where this is not empty.
+    pub not_available: Vec<String>,
+    /// Things worth a look that are no faults (homoglyph hosts, short secrets).
+    pub warnings: Vec<String>,
+}
+
+/// The chosen environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub name: String,
+    pub kind: EnvironmentKind,
+    pub approvals: ApprovalMode,
+    pub auto_approve: bool,
+    pub window: Option<Window>,
+    pub downtime_budget: Option<Span>,
+    pub ticket: Option<String>,
+    pub people: BTreeMap<String, Person>,
+}
+
+/// The agreed window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub opens: DateTime<Utc>,
+    pub closes: DateTime<Utc>,
+    /// An IANA zone name.
+    pub timezone: Option<String>,
+    pub business_opens: Option<DateTime<Utc>>,
+}
+
+/// A person of the environment. In the lab, ids without a definition become personas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Person {
+    pub name: String,
+    pub org: Option<String>,
+    pub roles: Vec<String>,
+    pub keys: Vec<String>,
+    pub persona: bool,
+}
+
+/// Where a secret's value comes from; the value itself is never part of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretSource {
+    Env(String),
+    File(String),
+    Command(Vec<String>),
+    AwsSecret(String),
+}
+
+/// A connection: its kind (`uses`) and settings; a secret stays the text `${ secret.NAME }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    pub uses: String,
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// A phase: a barrier with a title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPhase {
+    pub id: String,
+    pub title: String,
+    pub steps: Vec<String>,
+}
+
+/// One step, ready to be gated and executed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    pub id: String,
+    pub phase: String,
+    pub title: String,
+    pub action: PlannedAction,
+    pub needs: Vec<String>,
+    pub owner: Option<String>,
+    pub gate: GateSpec,
+    pub before: Vec<PlannedAction>,
+    pub after: Vec<PlannedAction>,
+    pub expect: Option<Span>,
+    pub timeout: Option<Span>,
+    /// `HH:MM` in the window's zone.
+    pub deadline: Option<String>,
+    pub retry: Retry,
+    pub on_failure: OnFailure,
+    pub downtime: Option<DowntimeMark>,
+    pub writes_on_target: bool,
+    pub divergence: Option<Divergence>,
+    pub fall_forward: bool,
+    /// Output name → path into the action's result (`result.…`).
+    pub outputs: BTreeMap<String, String>,
+    pub rollback: Rollback,
+    pub notes: Option<String>,
+}
+
+/// An action with its target connections and parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedAction {
+    pub uses: String,
+    pub on: Vec<String>,
+    /// Always a JSON object; strings may hold `${ steps.X.outputs.Y }`.
+    pub with: Value,
+    pub effect: Effect,
+    pub timeout: Option<Span>,
+    /// The author says that a dry run may execute this command because it only reads.
+    pub dry_run_execute: bool,
+}
+
+/// Who has to approve, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateSpec {
+    pub kind: GateKind,
+    /// Counted from the request.
+    pub expires: Option<Span>,
+    /// The exact text to type.
+    pub phrase: Option<String>,
+    pub on_timeout: GateTimeout,
+}
+
+/// The three kinds of gates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// The operator confirms.
+    Operator,
+    /// `min` distinct persons.
+    Quorum {
+        roles: Vec<String>,
+        min: u32,
+        org: Option<String>,
+        distinct_from: Vec<String>,
+    },
+    /// No question is asked; the reason is journaled.
+    Open { reason: String },
+}
+
+/// What happens when nobody answers in time. Never an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateTimeout {
+    Hold,
+    Reject,
+    Escalate,
+}
+
+/// Automatic retries: only of transient errors, only before the effect was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts after the first; 0 is none.
+    pub max: u32,
+    pub from: Span,
+    pub to: Span,
+}
+
+/// What a failure does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    Ask,
+    Rollback,
+}
+
+/// Where downtime begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DowntimeMark {
+    Begins,
+    Ends,
+}
+
+/// How to count the rows that an undo would lose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    pub on: String,
+    pub sql: String,
+}
+
+/// The paired rollback of a step. There is no absent one: a read says so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rollback {
+    /// A read or a human step: nothing to undo.
+    Nothing,
+    /// An action that undoes the step.
+    Action {
+        action: PlannedAction,
+        after: Vec<PlannedAction>,
+        retry: Retry,
+    },
+    /// The effect stays, for a stated reason.
+    NotNeeded { reason: String },
+    /// The old side resumes and the migration starts again.
+    Abandon { action: PlannedAction, redo: Span },
+    /// The inverse runs when the run closes.
+    AtClose { action: PlannedAction },
+    /// A point of no return.
+    Irreversible { reason: String },
+}
+
+/// SHA-256 digests, lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of the runbook's bytes.
+    pub runbook: String,
+    /// Of everything resolved, secrets by name.
+    pub plan: String,
+    /// Of the plan without environment values.
+    pub rehearsal: String,
+}
