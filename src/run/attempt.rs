@@ -1,0 +1,245 @@
+//! One attempt of a step: its checks, the last look before the effect, its outcome, its verification, and what a
+//! person decides when it failed or is in doubt. Pure part of `decide`.
+
+use serde_json::{Map, Value};
+
+use super::command::{Binding, Outcome};
+use super::decide::{Batch, Rejected, current, expired, facts, in_flight, intent, request};
+use super::event::{CheckResult, Event, OutcomeResult, PersonDecision, Role, Subject};
+use super::facts::{RequestId, StepId};
+use super::state::{EffectState, Phase, RequestStatus, Stage};
+use super::unwind;
+
+pub(super) fn checked(
+    batch: &mut Batch,
+    step: &StepId,
+    attempt: u32,
+    results: &[CheckResult],
+    binding: Option<&Binding>,
+) -> Result<(), Rejected> {
+    let current = current(&batch.state, step, attempt)?;
+    if current.stage != Stage::Checking {
+        return Err(Rejected::new(format!("step {step} is not being checked any more")));
+    }
+    for result in results {
+        batch.push(Event::CheckResult {
+            step: step.clone(),
+            attempt,
+            result: result.clone(),
+        })?;
+    }
+    let failed = results.iter().find(|result| !result.ok);
+    match (failed, binding) {
+        (None, Some(binding)) => request(batch, Subject::Step, Some((step, attempt)), binding),
+        (Some(result), _) => {
+            let reason = format!("check {} ({}): {}", result.index + 1, result.uses, result.detail);
+            fail(batch, step, attempt, &reason)
+        }
+        (None, None) => fail(batch, step, attempt, "the action could not be looked at"),
+    }
+}
+
+pub(super) fn rechecked(batch: &mut Batch, id: RequestId, digest: &Result<String, String>) -> Result<(), Rejected> {
+    let request = batch
+        .state
+        .requests
+        .get(&id)
+        .ok_or_else(|| Rejected::new(format!("there is no request {id}")))?;
+    if request.status != RequestStatus::Granted {
+        return Err(Rejected::new(format!("request {id} is not approved any more")));
+    }
+    let Some(step) = request.step.clone() else {
+        return Err(Rejected::new(format!("request {id} belongs to no step")));
+    };
+    let backwards = batch.now_ms < request.requested_ms;
+    let late = request.expires_ms.is_some_and(|expires| batch.now_ms >= expires);
+    let reason = match digest {
+        Err(fault) => Some(format!("what it binds could not be read again: {fault}")),
+        Ok(digest) if *digest != request.action_digest => {
+            Some("what it binds has changed since it was asked".to_owned())
+        }
+        Ok(_) if backwards => Some("the clock went backwards".to_owned()),
+        Ok(_) if batch.state.hold.is_some() => Some("the run was held".to_owned()),
+        Ok(_) => None,
+    };
+    if late {
+        return expired(batch, id);
+    }
+    match reason {
+        Some(reason) => batch.push(Event::GateVoided { request: id, reason }),
+        None => intent(batch, &step, Role::Do, id),
+    }
+}
+
+pub(super) fn finished(
+    batch: &mut Batch,
+    role: Role,
+    step: &StepId,
+    attempt: u32,
+    outcome: &Outcome,
+) -> Result<(), Rejected> {
+    let effect = in_flight(&batch.state, step, attempt, role)?;
+    if matches!(effect, EffectState::InDoubt { .. } | EffectState::Orphaned { .. }) && !outcome.observed {
+        return Err(Rejected::new(format!(
+            "step {step}: a late answer; what was observed counts"
+        )));
+    }
+    batch.push(Event::EffectOutcome {
+        step: step.clone(),
+        attempt,
+        role,
+        result: outcome.result,
+        error_kind: outcome.error_kind.clone(),
+        detail: outcome.detail.clone(),
+        outputs: outcome.outputs.clone(),
+        observed: outcome.observed,
+    })?;
+    match (role, outcome.result) {
+        (Role::Do, OutcomeResult::Done) => batch.push(Event::StepVerifying {
+            step: step.clone(),
+            attempt,
+        }),
+        (Role::Do, OutcomeResult::Failed) => fail(batch, step, attempt, &outcome.detail),
+        (Role::Do, OutcomeResult::InDoubt | OutcomeResult::NotSent) | (Role::Undo | Role::Close, _) => Ok(()),
+    }
+}
+
+pub(super) fn verified(
+    batch: &mut Batch,
+    step: &StepId,
+    attempt: u32,
+    results: &[CheckResult],
+    outputs: &Map<String, Value>,
+    fault: Option<&str>,
+) -> Result<(), Rejected> {
+    let current = current(&batch.state, step, attempt)?;
+    if current.stage != Stage::Verifying {
+        return Err(Rejected::new(format!("step {step} is not being verified any more")));
+    }
+    for result in results {
+        batch.push(Event::CheckResult {
+            step: step.clone(),
+            attempt,
+            result: result.clone(),
+        })?;
+    }
+    let failed = results
+        .iter()
+        .find(|result| !result.ok)
+        .map(|result| format!("after-check {} ({}): {}", result.index + 1, result.uses, result.detail));
+    match failed.or_else(|| fault.map(str::to_owned)) {
+        Some(reason) => fail(batch, step, attempt, &reason),
+        None => batch.push(Event::StepDone {
+            step: step.clone(),
+            attempt,
+            outputs: outputs.clone(),
+        }),
+    }
+}
+
+/// A failed step; a runbook may ask for the unwinding by itself, whose gate stays.
+pub(super) fn fail(batch: &mut Batch, step: &StepId, attempt: u32, reason: &str) -> Result<(), Rejected> {
+    batch.push(Event::StepFailed {
+        step: step.clone(),
+        attempt,
+        reason: reason.to_owned(),
+    })?;
+    if facts(&batch.state, step)?.rollback_on_failure && unwind::plannable(&batch.state, None).is_ok() {
+        return unwind::plan(batch, None, "runbook");
+    }
+    Ok(())
+}
+
+pub(super) fn retry(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
+    if let Some((stuck, role)) = batch.state.stuck.clone() {
+        if stuck != *step {
+            return Err(Rejected::new(format!("{stuck} is what failed; retry that")));
+        }
+        return unwind::retry(batch, step, role);
+    }
+    if batch.state.hold.is_some() {
+        return Err(Rejected::new("the run is held; release it first"));
+    }
+    if batch.state.phase != Phase::Running {
+        return Err(Rejected::new("the run does not go forward now; nothing is retried"));
+    }
+    let current = batch
+        .state
+        .step(step)
+        .ok_or_else(|| Rejected::new(format!("this plan has no step {step}")))?;
+    match (current.stage, &current.act) {
+        (Stage::Failed, EffectState::Done) => {
+            let attempt = current.attempt;
+            batch.push(Event::StepVerifying {
+                step: step.clone(),
+                attempt,
+            })
+        }
+        (Stage::Failed, _) => {
+            let attempt = current.attempt + 1;
+            batch.push(Event::StepChecking {
+                step: step.clone(),
+                attempt,
+            })
+        }
+        (
+            Stage::Waiting
+            | Stage::Checking
+            | Stage::AtGate(_)
+            | Stage::Approved(_)
+            | Stage::Running
+            | Stage::InDoubt
+            | Stage::Verifying
+            | Stage::Done
+            | Stage::RollingBack
+            | Stage::RolledBack
+            | Stage::RollbackFailed,
+            _,
+        ) => Err(Rejected::new(format!(
+            "step {step} has not failed; there is nothing to retry"
+        ))),
+    }
+}
+
+pub(super) fn decided(
+    batch: &mut Batch,
+    step: &StepId,
+    done: bool,
+    person: &str,
+    reason: &str,
+) -> Result<(), Rejected> {
+    let found = batch
+        .state
+        .open_effects()
+        .find(|(id, _, effect)| *id == step && effect.needs_person())
+        .map(|(_, role, _)| role);
+    let Some(role) = found else {
+        return Err(Rejected::new(format!("nothing about step {step} is in doubt")));
+    };
+    if reason.trim().is_empty() {
+        return Err(Rejected::new(
+            "a decision about an effect in doubt needs its reason: what did you look at?",
+        ));
+    }
+    let attempt = batch.state.step(step).map_or(0, |step| step.attempt);
+    let decision = if done {
+        PersonDecision::Done
+    } else {
+        PersonDecision::NotStarted
+    };
+    batch.push(Event::EffectDecided {
+        step: step.clone(),
+        attempt,
+        role,
+        decision,
+        person: person.to_owned(),
+        reason: reason.to_owned(),
+    })?;
+    match (role, done) {
+        (Role::Do, true) => batch.push(Event::StepVerifying {
+            step: step.clone(),
+            attempt,
+        }),
+        (Role::Do, false) | (Role::Undo | Role::Close, _) => Ok(()),
+    }
+}

@@ -1,0 +1,439 @@
+//! Turns a command into the events that follow from it, or refuses it with a reason for a person. Pure: `now` is
+//! passed in; the events are one durable batch.
+
+use serde_json::Map;
+
+use super::apply::apply;
+use super::attempt::{checked, decided, fail, finished, rechecked, retry, verified};
+use super::command::{Binding, Command};
+use super::event::{CloseState, Event, OutcomeResult, Role, Subject};
+use super::facts::{RequestId, StepEffect, StepFacts, StepId, Who};
+use super::gate::{Cast, gate_of, minimum, revoke, roles, vote};
+use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
+use super::unwind;
+
+/// A command that does not fit the state; nothing happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejected {
+    pub reason: String,
+}
+
+impl Rejected {
+    /// A refusal that says `reason`.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// The events of one command, with the state after them.
+pub(super) struct Batch {
+    pub state: RunState,
+    pub events: Vec<Event>,
+    pub now_ms: i64,
+}
+
+impl Batch {
+    pub fn push(&mut self, event: Event) -> Result<(), Rejected> {
+        self.state = apply(self.state.clone(), &event).map_err(|illegal| Rejected::new(illegal.to_string()))?;
+        self.events.push(event);
+        Ok(())
+    }
+}
+
+/// What follows from `command` at `now_ms` (milliseconds since the epoch).
+pub fn decide(state: &RunState, command: &Command, now_ms: i64) -> Result<Vec<Event>, Rejected> {
+    let mut batch = Batch {
+        state: state.clone(),
+        events: Vec::new(),
+        now_ms,
+    };
+    match (&state.phase, command) {
+        (Phase::New, Command::Open { data, operator }) => {
+            batch.push(Event::Genesis {
+                operator: operator.clone(),
+                data: data.clone(),
+            })?;
+        }
+        (Phase::New, _) => return Err(Rejected::new("the run has not begun")),
+        (_, Command::Open { .. }) => return Err(Rejected::new("the run has begun already")),
+        (_, Command::Note { person, blob }) => {
+            batch.push(Event::Note {
+                person: person.clone(),
+                blob: blob.clone(),
+            })?;
+        }
+        (Phase::Closed { .. }, Command::Advance) => {}
+        (Phase::Closed { .. }, _) => return Err(Rejected::new("the run is over; only notes can be added")),
+        (Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_), _) => {
+            live(&mut batch, command)?;
+        }
+    }
+    Ok(batch.events)
+}
+
+fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
+    match command {
+        Command::Open { .. } | Command::Note { .. } => Ok(()),
+        Command::Resume { operator, host, pid } => resume(batch, operator, host, *pid),
+        Command::Advance => advance(batch),
+        Command::Checked {
+            step,
+            attempt,
+            results,
+            binding,
+        } => checked(batch, step, *attempt, results, binding.as_ref()),
+        Command::Vote {
+            request,
+            person,
+            role,
+            decision,
+            phrase,
+            comment,
+        } => {
+            let cast = Cast {
+                person,
+                role,
+                decision: *decision,
+                phrase: phrase.as_deref(),
+            };
+            vote(batch, *request, cast, comment)
+        }
+        Command::Revoke { request, person } => revoke(batch, *request, person),
+        Command::Rechecked { request, action_digest } => rechecked(batch, *request, action_digest),
+        Command::Acked {
+            role,
+            step,
+            attempt,
+            provider_id,
+        } => {
+            in_flight(&batch.state, step, *attempt, *role)?;
+            batch.push(Event::EffectAck {
+                step: step.clone(),
+                attempt: *attempt,
+                role: *role,
+                provider_id: provider_id.clone(),
+            })
+        }
+        Command::Finished {
+            role,
+            step,
+            attempt,
+            outcome,
+        } => finished(batch, *role, step, *attempt, outcome),
+        Command::Verified {
+            step,
+            attempt,
+            results,
+            outputs,
+            fault,
+        } => verified(batch, step, *attempt, results, outputs, fault.as_deref()),
+        Command::Retry { step } => retry(batch, step),
+        Command::Decide {
+            step,
+            done,
+            person,
+            reason,
+        } => decided(batch, step, *done, person, reason),
+        Command::DoneByHand { step, person, reason } => unwind::by_hand(batch, step, person, reason),
+        Command::Hold { reason, person } => {
+            if batch.state.hold.is_some() {
+                return Err(Rejected::new("the run is held already"));
+            }
+            batch.push(Event::RunHeld {
+                reason: reason.clone(),
+                person: person.clone(),
+            })
+        }
+        Command::Release { person } => release(batch, person),
+        Command::Rollback { to, person } => unwind::plan(batch, to.as_ref(), person),
+        Command::UnwindPrepared {
+            lost,
+            action_digest,
+            evidence,
+            fault,
+        } => unwind::prepared(batch, *lost, action_digest, evidence.as_deref(), fault.as_deref()),
+        Command::Stop { reason, person } => stop(batch, reason, person),
+        Command::Interrupt { reason } => batch.push(Event::Interrupted { reason: reason.clone() }),
+    }
+}
+
+fn resume(batch: &mut Batch, operator: &str, host: &str, pid: u32) -> Result<(), Rejected> {
+    let pending: Vec<RequestId> = batch
+        .state
+        .requests
+        .values()
+        .filter(|request| match request.status {
+            RequestStatus::Open => true,
+            RequestStatus::Granted => request.subject == Subject::Step,
+            RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
+        })
+        .map(|request| request.id)
+        .collect();
+    let reads: Vec<(StepId, u32)> = batch
+        .state
+        .facts
+        .steps
+        .iter()
+        .zip(&batch.state.steps)
+        .filter(|(_, step)| matches!(step.act, EffectState::InFlight { mutates: false, .. }))
+        .map(|(facts, step)| (facts.id.clone(), step.attempt))
+        .collect();
+    batch.push(Event::Resumed {
+        operator: operator.to_owned(),
+        host: host.to_owned(),
+        pid,
+    })?;
+    for request in pending {
+        let reason = "the process ended; approvals die with it".to_owned();
+        batch.push(Event::GateVoided { request, reason })?;
+    }
+    for (step, attempt) in reads {
+        batch.push(Event::EffectOutcome {
+            step,
+            attempt,
+            role: Role::Do,
+            result: OutcomeResult::NotSent,
+            error_kind: None,
+            detail: "the process ended while it read; it is read again".to_owned(),
+            outputs: Map::new(),
+            observed: true,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whatever is next by itself: one thing a call, nothing when people or executors are due.
+fn advance(batch: &mut Batch) -> Result<(), Rejected> {
+    if let Some(request) = overdue(&batch.state, batch.now_ms) {
+        return expired(batch, request);
+    }
+    match batch.state.phase {
+        Phase::New | Phase::Closed { .. } | Phase::CommitGate(_) => Ok(()),
+        Phase::Unwinding => unwind::advance(batch),
+        Phase::Closing(request) => closing(batch, request),
+        Phase::Running => forward(batch),
+    }
+}
+
+fn overdue(state: &RunState, now_ms: i64) -> Option<RequestId> {
+    state
+        .open_requests()
+        .find(|request| request.expires_ms.is_some_and(|expires| now_ms >= expires))
+        .map(|r| r.id)
+}
+
+pub(super) fn expired(batch: &mut Batch, id: RequestId) -> Result<(), Rejected> {
+    let Some(request) = batch.state.requests.get(&id).cloned() else {
+        return Ok(());
+    };
+    batch.push(Event::GateExpired { request: id })?;
+    match (request.subject, &request.step, request.attempt) {
+        (Subject::Step, Some(step), Some(attempt)) if request.gate.reject_on_expiry => fail(
+            batch,
+            step,
+            attempt,
+            "nobody answered the gate in time, which counts as a rejection",
+        ),
+        (Subject::Step | Subject::Commit, _, _) => batch.push(Event::RunHeld {
+            reason: format!("nobody answered request {id} in time; release to ask again"),
+            person: "timer".to_owned(),
+        }),
+        (Subject::Unwind, _, _) => unwind::dropped(batch, "nobody answered the unwinding's gate in time"),
+    }
+}
+
+fn forward(batch: &mut Batch) -> Result<(), Rejected> {
+    if batch.state.hold.is_some() || batch.state.active().is_some() || batch.state.open_effects().next().is_some() {
+        return Ok(());
+    }
+    if let Some(index) = batch.state.next_step() {
+        let (Some(facts), Some(step)) = (batch.state.facts.steps.get(index), batch.state.steps.get(index)) else {
+            return Ok(());
+        };
+        let event = Event::StepChecking {
+            step: facts.id.clone(),
+            attempt: step.attempt + 1,
+        };
+        return batch.push(event);
+    }
+    if batch.state.all_done() {
+        return request(
+            batch,
+            Subject::Commit,
+            None,
+            &Binding {
+                action_digest: String::new(),
+                evidence_digest: String::new(),
+                identity: serde_json::Value::Null,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// The closing effects of a commit, one after another, then the end.
+fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
+    if batch.state.stuck.is_some() || batch.state.open_effects().next().is_some() {
+        return Ok(());
+    }
+    match batch.state.closing_left().into_iter().next() {
+        Some(step) => intent(batch, &step, Role::Close, request),
+        None => batch.push(Event::RunClosed {
+            state: CloseState::Committed,
+            exit: 0,
+            reason: "every step is done and the commit was approved".to_owned(),
+        }),
+    }
+}
+
+/// Asks a gate; an open one grants itself with its reason.
+pub(super) fn request(
+    batch: &mut Batch,
+    subject: Subject,
+    step: Option<(&StepId, u32)>,
+    binding: &Binding,
+) -> Result<(), Rejected> {
+    let gate = gate_of(&batch.state, subject, step.map(|(id, _)| id));
+    let id = batch.state.next_request();
+    let lifetime = gate.expires_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    let auto_reason = match &gate.who {
+        Who::Open { reason } => Some(reason.clone()),
+        Who::Operator | Who::Quorum { .. } => None,
+    };
+    let open = auto_reason.is_some();
+    batch.push(Event::GateRequested {
+        step: step.map(|(id, _)| id.clone()),
+        attempt: step.map(|(_, attempt)| attempt),
+        request: id,
+        subject,
+        action_digest: binding.action_digest.clone(),
+        evidence_digest: binding.evidence_digest.clone(),
+        identity: binding.identity.clone(),
+        requested_ms: batch.now_ms,
+        expires_ms: lifetime.map(|ms| batch.now_ms.saturating_add(ms)),
+        min: minimum(&gate),
+        roles: roles(&gate),
+        phrase: gate.phrase.clone(),
+        auto_reason,
+    })?;
+    if open {
+        batch.push(Event::GateGranted { request: id })?;
+    }
+    Ok(())
+}
+
+/// The record that lets an effect happen.
+pub(super) fn intent(batch: &mut Batch, step: &StepId, role: Role, request: RequestId) -> Result<(), Rejected> {
+    let facts = facts(&batch.state, step)?;
+    let mutates = role != Role::Do || facts.effect == StepEffect::Mutate;
+    let attempt = batch.state.step(step).map_or(0, |step| step.attempt);
+    let action_digest = batch
+        .state
+        .requests
+        .get(&request)
+        .map(|r| r.action_digest.clone())
+        .unwrap_or_default();
+    batch.push(Event::EffectIntent {
+        step: step.clone(),
+        attempt,
+        role,
+        request,
+        action_digest,
+        mutates,
+    })
+}
+
+fn release(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
+    if batch.state.hold.is_none() {
+        return Err(Rejected::new("the run is not held"));
+    }
+    batch.push(Event::RunReleased {
+        person: person.to_owned(),
+    })?;
+    let stale: Vec<RequestId> = batch
+        .state
+        .requests
+        .values()
+        .filter(|request| request.subject == Subject::Step)
+        .filter(|request| matches!(request.status, RequestStatus::Open | RequestStatus::Granted))
+        .map(|request| request.id)
+        .collect();
+    for request in stale {
+        let reason = "the run was held meanwhile; checks are read again".to_owned();
+        batch.push(Event::GateVoided { request, reason })?;
+    }
+    Ok(())
+}
+
+fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
+    let executing = batch.state.open_effects().any(|(_, _, effect)| !effect.needs_person());
+    if executing {
+        return Err(Rejected::new(
+            "an effect is running; wait for its outcome before you stop the run",
+        ));
+    }
+    let pending: Vec<RequestId> = batch.state.open_requests().map(|request| request.id).collect();
+    for request in pending {
+        batch.push(Event::GateVoided {
+            request,
+            reason: "the run was stopped".to_owned(),
+        })?;
+    }
+    let half_way = batch.state.unwind.as_ref().is_some_and(|unwind| match unwind.stage {
+        UnwindStage::Running(_) => true,
+        UnwindStage::Replan | UnwindStage::Preparing | UnwindStage::AtGate(_) => !unwind.undone.is_empty(),
+    });
+    let (state, exit) = if half_way {
+        (CloseState::Failed, 5)
+    } else if batch.state.in_doubt() {
+        (CloseState::Stopped, 6)
+    } else {
+        (CloseState::Stopped, 3)
+    };
+    batch.push(Event::RunClosed {
+        state,
+        exit,
+        reason: format!("stopped by {person}: {reason}"),
+    })
+}
+
+pub(super) fn facts<'a>(state: &'a RunState, id: &StepId) -> Result<&'a StepFacts, Rejected> {
+    state
+        .facts
+        .index(id)
+        .and_then(|index| state.facts.steps.get(index))
+        .ok_or_else(|| Rejected::new(format!("this plan has no step {id}")))
+}
+
+pub(super) fn current<'a>(state: &'a RunState, id: &StepId, attempt: u32) -> Result<&'a StepState, Rejected> {
+    let step = state
+        .step(id)
+        .ok_or_else(|| Rejected::new(format!("this plan has no step {id}")))?;
+    if step.attempt != attempt {
+        return Err(Rejected::new(format!(
+            "step {id} is at attempt {}, not {attempt}",
+            step.attempt
+        )));
+    }
+    Ok(step)
+}
+
+pub(super) fn in_flight<'a>(
+    state: &'a RunState,
+    id: &StepId,
+    attempt: u32,
+    role: Role,
+) -> Result<&'a EffectState, Rejected> {
+    let step = current(state, id, attempt)?;
+    let effect = match role {
+        Role::Do => &step.act,
+        Role::Undo => &step.undo,
+        Role::Close => &step.close,
+    };
+    if effect.is_open() {
+        Ok(effect)
+    } else {
+        Err(Rejected::new(format!("step {id} has no effect under way")))
+    }
+}

@@ -1,0 +1,165 @@
+//! What an event asks of the world. Pure: names the work; the engine performs it once the event is durable.
+
+use super::event::{Event, OutcomeResult, Role, Subject};
+use super::facts::{RequestId, StepId};
+use super::state::{EffectState, RunState, Stage};
+
+/// Work for the executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Run the before-checks and the action's own look; answer with `Checked`.
+    Check { step: StepId, attempt: u32 },
+    /// Read the bound identity again; answer with `Rechecked`.
+    Recheck {
+        step: StepId,
+        attempt: u32,
+        request: RequestId,
+    },
+    /// Do it; answer with `Acked` and `Finished`.
+    Execute {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    },
+    /// Only read what became of it, follow it while it runs; answer with `Finished`.
+    Observe {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    },
+    /// Run the after-checks and take the outputs; answer with `Verified`.
+    Verify { step: StepId, attempt: u32 },
+    /// Gather what the unwinding gate shows; answer with `UnwindPrepared`.
+    PrepareUnwind,
+}
+
+/// What `event` asks for; `state` is the state after it.
+pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
+    match event {
+        Event::StepChecking { step, attempt } => vec![Effect::Check {
+            step: step.clone(),
+            attempt: *attempt,
+        }],
+        Event::GateGranted { request } => granted(state, *request),
+        Event::EffectIntent {
+            step,
+            attempt,
+            role,
+            request,
+            ..
+        } => {
+            vec![Effect::Execute {
+                step: step.clone(),
+                attempt: *attempt,
+                role: *role,
+                request: *request,
+            }]
+        }
+        Event::EffectOutcome {
+            step,
+            attempt,
+            role,
+            result: OutcomeResult::InDoubt,
+            observed: false,
+            ..
+        } => observe(state, step, *attempt, *role),
+        Event::StepVerifying { step, attempt } => vec![Effect::Verify {
+            step: step.clone(),
+            attempt: *attempt,
+        }],
+        Event::UnwindPlanned { .. } => vec![Effect::PrepareUnwind],
+        Event::Resumed { .. } => resumed(state),
+        Event::EffectOutcome { .. }
+        | Event::Genesis { .. }
+        | Event::CheckResult { .. }
+        | Event::GateRequested { .. }
+        | Event::GateVote { .. }
+        | Event::GateVoided { .. }
+        | Event::GateExpired { .. }
+        | Event::EffectAck { .. }
+        | Event::EffectDecided { .. }
+        | Event::StepDone { .. }
+        | Event::StepFailed { .. }
+        | Event::UnwindPrepared { .. }
+        | Event::UnwindDropped { .. }
+        | Event::UnwindFinished { .. }
+        | Event::RunHeld { .. }
+        | Event::RunReleased { .. }
+        | Event::RunClosed { .. }
+        | Event::Note { .. }
+        | Event::Interrupted { .. } => Vec::new(),
+    }
+}
+
+fn granted(state: &RunState, id: RequestId) -> Vec<Effect> {
+    let Some(request) = state.requests.get(&id) else {
+        return Vec::new();
+    };
+    match (request.subject, &request.step, request.attempt) {
+        (Subject::Step, Some(step), Some(attempt)) if state.hold.is_none() => {
+            vec![Effect::Recheck {
+                step: step.clone(),
+                attempt,
+                request: id,
+            }]
+        }
+        (Subject::Step | Subject::Unwind | Subject::Commit, _, _) => Vec::new(),
+    }
+}
+
+fn observe(state: &RunState, step: &StepId, attempt: u32, role: Role) -> Vec<Effect> {
+    state
+        .open_effects()
+        .filter(|(id, open, _)| *id == step && *open == role)
+        .filter_map(|(_, _, effect)| request_of(effect))
+        .map(|request| Effect::Observe {
+            step: step.clone(),
+            attempt,
+            role,
+            request,
+        })
+        .collect()
+}
+
+/// A new process looks at what the old one left open, and verifies again what it was verifying.
+fn resumed(state: &RunState) -> Vec<Effect> {
+    let mut work = Vec::new();
+    for (step, role, effect) in state.open_effects() {
+        // A read that was cut off has nothing to find out: `decide` closes it.
+        if let EffectState::InFlight { .. } = effect {
+            continue;
+        }
+        if let (Some(request), Some(current)) = (request_of(effect), state.step(step)) {
+            work.push(Effect::Observe {
+                step: step.clone(),
+                attempt: current.attempt,
+                role,
+                request,
+            });
+        }
+    }
+    for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+        if step.stage == Stage::Verifying {
+            work.push(Effect::Verify {
+                step: facts.id.clone(),
+                attempt: step.attempt,
+            });
+        }
+    }
+    work
+}
+
+const fn request_of(effect: &EffectState) -> Option<RequestId> {
+    match effect {
+        EffectState::InFlight { request, .. }
+        | EffectState::Orphaned { request, .. }
+        | EffectState::InDoubt { request, .. } => Some(*request),
+        EffectState::None
+        | EffectState::Done
+        | EffectState::Failed
+        | EffectState::MaybeHappened
+        | EffectState::NotSent => None,
+    }
+}

@@ -1,0 +1,225 @@
+//! What happened in a run. Events are the journal's records and the only source of the state; their names and fields
+//! are a persisted format.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::facts::{RequestId, StepId};
+
+/// What an effect is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Do,
+    Undo,
+    Close,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    Step,
+    Unwind,
+    Commit,
+}
+
+/// A vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    Approve,
+    Reject,
+}
+
+/// How an effect ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeResult {
+    Done,
+    Failed,
+    InDoubt,
+    /// Proven not to have been sent.
+    NotSent,
+}
+
+/// How sure the tool is of who voted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assurance {
+    /// A claimed identity at the keyboard.
+    Typed,
+    /// One person playing several parts in the lab.
+    Persona,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseState {
+    Committed,
+    RolledBack,
+    Stopped,
+    Failed,
+}
+
+/// One check's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// `before` or `after`.
+    pub when: String,
+    pub index: u32,
+    pub uses: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ev")]
+pub enum Event {
+    #[serde(rename = "genesis")]
+    Genesis {
+        operator: String,
+        #[serde(flatten)]
+        data: Map<String, Value>,
+    },
+    #[serde(rename = "resumed")]
+    Resumed { operator: String, host: String, pid: u32 },
+    #[serde(rename = "step.checking")]
+    StepChecking { step: StepId, attempt: u32 },
+    #[serde(rename = "check.result")]
+    CheckResult {
+        step: StepId,
+        attempt: u32,
+        #[serde(flatten)]
+        result: CheckResult,
+    },
+    #[serde(rename = "gate.requested")]
+    GateRequested {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
+        request: RequestId,
+        subject: Subject,
+        action_digest: String,
+        evidence_digest: String,
+        identity: Value,
+        /// Milliseconds since the epoch.
+        requested_ms: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_ms: Option<i64>,
+        min: u32,
+        roles: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phrase: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        auto_reason: Option<String>,
+    },
+    #[serde(rename = "gate.vote")]
+    GateVote {
+        request: RequestId,
+        decision: Decision,
+        person: String,
+        role: String,
+        assurance: Assurance,
+        comment: String,
+    },
+    #[serde(rename = "gate.granted")]
+    GateGranted { request: RequestId },
+    #[serde(rename = "gate.voided")]
+    GateVoided { request: RequestId, reason: String },
+    #[serde(rename = "gate.expired")]
+    GateExpired { request: RequestId },
+    #[serde(rename = "effect.intent")]
+    EffectIntent {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+        action_digest: String,
+        mutates: bool,
+    },
+    #[serde(rename = "effect.ack")]
+    EffectAck {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        provider_id: String,
+    },
+    #[serde(rename = "effect.outcome")]
+    EffectOutcome {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        result: OutcomeResult,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error_kind: Option<String>,
+        detail: String,
+        outputs: Map<String, Value>,
+        observed: bool,
+    },
+    #[serde(rename = "effect.decided")]
+    EffectDecided {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        decision: PersonDecision,
+        person: String,
+        reason: String,
+    },
+    #[serde(rename = "step.verifying")]
+    StepVerifying { step: StepId, attempt: u32 },
+    #[serde(rename = "step.done")]
+    StepDone {
+        step: StepId,
+        attempt: u32,
+        outputs: Map<String, Value>,
+    },
+    #[serde(rename = "step.failed")]
+    StepFailed { step: StepId, attempt: u32, reason: String },
+    #[serde(rename = "unwind.planned")]
+    UnwindPlanned {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<StepId>,
+        steps: Vec<StepId>,
+        past_no_return: bool,
+        person: String,
+    },
+    #[serde(rename = "unwind.prepared")]
+    UnwindPrepared {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<String>,
+    },
+    #[serde(rename = "unwind.dropped")]
+    UnwindDropped { reason: String },
+    #[serde(rename = "unwind.finished")]
+    UnwindFinished { complete: bool },
+    #[serde(rename = "run.held")]
+    RunHeld { reason: String, person: String },
+    #[serde(rename = "run.released")]
+    RunReleased { person: String },
+    #[serde(rename = "run.closed")]
+    RunClosed {
+        state: CloseState,
+        exit: u8,
+        reason: String,
+    },
+    #[serde(rename = "note")]
+    Note { person: String, blob: String },
+    #[serde(rename = "interrupted")]
+    Interrupted { reason: String },
+}
+
+/// What a person decided about an effect in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonDecision {
+    Done,
+    NotStarted,
+    /// Done by the person's own hands.
+    ByHand,
+}

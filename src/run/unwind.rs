@@ -1,0 +1,227 @@
+//! Unwinding: which undos, in which order, under which gate, and how it ends. Pure part of `decide`.
+
+use super::command::Binding;
+use super::decide::{Batch, Rejected, intent, request};
+use super::event::{CloseState, Event, PersonDecision, Role, Subject};
+use super::facts::{RequestId, StepId, Undo};
+use super::state::{EffectState, Phase, RequestStatus, RunState, Stage, UnwindStage};
+
+/// What an unwinding to `to` would undo, in order: reverse of the actual start, only what happened or may have.
+pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, Rejected> {
+    let stands = match to {
+        None => 0,
+        Some(id) => {
+            let step = state
+                .step(id)
+                .ok_or_else(|| Rejected::new(format!("this plan has no step {id}")))?;
+            match (step.stage, step.started) {
+                (Stage::Done, Some(started)) => started,
+                (_, _) => {
+                    return Err(Rejected::new(format!(
+                        "step {id} is not done; it cannot be what stands"
+                    )));
+                }
+            }
+        }
+    };
+    if let Some((step, _, effect)) = state.open_effects().next() {
+        return Err(Rejected::new(if effect.needs_person() {
+            format!("step {step} is in doubt; decide about it before anything is unwound")
+        } else {
+            format!("step {step} is running; an unwinding starts when it has an outcome")
+        }));
+    }
+    let mut found = Vec::new();
+    for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+        let Some(started) = step.started.filter(|started| *started > stands) else {
+            continue;
+        };
+        if !step.act.stands() || step.undo == EffectState::Done {
+            continue;
+        }
+        match facts.undo {
+            Undo::Action => found.push((started, facts.id.clone())),
+            Undo::Irreversible => {
+                return Err(Rejected::new(format!(
+                    "step {} cannot be undone; unwind to a step after it, or go forward",
+                    facts.id
+                )));
+            }
+            Undo::Nothing | Undo::Kept | Undo::AtClose => {}
+        }
+    }
+    found.sort_by_key(|(started, _)| std::cmp::Reverse(*started));
+    Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+/// Whether an unwinding to `to` takes back something past the point of no return.
+fn crosses_no_return(state: &RunState, steps: &[StepId]) -> bool {
+    state
+        .facts
+        .steps
+        .iter()
+        .any(|facts| facts.writes_on_target && steps.contains(&facts.id))
+}
+
+pub(super) fn plan(batch: &mut Batch, to: Option<&StepId>, person: &str) -> Result<(), Rejected> {
+    if batch.state.phase == Phase::Unwinding {
+        return Err(Rejected::new("the run is being unwound already"));
+    }
+    if let Phase::Closing(_) = batch.state.phase {
+        return Err(Rejected::new(
+            "the commit was approved; its closing effects are under way",
+        ));
+    }
+    let steps = plannable(&batch.state, to)?;
+    let pending: Vec<RequestId> = batch
+        .state
+        .requests
+        .values()
+        .filter(|request| match request.status {
+            RequestStatus::Open => true,
+            RequestStatus::Granted => request.subject == Subject::Step,
+            RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
+        })
+        .map(|request| request.id)
+        .collect();
+    for request in pending {
+        batch.push(Event::GateVoided {
+            request,
+            reason: "the run is being unwound".to_owned(),
+        })?;
+    }
+    planned(batch, to, steps, person)
+}
+
+fn planned(batch: &mut Batch, to: Option<&StepId>, steps: Vec<StepId>, person: &str) -> Result<(), Rejected> {
+    let past_no_return = crosses_no_return(&batch.state, &steps);
+    batch.push(Event::UnwindPlanned {
+        to: to.cloned(),
+        steps,
+        past_no_return,
+        person: person.to_owned(),
+    })
+}
+
+pub(super) fn prepared(
+    batch: &mut Batch,
+    lost: Option<u64>,
+    action_digest: &str,
+    evidence: Option<&str>,
+    fault: Option<&str>,
+) -> Result<(), Rejected> {
+    let preparing = batch
+        .state
+        .unwind
+        .as_ref()
+        .is_some_and(|unwind| unwind.stage == UnwindStage::Preparing);
+    if !preparing {
+        return Err(Rejected::new("no unwinding is being prepared"));
+    }
+    batch.push(Event::UnwindPrepared {
+        lost,
+        fault: fault.map(str::to_owned),
+    })?;
+    let binding = Binding {
+        action_digest: action_digest.to_owned(),
+        evidence_digest: evidence.unwrap_or_default().to_owned(),
+        identity: serde_json::Value::Null,
+    };
+    request(batch, Subject::Unwind, None, &binding)
+}
+
+/// The unwinding was not approved: the run is held where it is, or stays half unwound and says so.
+pub(super) fn dropped(batch: &mut Batch, reason: &str) -> Result<(), Rejected> {
+    let begun = batch
+        .state
+        .unwind
+        .as_ref()
+        .is_some_and(|unwind| !unwind.undone.is_empty());
+    // Half unwound there is no forward: the rest is planned and asked anew once released.
+    if !begun {
+        batch.push(Event::UnwindDropped {
+            reason: reason.to_owned(),
+        })?;
+    }
+    batch.push(Event::RunHeld {
+        reason: format!("the unwinding was not approved: {reason}"),
+        person: "gate".to_owned(),
+    })
+}
+
+pub(super) fn advance(batch: &mut Batch) -> Result<(), Rejected> {
+    let Some(unwind) = batch.state.unwind.clone() else {
+        return Ok(());
+    };
+    if batch.state.stuck.is_some() || batch.state.open_effects().next().is_some() {
+        return Ok(());
+    }
+    match unwind.stage {
+        UnwindStage::Preparing | UnwindStage::AtGate(_) => Ok(()),
+        UnwindStage::Replan if batch.state.hold.is_some() => Ok(()),
+        UnwindStage::Replan => planned(batch, unwind.to.as_ref(), unwind.steps, &unwind.person),
+        UnwindStage::Running(request) => running(batch, &unwind.steps, unwind.to.is_none(), request),
+    }
+}
+
+fn running(batch: &mut Batch, left: &[StepId], whole: bool, request: RequestId) -> Result<(), Rejected> {
+    if let Some(step) = left.first() {
+        return intent(batch, step, Role::Undo, request);
+    }
+    if !whole {
+        batch.push(Event::UnwindFinished { complete: false })?;
+        return batch.push(Event::RunHeld {
+            reason: "unwound; release to go forward again".to_owned(),
+            person: "unwinding".to_owned(),
+        });
+    }
+    if let Some(step) = batch.state.closing_left().into_iter().next() {
+        return intent(batch, &step, Role::Close, request);
+    }
+    batch.push(Event::UnwindFinished { complete: true })?;
+    batch.push(Event::RunClosed {
+        state: CloseState::RolledBack,
+        exit: 4,
+        reason: "everything that was done is undone".to_owned(),
+    })
+}
+
+/// The gate under which undos and closing effects run now.
+fn covering(state: &RunState) -> Option<RequestId> {
+    match (state.phase, &state.unwind) {
+        (Phase::Closing(request), _) => Some(request),
+        (Phase::Unwinding, Some(unwind)) => match unwind.stage {
+            UnwindStage::Running(request) => Some(request),
+            UnwindStage::Replan | UnwindStage::Preparing | UnwindStage::AtGate(_) => None,
+        },
+        (Phase::New | Phase::Running | Phase::CommitGate(_) | Phase::Closed { .. } | Phase::Unwinding, _) => None,
+    }
+}
+
+pub(super) fn retry(batch: &mut Batch, step: &StepId, role: Role) -> Result<(), Rejected> {
+    let request = covering(&batch.state).ok_or_else(|| Rejected::new("no approval covers this undo any more"))?;
+    intent(batch, step, role, request)
+}
+
+pub(super) fn by_hand(batch: &mut Batch, step: &StepId, person: &str, reason: &str) -> Result<(), Rejected> {
+    let Some((stuck, role)) = batch.state.stuck.clone() else {
+        return Err(Rejected::new(format!("nothing about step {step} waits for your hands")));
+    };
+    if stuck != *step {
+        return Err(Rejected::new(format!("{stuck} is what failed, not {step}")));
+    }
+    if reason.trim().is_empty() {
+        return Err(Rejected::new(
+            "say what you did by hand, and how you know that it worked",
+        ));
+    }
+    let attempt = batch.state.step(step).map_or(0, |step| step.attempt);
+    batch.push(Event::EffectDecided {
+        step: step.clone(),
+        attempt,
+        role,
+        decision: PersonDecision::ByHand,
+        person: person.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
