@@ -116,6 +116,8 @@ pub struct Cx {
     pub key: String,
     /// When the intent was journaled (for state-guarded observation).
     pub intent_at: DateTime<Utc>,
+    /// What `check` observed and the approval bound: the way back is found here after a crash.
+    pub identity: Value,
     /// Cancelled when a person or a timeout ends the action.
     pub cancel: CancellationToken,
     /// Scales waits: the lab's speed, else 1.

@@ -28,9 +28,13 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
         }
         Event::Resumed { operator, .. } => resumed(state, operator),
         Event::StepChecking { step, attempt } => {
-            *step_mut(state, step)? = StepState {
+            let old = step_mut(state, step)?;
+            let residue = old.stands();
+            *old = StepState {
                 stage: Stage::Checking,
                 attempt: *attempt,
+                residue,
+                started: if residue { old.started } else { None },
                 ..StepState::default()
             };
         }
@@ -431,7 +435,7 @@ fn forward_again(state: &mut RunState) {
         .unwrap_or(0);
     let facts = state.facts.clone();
     for (facts, step) in facts.steps.iter().zip(&mut state.steps) {
-        let debt = facts.undo == Undo::AtClose && facts.effect == StepEffect::Mutate && step.act.stands();
+        let debt = facts.undo == Undo::AtClose && facts.effect == StepEffect::Mutate && step.stands();
         let after = step.started.is_none_or(|started| started > stands);
         if after && !debt {
             *step = StepState {

@@ -60,6 +60,8 @@ pub struct StepState {
     pub attempt: u32,
     /// The effect of `attempt`.
     pub act: EffectState,
+    /// An earlier attempt may have left something, and nobody has undone it.
+    pub residue: bool,
     /// Its undo.
     pub undo: EffectState,
     /// Its closing effect.
@@ -74,6 +76,13 @@ pub struct StepState {
     pub checks: Vec<CheckResult>,
     /// Why it failed, or what is in doubt.
     pub reason: Option<String>,
+}
+
+impl StepState {
+    /// Whether the world may bear something that this step did.
+    pub const fn stands(&self) -> bool {
+        (self.act.stands() || self.residue) && !matches!(self.undo, EffectState::Done)
+    }
 }
 
 /// Where a step is.
@@ -316,8 +325,7 @@ impl RunState {
         self.facts.steps.iter().zip(&self.steps).any(|(facts, step)| {
             facts.effect == StepEffect::Mutate
                 && (facts.writes_on_target || facts.undo == Undo::Irreversible)
-                && step.act.stands()
-                && step.undo != EffectState::Done
+                && step.stands()
         })
     }
 
@@ -327,7 +335,7 @@ impl RunState {
             .steps
             .iter()
             .zip(&self.steps)
-            .filter(|(facts, step)| facts.undo == Undo::AtClose && step.act.stands() && step.close != EffectState::Done)
+            .filter(|(facts, step)| facts.undo == Undo::AtClose && step.stands() && step.close != EffectState::Done)
             .map(|(facts, _)| facts.id.clone())
             .collect()
     }

@@ -4,7 +4,7 @@ use super::command::Binding;
 use super::decide::{Batch, Rejected, intent, request};
 use super::event::{CloseState, Event, PersonDecision, Role, Subject};
 use super::facts::{RequestId, StepId, Undo};
-use super::state::{EffectState, Phase, RequestStatus, RunState, Stage, UnwindStage};
+use super::state::{Phase, RequestStatus, RunState, Stage, UnwindStage};
 
 /// What an unwinding to `to` would undo, in order: reverse of the actual start, only what happened or may have.
 pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, Rejected> {
@@ -36,7 +36,7 @@ pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, R
         let Some(started) = step.started.filter(|started| *started > stands) else {
             continue;
         };
-        if !step.act.stands() || step.undo == EffectState::Done {
+        if !step.stands() {
             continue;
         }
         match facts.undo {

@@ -1,0 +1,259 @@
+//! Linearises everything: one thread owns the state and the journal, takes one order after another, makes the events
+//! of each durable, folds them, and only then lets the executor start what they ask for.
+//!
+//! Architecture invariant: there is no other writer of the journal and no other owner of the state. Once the journal
+//! cannot be written, no further order is taken.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::journal::{Actor, BlobRef, JournalWriter, Record, Stamp};
+use crate::run::event::Role;
+use crate::run::facts::StepId;
+use crate::run::{Command, Effect, Event, RunState, apply, decide, effects};
+
+use super::clock::Clock;
+use super::executor::{Errand, Executor};
+use super::handle::{Feed, Handle, Order, Refused, Update};
+use super::record;
+
+/// How many orders may wait before a sender has to.
+const ORDERS: usize = 256;
+/// How many feed entries a slow reader may fall behind before it has to catch up from the history.
+const FEED: usize = 4096;
+
+/// The channels of a run, made before its executor and dispatcher.
+pub struct Channels {
+    pub handle: Handle,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Channels {
+    /// Fresh channels.
+    pub fn new() -> Self {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let (feed, _) = broadcast::channel(FEED);
+        Self { handle: Handle { orders: sender, feed }, orders }
+    }
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The owner of a run.
+pub struct Dispatcher {
+    state: RunState,
+    writer: JournalWriter,
+    actor: Actor,
+    clock: Clock,
+    updates: Vec<Arc<Update>>,
+    /// When each effect's intent was journaled.
+    intents: BTreeMap<(StepId, Role), DateTime<Utc>>,
+    feed: broadcast::Sender<Feed>,
+    executor: Executor,
+    halted: Option<String>,
+}
+
+impl Dispatcher {
+    /// A dispatcher over `state`, which is the fold of `updates`.
+    pub fn new(
+        state: RunState,
+        updates: Vec<Arc<Update>>,
+        writer: JournalWriter,
+        actor: Actor,
+        clock: Clock,
+        executor: Executor,
+        channels: &Channels,
+    ) -> Self {
+        let mut intents = BTreeMap::new();
+        for update in &updates {
+            note_intent(&mut intents, &update.event, update.at);
+        }
+        let feed = channels.handle.feed.clone();
+        Self { state, writer, actor, clock, updates, intents, feed, executor, halted: None }
+    }
+
+    /// Starts the dispatcher's thread and the timer that lets requests expire; returns the front ends' handle.
+    pub fn spawn(self, channels: Channels) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
+        let Channels { handle, orders } = channels;
+        let runtime = tokio::runtime::Handle::current();
+        let timer = handle.clone();
+        let ticking = runtime.spawn(async move {
+            let mut beat = tokio::time::interval(std::time::Duration::from_millis(500));
+            loop {
+                beat.tick().await;
+                if timer.tell(Command::Advance).await == Err(Refused::Gone) {
+                    return;
+                }
+            }
+        });
+        let thread = std::thread::Builder::new().name("dispatcher".to_owned()).spawn(move || {
+            let entered = runtime.enter();
+            self.work(orders);
+            ticking.abort();
+            drop(entered);
+        })?;
+        Ok((handle, thread))
+    }
+
+    fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.blocking_recv() {
+            match order {
+                Order::Tell { command, evidence, reply } => {
+                    let answer = self.take(command, &evidence);
+                    // Whoever asked may have left; the events are durable all the same.
+                    let _left = reply.send(answer);
+                }
+                Order::History { reply } => {
+                    let _left = reply.send((self.state.clone(), self.updates.clone()));
+                }
+                Order::Close => break,
+            }
+        }
+        self.executor.cancel_all();
+    }
+
+    fn take(&mut self, command: Command, evidence: &[u8]) -> Result<(), Refused> {
+        self.perform(command, evidence)?;
+        // Whatever follows by itself follows at once: one thing a turn, until nothing does.
+        loop {
+            let before = self.updates.len();
+            self.perform(Command::Advance, &[])?;
+            if self.updates.len() == before || self.state.is_closed() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn perform(&mut self, mut command: Command, evidence: &[u8]) -> Result<(), Refused> {
+        if let Some(reason) = &self.halted {
+            return Err(Refused::Journal(reason.clone()));
+        }
+        let blob = if evidence.is_empty() {
+            None
+        } else {
+            match self.writer.put_blob(evidence) {
+                Ok(blob) => Some(blob),
+                Err(error) => return Err(self.halt(&error.to_string())),
+            }
+        };
+        if let Some(blob) = &blob {
+            name_blob(&mut command, blob);
+        }
+        let now = self.clock.now();
+        let events =
+            decide(&self.state, &command, now.timestamp_millis()).map_err(|no| Refused::Rejected(no.to_string()))?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let bearer = bearer(&events);
+        let mut drafts = Vec::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            let blobs = if index == bearer { blob.iter().cloned().collect() } else { Vec::new() };
+            let draft = record::draft(event, &self.actor, blobs).map_err(|error| Refused::Rejected(error.to_string()))?;
+            drafts.push(draft);
+        }
+        let stamp = Stamp { t: now, mono_ns: self.clock.mono_ns() };
+        let records = match self.writer.append(drafts, stamp) {
+            Ok(records) => records,
+            Err(error) if !self.writer.is_poisoned() => return Err(Refused::Rejected(error.to_string())),
+            Err(error) => return Err(self.halt(&error.to_string())),
+        };
+        self.fold(events, &records, now);
+        Ok(())
+    }
+
+    /// The events are durable: fold them, tell everybody, start what they ask for.
+    fn fold(&mut self, events: Vec<Event>, records: &[Record], at: DateTime<Utc>) {
+        let mut numbers = records.iter().filter(|record| record::event(record).is_ok_and(|event| event.is_some()));
+        for event in events {
+            let seq = numbers.next().map_or(0, |record| record.seq);
+            match apply(self.state.clone(), &event) {
+                Ok(state) => self.state = state,
+                Err(illegal) => {
+                    self.halt(&illegal.to_string());
+                    return;
+                }
+            }
+            note_intent(&mut self.intents, &event, at);
+            let work = effects(&self.state, &event);
+            let update = Arc::new(Update { seq, at, event });
+            self.updates.push(update.clone());
+            // Nobody listening is no fault: a run goes on without a front end.
+            let _unheard = self.feed.send(Feed::Event(update));
+            for effect in work {
+                self.start(effect, at);
+            }
+        }
+    }
+
+    fn start(&self, effect: Effect, at: DateTime<Utc>) {
+        let intent_at = match &effect {
+            Effect::Execute { step, role, .. } | Effect::Observe { step, role, .. } => {
+                self.intents.get(&(step.clone(), *role)).copied().unwrap_or(at)
+            }
+            Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } | Effect::PrepareUnwind => at,
+        };
+        self.executor.start(Errand { effect, intent_at, state: self.state.clone() });
+    }
+
+    /// No durable record, no effect: loud in every view, and final for this process.
+    fn halt(&mut self, reason: &str) -> Refused {
+        tracing::error!(reason, "the journal cannot be written");
+        self.halted = Some(reason.to_owned());
+        self.executor.cancel_all();
+        let stamp = Stamp { t: self.clock.now(), mono_ns: self.clock.mono_ns() };
+        self.writer.halt(&self.actor, reason, stamp);
+        let _unheard = self.feed.send(Feed::Halted(reason.to_owned()));
+        Refused::Journal(reason.to_owned())
+    }
+}
+
+fn note_intent(intents: &mut BTreeMap<(StepId, Role), DateTime<Utc>>, event: &Event, at: DateTime<Utc>) {
+    if let Event::EffectIntent { step, role, .. } = event {
+        intents.insert((step.clone(), *role), at);
+    }
+}
+
+/// Puts the blob's digest where the command names its evidence.
+fn name_blob(command: &mut Command, blob: &BlobRef) {
+    match command {
+        Command::Checked { binding: Some(binding), .. } => binding.evidence_digest.clone_from(&blob.c),
+        Command::UnwindPrepared { evidence, .. } => *evidence = Some(blob.c.clone()),
+        Command::Note { blob: named, .. } => named.clone_from(&blob.c),
+        Command::Checked { binding: None, .. }
+        | Command::Open { .. }
+        | Command::Resume { .. }
+        | Command::Advance
+        | Command::Vote { .. }
+        | Command::Revoke { .. }
+        | Command::Rechecked { .. }
+        | Command::Acked { .. }
+        | Command::Finished { .. }
+        | Command::Verified { .. }
+        | Command::Retry { .. }
+        | Command::Decide { .. }
+        | Command::DoneByHand { .. }
+        | Command::Hold { .. }
+        | Command::Release { .. }
+        | Command::Rollback { .. }
+        | Command::Stop { .. }
+        | Command::Interrupt { .. } => {}
+    }
+}
+
+/// Which event of a batch carries the evidence: the one that it is evidence for.
+fn bearer(events: &[Event]) -> usize {
+    events
+        .iter()
+        .position(|event| {
+            matches!(event, Event::GateRequested { .. } | Event::EffectOutcome { .. } | Event::Note { .. })
+        })
+        .unwrap_or(0)
+}

@@ -1,0 +1,340 @@
+//! Doing an effect, and finding out what became of one. The class of an error decides what is said about the world;
+//! a timeout after sending is in doubt, never a failure.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::engine::facts::Mode;
+use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed, Outcome as Done};
+use crate::run::Command;
+use crate::run::command::Outcome;
+use crate::run::event::{OutcomeResult, Role};
+use crate::run::facts::{RequestId, StepId};
+use crate::runbook::expression;
+use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
+
+use super::bind::{Bound, way_back};
+use super::doer::{Job, in_doubt};
+
+/// How long a cancelled action may take to end by itself before its effect counts as in doubt.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often an observation that cannot reach its peer is tried.
+const LOOKS: u32 = 8;
+/// The largest declared output that a record keeps, in bytes of JSON.
+const LARGEST_OUTPUT: usize = 16 * 1024;
+
+const NO_RETRY: Retry = Retry {
+    max: 0,
+    from: crate::runbook::plan::Span(1_000),
+    to: crate::runbook::plan::Span(1_000),
+};
+
+impl Job {
+    /// Does the effect of a role.
+    pub async fn execute(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    ) -> (Command, Vec<u8>) {
+        let (outcome, evidence) = match self.try_execute(step, attempt, role, request).await {
+            Ok(answer) => answer,
+            Err(error) => (self.failed(&error, false), Vec::new()),
+        };
+        (Command::Finished { role, step: step.clone(), attempt, outcome }, evidence)
+    }
+
+    async fn try_execute(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    ) -> Result<(Outcome, Vec<u8>), ActionError> {
+        let planned = self.planned(step)?;
+        if self.setup.mode == Mode::DryRun && (role != Role::Do || self.simulates(step)) {
+            return Ok((simulated(planned, "simulated: nothing was sent"), Vec::new()));
+        }
+        if let Some(cause) = self.unknowable(step) {
+            let words = format!("unverifiable: not executed, it depends on {cause}, which was only simulated");
+            return Ok((simulated(planned, &words), Vec::new()));
+        }
+        let (action, after) = way_back(planned, role).ok_or_else(|| {
+            ActionError::new(ActionErrorKind::Permanent, format!("step {step} declares no such way back"))
+        })?;
+        let bound = self.bind(step, action)?;
+        let cx = self.context(step, attempt, role, &bound, Some(request));
+        let done = match role {
+            Role::Do => {
+                let limit = planned.timeout.map(|span| span.as_duration());
+                self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx))).await?
+            }
+            Role::Undo | Role::Close => self.take_back(planned, action, &bound, &cx).await?,
+        };
+        if role != Role::Do {
+            return Ok((self.taken_back(step, attempt, planned, after, &done).await?, evidence_of(&done)));
+        }
+        Ok((self.done(planned, &done, false), self.captured(&done)))
+    }
+
+    /// An undo looks first: what a previous try already did is not done again.
+    async fn take_back(
+        &self,
+        planned: &PlannedStep,
+        action: &PlannedAction,
+        bound: &Bound,
+        cx: &Cx,
+    ) -> Result<Done, ActionError> {
+        let retry = match &planned.rollback {
+            Rollback::Action { retry, .. } => *retry,
+            Rollback::Nothing
+            | Rollback::NotNeeded { .. }
+            | Rollback::Abandon { .. }
+            | Rollback::AtClose { .. }
+            | Rollback::Irreversible { .. } => NO_RETRY,
+        };
+        match self.look_patiently(bound, cx).await {
+            Ok(Observed::Done(done)) => return Ok(done),
+            Ok(Observed::Running { .. }) => return bound.action.adopt(cx).await,
+            Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
+        }
+        self.patiently(retry, || bound.action.check(cx)).await?;
+        let limit = action.timeout.map(|span| span.as_duration());
+        self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx))).await
+    }
+
+    /// After an undo: its checks, and the last count of what it lost.
+    async fn taken_back(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        planned: &PlannedStep,
+        after: &[PlannedAction],
+        done: &Done,
+    ) -> Result<Outcome, ActionError> {
+        for (index, check) in after.iter().enumerate() {
+            let result = self.one_check(step, attempt, "after", index, check, None).await;
+            if !result.ok {
+                let words = format!("it was undone, but the check after it failed: {}", result.detail);
+                return Err(ActionError::new(ActionErrorKind::Permanent, words));
+            }
+        }
+        let mut outputs = Map::new();
+        if let Some(divergence) = &planned.divergence {
+            match self.count_lost(step, divergence).await {
+                Ok(lost) => {
+                    outputs.insert("lost".to_owned(), json!(lost));
+                }
+                Err(error) => {
+                    outputs.insert("lost_unknown".to_owned(), json!(self.setup.redactor.redact(&error.message)));
+                }
+            }
+        }
+        let detail = self.setup.redactor.redact(&done.summary);
+        Ok(Outcome { result: OutcomeResult::Done, error_kind: None, detail, outputs, observed: false })
+    }
+
+    /// Only reads: what became of an effect that was sent or may have been.
+    pub async fn observe(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    ) -> (Command, Vec<u8>) {
+        let (outcome, evidence) = match self.try_observe(step, attempt, role, request).await {
+            Ok(answer) => answer,
+            Err(error) => (in_doubt(&self.setup.redactor.redact(&error.message), true), Vec::new()),
+        };
+        (Command::Finished { role, step: step.clone(), attempt, outcome }, evidence)
+    }
+
+    async fn try_observe(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    ) -> Result<(Outcome, Vec<u8>), ActionError> {
+        let planned = self.planned(step)?;
+        let (action, after) = way_back(planned, role).ok_or_else(|| {
+            ActionError::new(ActionErrorKind::Permanent, format!("step {step} declares no such way back"))
+        })?;
+        let bound = self.bind(step, action)?;
+        let cx = self.context(step, attempt, role, &bound, Some(request));
+        let seen = match self.look_patiently(&bound, &cx).await? {
+            Observed::Running { .. } => match bound.action.adopt(&cx).await {
+                Ok(done) => Observed::Done(done),
+                Err(error) if error.kind == ActionErrorKind::Permanent => {
+                    return Ok((self.failed(&error, true), Vec::new()));
+                }
+                Err(error) => Observed::Unknown { detail: error.message },
+            },
+            seen @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Unknown { .. }) => seen,
+        };
+        let plain = |result, detail: &str| Outcome {
+            result,
+            error_kind: None,
+            detail: self.setup.redactor.redact(detail),
+            outputs: Map::new(),
+            observed: true,
+        };
+        Ok(match seen {
+            Observed::Done(done) if role == Role::Do => (self.done(planned, &done, true), self.captured(&done)),
+            Observed::Done(done) => {
+                let mut outcome = self.taken_back(step, attempt, planned, after, &done).await?;
+                outcome.observed = true;
+                (outcome, Vec::new())
+            }
+            Observed::NotStarted { detail } => (plain(OutcomeResult::NotSent, &detail), Vec::new()),
+            Observed::Unknown { detail } => (in_doubt(&self.setup.redactor.redact(&detail), true), Vec::new()),
+            Observed::Running { detail } => (in_doubt(&detail, true), Vec::new()),
+        })
+    }
+
+    /// Observing again while the peer cannot be reached: not knowing yet is not unknown.
+    async fn look_patiently(&self, bound: &Bound, cx: &Cx) -> Result<Observed, ActionError> {
+        let mut last = None;
+        for look in 0..LOOKS {
+            match bound.action.observe(cx).await {
+                Ok(Observed::Unknown { detail }) => last = Some(Ok(Observed::Unknown { detail })),
+                Ok(seen @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Running { .. })) => {
+                    return Ok(seen);
+                }
+                Err(error) if error.kind == ActionErrorKind::Transient => last = Some(Err(error)),
+                Err(error) => return Err(error),
+            }
+            if matches!(last, Some(Ok(_))) {
+                break;
+            }
+            cx.pause(Duration::from_secs(1u64 << look.min(4))).await?;
+        }
+        last.unwrap_or_else(|| Ok(Observed::Unknown { detail: "nothing was seen".to_owned() }))
+    }
+
+    /// Tries again what failed before anything was sent, and only that.
+    pub async fn patiently<T, F, Fut>(&self, retry: Retry, mut attempt: F) -> Result<T, ActionError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, ActionError>>,
+    {
+        let mut wait = retry.from.as_duration();
+        for left in (0..=retry.max).rev() {
+            match attempt().await {
+                Err(error) if error.kind == ActionErrorKind::Transient && left > 0 => {
+                    tracing::info!(%error, left, "trying again");
+                    let scaled = wait.div_f64(self.setup.speed.max(1.0));
+                    tokio::select! {
+                        () = self.cancel.cancelled() => return Err(ActionError::new(
+                            ActionErrorKind::Cancelled,
+                            "ended while waiting to try again; nothing was sent",
+                        )),
+                        () = tokio::time::sleep(scaled) => {}
+                    }
+                    wait = (wait * 2).min(retry.to.as_duration());
+                }
+                settled => return settled,
+            }
+        }
+        Err(ActionError::new(ActionErrorKind::Transient, "no attempt was left"))
+    }
+
+    /// Runs `work` under a time limit and the errand's cancellation: asks it to end, waits a little, then it is in doubt.
+    async fn limited(
+        &self,
+        limit: Option<Duration>,
+        cx: &Cx,
+        work: impl Future<Output = Result<Done, ActionError>>,
+    ) -> Result<Done, ActionError> {
+        tokio::pin!(work);
+        let timer = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let words = tokio::select! {
+            done = &mut work => return done,
+            () = timer => format!("its timeout of {} s has passed", limit.unwrap_or_default().as_secs()),
+            () = self.cancel.cancelled() => "it was asked to end".to_owned(),
+        };
+        cx.cancel.cancel();
+        match tokio::time::timeout(GRACE, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                Err(ActionError { message: format!("{words}: {}", error.message), ..error })
+            }
+            Err(_elapsed) => Err(ActionError::new(ActionErrorKind::InDoubt, format!("{words} and it did not end"))),
+        }
+    }
+
+    fn done(&self, planned: &PlannedStep, done: &Done, observed: bool) -> Outcome {
+        let mut outputs = Map::new();
+        let mut detail = self.setup.redactor.redact(&done.summary);
+        for (name, path) in &planned.outputs {
+            match expression::extract(path, &done.result) {
+                Ok(value) => {
+                    let text = value.to_string();
+                    if let Some(secret) = self.setup.redactor.contains_secret(text.as_bytes()) {
+                        detail.push_str(&format!("; output {name} holds the secret {secret} and was not kept"));
+                    } else if text.len() > LARGEST_OUTPUT {
+                        detail.push_str(&format!("; output {name} is larger than 16 KiB and was not kept"));
+                    } else {
+                        outputs.insert(name.clone(), value);
+                    }
+                }
+                Err(error) => detail.push_str(&format!("; output {name}: {error}")),
+            }
+        }
+        Outcome { result: OutcomeResult::Done, error_kind: None, detail, outputs, observed }
+    }
+
+    fn captured(&self, done: &Done) -> Vec<u8> {
+        let mut bytes = evidence_of(done);
+        if bytes.is_empty() && !done.result.is_empty() {
+            bytes = serde_json::to_vec_pretty(&done.result).unwrap_or_default();
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        self.setup.redactor.redact(&text).into_bytes()
+    }
+
+    fn failed(&self, error: &ActionError, observed: bool) -> Outcome {
+        let (result, kind) = match error.kind {
+            ActionErrorKind::Transient => (OutcomeResult::Failed, "transient"),
+            ActionErrorKind::Permanent => (OutcomeResult::Failed, "permanent"),
+            ActionErrorKind::Cancelled => (OutcomeResult::Failed, "cancelled"),
+            ActionErrorKind::InDoubt => (OutcomeResult::InDoubt, "in_doubt"),
+        };
+        let request_id = error.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
+        Outcome {
+            result,
+            error_kind: Some(kind.to_owned()),
+            detail: self.setup.redactor.redact(&format!("{}{request_id}", error.message)),
+            outputs: Map::new(),
+            observed,
+        }
+    }
+}
+
+fn evidence_of(done: &Done) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, content) in &done.evidence {
+        bytes.extend_from_slice(format!("== {name}\n").as_bytes());
+        bytes.extend_from_slice(content);
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// The outcome of what a dry run does not execute: declared outputs get a marked placeholder.
+fn simulated(planned: &PlannedStep, detail: &str) -> Outcome {
+    let outputs = planned
+        .outputs
+        .keys()
+        .map(|name| (name.clone(), Value::String(format!("(simulated {}.{name})", planned.id))))
+        .collect();
+    Outcome { result: OutcomeResult::Done, error_kind: None, detail: detail.to_owned(), outputs, observed: false }
+}

@@ -1,0 +1,171 @@
+//! What an action is bound to: its resolved parameters, its idempotency key, the digest that an approval covers.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE32_NOPAD;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
+use crate::run::event::Role;
+use crate::run::facts::{RequestId, StepId};
+use crate::run::state::Stage;
+use crate::runbook::expression;
+use crate::runbook::plan::{PlannedAction, PlannedStep, Rollback};
+
+use super::doer::Job;
+
+/// An action with everything resolved.
+pub(super) struct Bound {
+    pub action: Box<dyn Action>,
+    pub uses: String,
+    /// `{uses, on, with}`: what will be done, secrets by name.
+    pub rendering: Value,
+}
+
+impl Job {
+    /// Outputs of the steps that are done (and of `own`, as far as they are known).
+    fn outputs(&self, own: &StepId) -> BTreeMap<String, Map<String, Value>> {
+        let state = &self.errand.state;
+        let mut known = BTreeMap::new();
+        for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+            if step.stage == Stage::Done || !step.outputs.is_empty() {
+                known.insert(facts.id.0.clone(), step.outputs.clone());
+            } else if facts.id == *own {
+                known.insert(facts.id.0.clone(), step.result.clone());
+            }
+        }
+        known
+    }
+
+    /// Resolves and builds an action of a step.
+    pub fn bind(&self, step: &StepId, planned: &PlannedAction) -> Result<Bound, ActionError> {
+        let permanent = |message: String| ActionError::new(ActionErrorKind::Permanent, message);
+        let with = expression::resolve(&planned.with, &self.outputs(step))
+            .map_err(|error| permanent(format!("step {step}, {}: {error}", planned.uses)))?;
+        let action = (self.setup.build)(&planned.uses, &planned.on, &with)
+            .map_err(|error| permanent(format!("step {step}, {}: {error}", planned.uses)))?;
+        let rendering = json!({ "uses": planned.uses, "on": planned.on, "with": with });
+        Ok(Bound { action, uses: planned.uses.clone(), rendering })
+    }
+
+    /// The context of an effect.
+    pub fn context(&self, step: &StepId, attempt: u32, role: Role, bound: &Bound, request: Option<RequestId>) -> Cx {
+        let identity = match (role, request.and_then(|id| self.errand.state.requests.get(&id))) {
+            (Role::Do, Some(request)) => request.identity.clone(),
+            (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
+        };
+        Cx {
+            run: self.setup.run.clone(),
+            step: step.0.clone(),
+            attempt,
+            key: key(&self.setup.run, &step.0, attempt, &bound.rendering),
+            intent_at: self.errand.intent_at,
+            identity,
+            cancel: self.cancel.clone(),
+            speed: self.setup.speed,
+            reporter: self.reporter(step, attempt, role),
+        }
+    }
+
+    /// The digest that an approval binds: run, environment, plan, step, attempt, the action as resolved, the identity
+    /// as observed.
+    pub fn digest(&self, step: &StepId, attempt: u32, bound: &Bound, identity: &Value) -> String {
+        let plan = &self.setup.plan;
+        digest_of(&json!({
+            "run": self.setup.run,
+            "environment": plan.environment.name,
+            "kind": plan.environment.kind,
+            "plan": plan.digests.plan,
+            "step": step,
+            "attempt": attempt,
+            "action": bound.rendering,
+            "identity": identity,
+        }))
+    }
+}
+
+/// The action that takes a step back, in the role asked for.
+pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<(&PlannedAction, &[PlannedAction])> {
+    match (role, &step.rollback) {
+        (Role::Do, _) => Some((&step.action, &step.after)),
+        (Role::Undo, Rollback::Action { action, after, .. }) => Some((action, after)),
+        (Role::Undo, Rollback::Abandon { action, .. }) | (Role::Close, Rollback::AtClose { action }) => {
+            Some((action, &[]))
+        }
+        (
+            Role::Undo | Role::Close,
+            Rollback::Nothing
+            | Rollback::NotNeeded { .. }
+            | Rollback::Irreversible { .. }
+            | Rollback::AtClose { .. }
+            | Rollback::Action { .. }
+            | Rollback::Abandon { .. },
+        ) => None,
+    }
+}
+
+/// SHA-256 of a canonical rendering: keys sorted, no spaces; lower-case hex.
+pub(super) fn digest_of(value: &Value) -> String {
+    let mut text = String::new();
+    canonical(value, &mut text);
+    data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+}
+
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            out.push('{');
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+    }
+}
+
+/// The idempotency key: `pm-` and 26 base32 letters, a valid RDS identifier and Route 53 comment.
+pub(super) fn key(run: &str, step: &str, attempt: u32, rendering: &Value) -> String {
+    let mut hash = Sha256::new();
+    let mut params = String::new();
+    canonical(rendering, &mut params);
+    for part in [run, step, &attempt.to_string(), &params] {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let letters = BASE32_NOPAD.encode(&hash.finalize()).to_lowercase();
+    format!("pm-{}", letters.get(..26).unwrap_or(&letters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_every_part_and_on_where_one_ends() {
+        let with = json!({"a": 1, "b": 2});
+        let base = key("r", "s", 1, &with);
+        assert_eq!(base.len(), 29);
+        assert_eq!(base, key("r", "s", 1, &json!({"b": 2, "a": 1})), "the order of keys does not matter");
+        for other in [key("rs", "", 1, &with), key("r", "s", 2, &with), key("r", "s", 1, &json!({"a": 1}))] {
+            assert_ne!(base, other);
+        }
+    }
+}

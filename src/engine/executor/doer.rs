@@ -1,0 +1,223 @@
+//! The executor: starts a task for each errand, keeps the means to cancel it, and sees to it that every errand is
+//! answered, whatever becomes of its task.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::facts::Mode;
+use crate::engine::handle::{Feed, Handle};
+use crate::journal::Redactor;
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Progress, Reporter};
+use crate::run::command::Outcome;
+use crate::run::event::{OutcomeResult, Role};
+use crate::run::facts::StepId;
+use crate::run::{Command, Effect, RunState};
+use crate::runbook::plan::{Plan, PlannedStep};
+
+/// Makes an action from its name, connections and resolved parameters. Given by whoever knows the providers.
+pub type Builder = dyn Fn(&str, &[String], &Value) -> Result<Box<dyn Action>, String> + Send + Sync;
+
+/// What an executor is made of.
+pub struct Setup {
+    pub run: String,
+    pub plan: Arc<Plan>,
+    pub mode: Mode,
+    pub build: Arc<Builder>,
+    pub redactor: Arc<Redactor>,
+    /// Scales waits: the lab's speed, else 1.
+    pub speed: f64,
+    pub handle: Handle,
+}
+
+/// One piece of work.
+pub struct Errand {
+    pub effect: Effect,
+    /// When the effect's intent was journaled.
+    pub intent_at: DateTime<Utc>,
+    pub state: RunState,
+}
+
+/// The runner of errands.
+pub struct Executor {
+    pub(super) setup: Arc<Setup>,
+    runtime: tokio::runtime::Handle,
+    /// Cancels everything that is under way; the only thing shared with the tasks.
+    all: CancellationToken,
+    running: Arc<Mutex<HashMap<StepId, CancellationToken>>>,
+}
+
+impl Executor {
+    /// An executor on the current runtime.
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            setup: Arc::new(setup),
+            runtime: tokio::runtime::Handle::current(),
+            all: CancellationToken::new(),
+            running: Arc::default(),
+        }
+    }
+
+    /// Starts an errand; its answer comes as a command.
+    pub fn start(&self, errand: Errand) {
+        let cancel = self.all.child_token();
+        if let Some(step) = step_of(&errand.effect) {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.insert(step.clone(), cancel.clone());
+        }
+        let fallback = broken(&errand.effect);
+        let job = Job { setup: self.setup.clone(), cancel, errand };
+        let handle = self.setup.handle.clone();
+        let task = self.runtime.spawn(async move { job.answer().await });
+        self.runtime.spawn(async move {
+            let (command, evidence) = match task.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::error!(%error, "an executor task broke");
+                    (fallback, Vec::new())
+                }
+            };
+            if let Err(refused) = handle.tell_with(command, evidence).await {
+                tracing::info!(%refused, "an answer came too late");
+            }
+        });
+    }
+
+    /// Asks everything under way to end; what was sent stays in doubt.
+    pub fn cancel_all(&self) {
+        self.all.cancel();
+    }
+}
+
+const fn step_of(effect: &Effect) -> Option<&StepId> {
+    match effect {
+        Effect::Check { step, .. }
+        | Effect::Recheck { step, .. }
+        | Effect::Execute { step, .. }
+        | Effect::Observe { step, .. }
+        | Effect::Verify { step, .. } => Some(step),
+        Effect::PrepareUnwind => None,
+    }
+}
+
+/// The answer when the task itself broke: never a claim that something happened or did not.
+fn broken(effect: &Effect) -> Command {
+    let words = "the program's own task broke; see the diagnostic log";
+    match effect {
+        Effect::Check { step, attempt } => {
+            Command::Checked { step: step.clone(), attempt: *attempt, results: Vec::new(), binding: None }
+        }
+        Effect::Recheck { request, .. } => {
+            Command::Rechecked { request: *request, action_digest: Err(words.to_owned()) }
+        }
+        Effect::Execute { step, attempt, role, .. } => Command::Finished {
+            role: *role,
+            step: step.clone(),
+            attempt: *attempt,
+            outcome: in_doubt(words, false),
+        },
+        Effect::Observe { step, attempt, role, .. } => Command::Finished {
+            role: *role,
+            step: step.clone(),
+            attempt: *attempt,
+            outcome: in_doubt(words, true),
+        },
+        Effect::Verify { step, attempt } => Command::Verified {
+            step: step.clone(),
+            attempt: *attempt,
+            results: Vec::new(),
+            outputs: Map::new(),
+            fault: Some(words.to_owned()),
+        },
+        Effect::PrepareUnwind => Command::UnwindPrepared {
+            lost: None,
+            action_digest: String::new(),
+            evidence: None,
+            fault: Some(words.to_owned()),
+        },
+    }
+}
+
+pub(super) fn in_doubt(detail: &str, observed: bool) -> Outcome {
+    Outcome {
+        result: OutcomeResult::InDoubt,
+        error_kind: Some("in_doubt".to_owned()),
+        detail: detail.to_owned(),
+        outputs: Map::new(),
+        observed,
+    }
+}
+
+/// One errand with what it needs.
+pub(super) struct Job {
+    pub setup: Arc<Setup>,
+    pub cancel: CancellationToken,
+    pub errand: Errand,
+}
+
+impl Job {
+    async fn answer(self) -> (Command, Vec<u8>) {
+        match self.errand.effect.clone() {
+            Effect::Check { step, attempt } => self.check(&step, attempt).await,
+            Effect::Recheck { step, attempt, request } => (self.recheck(&step, attempt, request).await, Vec::new()),
+            Effect::Execute { step, attempt, role, request } => self.execute(&step, attempt, role, request).await,
+            Effect::Observe { step, attempt, role, request } => self.observe(&step, attempt, role, request).await,
+            Effect::Verify { step, attempt } => (self.verify(&step, attempt).await, Vec::new()),
+            Effect::PrepareUnwind => self.prepare_unwind().await,
+        }
+    }
+
+    pub fn planned(&self, step: &StepId) -> Result<&PlannedStep, ActionError> {
+        self.setup.plan.steps.iter().find(|planned| planned.id == step.0).ok_or_else(|| {
+            ActionError::new(ActionErrorKind::Permanent, format!("the plan has no step {step}; is it the run's own plan?"))
+        })
+    }
+
+    pub fn reporter(&self, step: &StepId, attempt: u32, role: Role) -> Arc<dyn Reporter> {
+        Arc::new(Line {
+            handle: self.setup.handle.clone(),
+            redactor: self.setup.redactor.clone(),
+            step: step.clone(),
+            attempt,
+            role,
+        })
+    }
+}
+
+/// Carries acknowledgements and progress of one effect.
+struct Line {
+    handle: Handle,
+    redactor: Arc<Redactor>,
+    step: StepId,
+    attempt: u32,
+    role: Role,
+}
+
+#[async_trait]
+impl Reporter for Line {
+    async fn ack(&self, provider_id: &str) -> Result<(), ActionError> {
+        let command = Command::Acked {
+            role: self.role,
+            step: self.step.clone(),
+            attempt: self.attempt,
+            provider_id: self.redactor.redact(provider_id),
+        };
+        self.handle.tell(command).await.map_err(|refused| {
+            ActionError::new(ActionErrorKind::InDoubt, format!("the acknowledgement could not be journaled: {refused}"))
+        })
+    }
+
+    fn progress(&self, progress: Progress) {
+        let progress = match progress {
+            Progress::Line(text) => Progress::Line(self.redactor.redact(&text)),
+            Progress::Share { done, text } => Progress::Share { done, text: self.redactor.redact(&text) },
+            Progress::State(text) => Progress::State(self.redactor.redact(&text)),
+        };
+        // Progress is lossy by design.
+        let _unheard = self.handle.feed.send(Feed::Progress { step: self.step.clone(), progress });
+    }
+}

@@ -1,0 +1,50 @@
+//! Reads a run's folder. Follows no symbolic links and opens nothing but plain files.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::chain::{Chain, Segment, read};
+use super::evidence::{Blob, BlobRef, get};
+
+/// The run's segments in order.
+pub fn segments(run: &Path) -> io::Result<Vec<Segment>> {
+    let folder = run.join("journal");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_file() {
+            return Err(io::Error::other(format!(
+                "{} is not a plain file",
+                entry.path().display()
+            )));
+        }
+        if name.ends_with(".jsonl") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| {
+            Ok(Segment {
+                bytes: fs::read(folder.join(&name))?,
+                name,
+            })
+        })
+        .collect()
+}
+
+/// The run's chain.
+pub fn read_run(run: &Path) -> io::Result<Chain> {
+    Ok(read(&segments(run)?))
+}
+
+/// A blob's bytes, where they are intact.
+pub fn read_blob(run: &Path, about: &BlobRef) -> Option<Vec<u8>> {
+    match get(run, about) {
+        Blob::Intact(bytes) => Some(bytes),
+        Blob::Missing | Blob::Altered => None,
+    }
+}

@@ -1,0 +1,292 @@
+//! The rules between records that a stranger can check: one genesis, no effect without its gate, no intent without
+//! its outcome, no gate without its persons. Pure. Knows events by name and field only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::record::Record;
+
+/// Every event name that this version knows.
+pub const KNOWN: &[&str] = &[
+    "genesis",
+    "resumed",
+    "step.checking",
+    "check.result",
+    "gate.requested",
+    "gate.vote",
+    "gate.granted",
+    "gate.voided",
+    "gate.expired",
+    "effect.intent",
+    "effect.ack",
+    "effect.outcome",
+    "effect.decided",
+    "step.verifying",
+    "step.done",
+    "step.failed",
+    "unwind.planned",
+    "unwind.prepared",
+    "unwind.dropped",
+    "unwind.finished",
+    "run.held",
+    "run.released",
+    "run.closed",
+    "note",
+    "interrupted",
+    "checkpoint",
+    "segment.seal",
+    "clock.backwards",
+    "halted",
+];
+
+/// What the rules found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Against the form of a journal: no genesis, a false checkpoint, a record after the close.
+    pub broken: Vec<String>,
+    /// An approval is invalid or missing.
+    pub approvals: Vec<String>,
+    /// Intents without an outcome.
+    pub unresolved: Vec<String>,
+    /// Names that this version does not know.
+    pub unknown: Vec<String>,
+    /// Worth a look: the clock went back.
+    pub remarks: Vec<String>,
+    /// Approving votes by assurance.
+    pub votes: BTreeMap<String, u64>,
+    /// The run's close record: state and exit code.
+    pub closed: Option<(String, u64)>,
+}
+
+#[derive(Default)]
+struct Request {
+    subject: String,
+    step: Option<String>,
+    min: u64,
+    automatic: bool,
+    approvers: BTreeSet<String>,
+    rejected: bool,
+    granted: bool,
+    ended: bool,
+    spent: bool,
+    action_digest: String,
+}
+
+#[derive(Default)]
+struct Reading {
+    found: Findings,
+    requests: BTreeMap<u64, Request>,
+    open: BTreeMap<(String, String), u64>,
+    mutates: BTreeMap<(String, String), bool>,
+    hashes: BTreeMap<u64, String>,
+}
+
+/// Applies the rules to a whole chain.
+pub fn judge(records: &[Record]) -> Findings {
+    let mut reading = Reading::default();
+    for (index, record) in records.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|at| records.get(at));
+        reading.record(record, before);
+    }
+    if records.first().is_some_and(|first| first.ev != "genesis") {
+        reading.found.broken.push("the first record is no genesis".to_owned());
+    }
+    for ((step, role), seq) in &reading.open {
+        let mutates = reading
+            .mutates
+            .get(&(step.clone(), role.clone()))
+            .copied()
+            .unwrap_or(true);
+        let what = if mutates { "effect" } else { "read" };
+        reading
+            .found
+            .unresolved
+            .push(format!("{what} of {step} ({role}), record {seq}, has no outcome"));
+    }
+    reading.found
+}
+
+fn text<'a>(record: &'a Record, key: &str) -> &'a str {
+    record.data.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(record: &Record, key: &str) -> u64 {
+    record.data.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+impl Reading {
+    fn record(&mut self, record: &Record, before: Option<&Record>) {
+        self.hashes.insert(record.seq, record.h.clone());
+        if let Some(before) = before {
+            if record.ev == "genesis" {
+                self.found
+                    .broken
+                    .push(format!("record {}: a second genesis", record.seq));
+            }
+            let back = before.boot == record.boot && record.mono_ns < before.mono_ns;
+            if back || record.t < before.t {
+                self.found
+                    .remarks
+                    .push(format!("record {}: the clock went backwards", record.seq));
+            }
+        }
+        if self.found.closed.is_some() && !matches!(record.ev.as_str(), "note" | "checkpoint" | "clock.backwards") {
+            self.found.broken.push(format!(
+                "record {} ({}) comes after the run was closed",
+                record.seq, record.ev
+            ));
+        }
+        if !KNOWN.contains(&record.ev.as_str()) {
+            self.found
+                .unknown
+                .push(format!("record {}: event \"{}\"", record.seq, record.ev));
+            return;
+        }
+        match record.ev.as_str() {
+            "gate.requested" => self.requested(record),
+            "gate.vote" => self.vote(record),
+            "gate.granted" => self.granted(record),
+            "gate.voided" | "gate.expired" => {
+                if let Some(request) = self.requests.get_mut(&number(record, "request")) {
+                    request.ended = true;
+                }
+            }
+            "effect.intent" => self.intent(record),
+            "effect.outcome" | "effect.decided" => self.outcome(record),
+            "checkpoint" => {
+                let named = self.hashes.get(&number(record, "head_seq"));
+                if named.map(String::as_str) != Some(text(record, "head_h")) {
+                    self.found
+                        .broken
+                        .push(format!("record {}: the checkpoint names another head", record.seq));
+                }
+            }
+            "run.closed" => {
+                self.found.closed = Some((text(record, "state").to_owned(), number(record, "exit")));
+            }
+            _ => {}
+        }
+    }
+
+    fn requested(&mut self, record: &Record) {
+        let id = number(record, "request");
+        let request = Request {
+            subject: text(record, "subject").to_owned(),
+            step: record.step.clone(),
+            min: number(record, "min"),
+            automatic: record.data.get("auto_reason").is_some_and(Value::is_string),
+            action_digest: text(record, "action_digest").to_owned(),
+            ..Request::default()
+        };
+        if self.requests.insert(id, request).is_some() {
+            self.found
+                .approvals
+                .push(format!("record {}: request {id} was asked twice", record.seq));
+        }
+    }
+
+    fn vote(&mut self, record: &Record) {
+        let id = number(record, "request");
+        let person = text(record, "person").to_owned();
+        let Some(request) = self.requests.get_mut(&id) else {
+            self.found.approvals.push(format!(
+                "record {}: a vote on request {id}, which was never asked",
+                record.seq
+            ));
+            return;
+        };
+        if request.ended || request.granted || request.rejected {
+            self.found
+                .approvals
+                .push(format!("record {}: a vote on request {id} after its end", record.seq));
+        }
+        match text(record, "decision") {
+            "approve" => {
+                if !request.approvers.insert(person.clone()) {
+                    self.found
+                        .approvals
+                        .push(format!("record {}: {person} approved request {id} twice", record.seq));
+                }
+                *self
+                    .found
+                    .votes
+                    .entry(text(record, "assurance").to_owned())
+                    .or_default() += 1;
+            }
+            _ => request.rejected = true,
+        }
+    }
+
+    fn granted(&mut self, record: &Record) {
+        let id = number(record, "request");
+        let Some(request) = self.requests.get_mut(&id) else {
+            self.found.approvals.push(format!(
+                "record {}: request {id} was granted but never asked",
+                record.seq
+            ));
+            return;
+        };
+        let persons = u64::try_from(request.approvers.len()).unwrap_or(u64::MAX);
+        let enough = request.automatic || (request.min > 0 && persons >= request.min);
+        if !enough || request.rejected || request.ended {
+            self.found.approvals.push(format!(
+                "record {}: request {id} was granted with {persons} of {} approvals{}",
+                record.seq,
+                request.min,
+                if request.rejected || request.ended {
+                    ", after its end"
+                } else {
+                    ""
+                }
+            ));
+        }
+        request.granted = true;
+    }
+
+    fn intent(&mut self, record: &Record) {
+        let id = number(record, "request");
+        let role = text(record, "role").to_owned();
+        let step = record.step.clone().unwrap_or_default();
+        let fault = match self.requests.get_mut(&id) {
+            None => Some("under a request that was never asked"),
+            Some(request) if !request.granted || request.ended => Some("without a valid approval"),
+            Some(request) => {
+                let fits = match (request.subject.as_str(), role.as_str()) {
+                    ("step", "do") => request.step.as_deref() == Some(step.as_str()) && !request.spent,
+                    ("unwind", "undo" | "close") | ("commit", "close") => true,
+                    _ => false,
+                };
+                let same = request.action_digest == text(record, "action_digest");
+                request.spent = true;
+                if fits && same {
+                    None
+                } else {
+                    Some("under an approval of something else")
+                }
+            }
+        };
+        if let Some(fault) = fault {
+            self.found.approvals.push(format!(
+                "record {}: the effect of {step} ({role}) began {fault}",
+                record.seq
+            ));
+        }
+        let mutates = record.data.get("mutates").and_then(Value::as_bool).unwrap_or(true);
+        let key = (step, role);
+        self.mutates.insert(key.clone(), mutates);
+        if self.open.insert(key.clone(), record.seq).is_some() {
+            let words = format!("record {}: {} began again without an outcome", record.seq, key.0);
+            self.found.unresolved.push(words);
+        }
+    }
+
+    fn outcome(&mut self, record: &Record) {
+        let key = (record.step.clone().unwrap_or_default(), text(record, "role").to_owned());
+        let settled = record.ev == "effect.decided" || text(record, "result") != "in_doubt";
+        if settled {
+            // A person may settle an undo by hand after its failure was recorded: nothing is open then.
+            self.open.remove(&key);
+        }
+    }
+}
