@@ -1,1 +1,12 @@
-//! Pure views of a run for people. Must not perform I/O.
+//! Pure views of a run for people: what happened in words, when, how long, at what price. Must not perform I/O, ask a
+//! clock or know the engine; events come in with the time they were recorded.
+
+pub mod downtime;
+pub mod escape;
+pub mod story;
+pub mod summary;
+pub mod tally;
+pub mod timeline;
+pub mod words;
+
+pub use story::Story;

@@ -1,0 +1,190 @@
+//! What a headless run does next, from the state alone. Pure: sends nothing, waits for nothing.
+
+use std::collections::BTreeSet;
+
+use crate::frontend::ending::is_stuck_way_back;
+use crate::frontend::voters::{Voter, candidates};
+use crate::run::event::{Decision, Subject};
+use crate::run::facts::{RequestId, StepId};
+use crate::run::gate::minimum;
+use crate::run::state::{Phase, Request, Stage};
+use crate::run::{Command, RunState};
+
+/// The comment that votes of `--approve-all` carry into the journal.
+const COMMENT: &str = "approved without a look, by --approve-all";
+
+/// The next act.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// The engine is at work, or only a person could act.
+    Wait,
+    Tell(Command),
+    /// Leave with this code; the run can be resumed unless it is over.
+    End {
+        exit: u8,
+        reason: String,
+    },
+}
+
+/// Decides in the place of a person, as far as it was allowed to.
+#[derive(Debug, Clone, Default)]
+pub struct Autopilot {
+    pub operator: String,
+    pub approve_all: bool,
+    /// A scripted rehearsal: when this step reaches its gate, unwind to that one (none: the whole run), once.
+    pub roll_back_at: Option<(StepId, Option<StepId>)>,
+    begun: bool,
+    released: bool,
+    refused: BTreeSet<(RequestId, String)>,
+    fault: Option<String>,
+}
+
+impl Autopilot {
+    /// An autopilot that has done nothing yet.
+    pub fn new(operator: &str, approve_all: bool, roll_back_at: Option<(StepId, Option<StepId>)>) -> Self {
+        Self {
+            operator: operator.to_owned(),
+            approve_all,
+            roll_back_at,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the scripted rollback was asked for and never came to be.
+    pub const fn missed_its_rollback(&self) -> bool {
+        self.roll_back_at.is_some() && !self.begun
+    }
+
+    /// What to do in `state`.
+    pub fn next(&self, state: &RunState) -> Next {
+        if let Phase::Closed { exit, state } = state.phase {
+            let reason = crate::projection::words::closed(state).to_owned();
+            return Next::End { exit, reason };
+        }
+        if let Some(fault) = &self.fault {
+            return end(1, fault.clone());
+        }
+        if state.in_doubt() {
+            return end(6, doubt(state));
+        }
+        if let Some((step, _)) = &state.stuck {
+            let exit = if is_stuck_way_back(state) { 5 } else { 1 };
+            return end(
+                exit,
+                format!("step {step} could not be put back by itself, and nobody can be asked"),
+            );
+        }
+        if let Some(failed) = failed(state) {
+            return end(1, failed);
+        }
+        if state.hold.is_some() {
+            return self.held(state);
+        }
+        match state.open_requests().next() {
+            Some(request) => self.at_gate(state, request),
+            None => Next::Wait,
+        }
+    }
+
+    /// A command was taken.
+    pub fn told(&mut self, command: &Command) {
+        if let Command::Rollback { .. } = command {
+            self.begun = true;
+        }
+        if let Command::Release { .. } = command {
+            self.released = true;
+        }
+    }
+
+    /// A command was refused; the same is not tried again.
+    pub fn refused(&mut self, command: &Command, reason: &str) {
+        if let Command::Vote { request, person, .. } = command {
+            self.refused.insert((*request, person.clone()));
+        } else {
+            self.fault = Some(format!("it could not go on as asked: {reason}"));
+        }
+    }
+
+    /// Only the hold that its own partial unwinding ended in is released.
+    fn held(&self, state: &RunState) -> Next {
+        let ours = self.begun && !self.released && self.approve_all;
+        let by_unwinding = state.hold.as_ref().is_some_and(|hold| hold.person == "unwinding");
+        if ours && by_unwinding && state.phase == Phase::Running {
+            return Next::Tell(Command::Release {
+                person: self.operator.clone(),
+            });
+        }
+        Next::Wait
+    }
+
+    fn at_gate(&self, state: &RunState, request: &Request) -> Next {
+        if let Some((at, to)) = &self.roll_back_at
+            && !self.begun
+            && request.subject == Subject::Step
+            && request.step.as_ref() == Some(at)
+        {
+            return Next::Tell(Command::Rollback {
+                to: to.clone(),
+                person: self.operator.clone(),
+            });
+        }
+        if !self.approve_all {
+            return Next::Wait;
+        }
+        let voter = candidates(state, request)
+            .into_iter()
+            .find(|voter| !self.refused.contains(&(request.id, voter.person.clone())));
+        match voter {
+            Some(voter) => Next::Tell(vote(request, voter)),
+            None => end(
+                3,
+                format!(
+                    "request {} needs {} votes and nobody is left who may vote",
+                    request.id,
+                    minimum(&request.gate)
+                ),
+            ),
+        }
+    }
+}
+
+fn end(exit: u8, reason: String) -> Next {
+    Next::End { exit, reason }
+}
+
+fn vote(request: &Request, voter: Voter) -> Command {
+    Command::Vote {
+        request: request.id,
+        person: voter.person,
+        role: voter.role,
+        decision: Decision::Approve,
+        phrase: request.gate.phrase.clone(),
+        comment: COMMENT.to_owned(),
+    }
+}
+
+fn doubt(state: &RunState) -> String {
+    let open: Vec<String> = state
+        .open_effects()
+        .filter(|(_, _, effect)| effect.needs_person())
+        .map(|(step, _, _)| step.to_string())
+        .collect();
+    format!(
+        "the outcome of {} is unknown; a person has to look and decide",
+        open.join(", ")
+    )
+}
+
+fn failed(state: &RunState) -> Option<String> {
+    if state.phase != Phase::Running {
+        return None;
+    }
+    let (facts, step) = state
+        .facts
+        .steps
+        .iter()
+        .zip(&state.steps)
+        .find(|(_, step)| step.stage == Stage::Failed)?;
+    let why = step.reason.as_deref().unwrap_or("no reason was recorded");
+    Some(format!("step {} failed, and nobody can be asked: {why}", facts.id))
+}

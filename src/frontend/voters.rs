@@ -1,0 +1,80 @@
+//! Who may still vote on a request, as offers to the person at the keyboard. Must not decide: the state machine admits
+//! or refuses every vote by itself.
+
+use crate::run::RunState;
+use crate::run::facts::Who;
+use crate::run::gate::minimum;
+use crate::run::state::Request;
+
+/// Somebody who may vote, in a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voter {
+    pub person: String,
+    pub role: String,
+    /// Played by whoever sits at the keyboard, in the lab.
+    pub persona: bool,
+}
+
+/// Who may still vote on `request`, the people of the environment first, then the lab's personas.
+pub fn candidates(state: &RunState, request: &Request) -> Vec<Voter> {
+    let voted = |person: &str| request.votes.iter().any(|vote| vote.person == person);
+    match &request.gate.who {
+        Who::Open { .. } => Vec::new(),
+        Who::Operator => {
+            if voted(&state.operator) {
+                return Vec::new();
+            }
+            vec![Voter {
+                person: state.operator.clone(),
+                role: "operator".to_owned(),
+                persona: false,
+            }]
+        }
+        Who::Quorum {
+            roles,
+            org,
+            not_operator,
+            not,
+            ..
+        } => {
+            let excluded = |person: &str| {
+                voted(person)
+                    || not.iter().any(|other| other == person)
+                    || (*not_operator && state.operators.contains(person))
+            };
+            let mut found: Vec<Voter> = Vec::new();
+            for role in roles {
+                for (person, facts) in &state.facts.people {
+                    let fits = facts.roles.contains(role) && (org.is_none() || facts.org == *org);
+                    if fits && !excluded(person) {
+                        found.push(Voter {
+                            person: person.clone(),
+                            role: role.clone(),
+                            persona: state.facts.personas,
+                        });
+                    }
+                }
+            }
+            if state.facts.personas {
+                for role in roles {
+                    let known = |person: &str| state.facts.people.contains_key(person);
+                    let names = (1..).map(|number: u32| {
+                        if number == 1 {
+                            role.clone()
+                        } else {
+                            format!("{role}-{number}")
+                        }
+                    });
+                    let count = usize::try_from(minimum(&request.gate)).unwrap_or(1);
+                    let fresh = names.filter(|name| !known(name) && !excluded(name)).take(count);
+                    found.extend(fresh.map(|person| Voter {
+                        person,
+                        role: role.clone(),
+                        persona: true,
+                    }));
+                }
+            }
+            found
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Events, stages and durations in words for people. Must not decide anything; every word comes from the record.
+
+use chrono::TimeDelta;
+
+use crate::run::Event;
+use crate::run::event::{Assurance, CloseState, Decision, OutcomeResult, PersonDecision, Role, Subject};
+use crate::run::facts::{RequestId, StepId};
+use crate::run::state::{RunState, Stage};
+use crate::runbook::plan::{EnvironmentKind, GateKind, GateSpec, Plan, PlannedStep, Rollback};
+
+/// The number and title of a step: `7 Validate row counts`.
+pub fn label(plan: &Plan, step: &StepId) -> String {
+    plan.steps
+        .iter()
+        .position(|planned| planned.id == step.0)
+        .and_then(|index| {
+            plan.steps
+                .get(index)
+                .map(|planned| format!("{} {}", index + 1, planned.title))
+        })
+        .unwrap_or_else(|| step.0.clone())
+}
+
+/// The step that an event is about.
+pub const fn step_of(event: &Event) -> Option<&StepId> {
+    match event {
+        Event::StepChecking { step, .. }
+        | Event::CheckResult { step, .. }
+        | Event::EffectIntent { step, .. }
+        | Event::EffectAck { step, .. }
+        | Event::EffectOutcome { step, .. }
+        | Event::EffectDecided { step, .. }
+        | Event::StepVerifying { step, .. }
+        | Event::StepDone { step, .. }
+        | Event::StepFailed { step, .. } => Some(step),
+        Event::GateRequested { step, .. } => step.as_ref(),
+        Event::Genesis { .. }
+        | Event::Resumed { .. }
+        | Event::GateVote { .. }
+        | Event::GateGranted { .. }
+        | Event::GateVoided { .. }
+        | Event::GateExpired { .. }
+        | Event::UnwindPlanned { .. }
+        | Event::UnwindPrepared { .. }
+        | Event::UnwindDropped { .. }
+        | Event::UnwindFinished { .. }
+        | Event::RunHeld { .. }
+        | Event::RunReleased { .. }
+        | Event::RunClosed { .. }
+        | Event::Note { .. }
+        | Event::Interrupted { .. } => None,
+    }
+}
+
+/// The step that an event is about, or that its request is about.
+pub fn step_in<'a>(state: &'a RunState, event: &'a Event) -> Option<&'a StepId> {
+    let of_request = |request: &RequestId| state.requests.get(request).and_then(|request| request.step.as_ref());
+    match event {
+        Event::GateVote { request, .. }
+        | Event::GateGranted { request }
+        | Event::GateVoided { request, .. }
+        | Event::GateExpired { request } => of_request(request),
+        other => step_of(other),
+    }
+}
+
+/// What happened, in one line.
+pub fn describe(event: &Event) -> String {
+    match event {
+        Event::Genesis { operator, .. } => format!("run begun by {operator}"),
+        Event::Resumed { operator, host, pid } => format!("run resumed by {operator} on {host} (process {pid})"),
+        Event::StepChecking { attempt, .. } if *attempt > 1 => format!("checking before attempt {attempt}"),
+        Event::StepChecking { .. } => "checking".to_owned(),
+        Event::CheckResult { result, .. } => {
+            let mark = if result.ok { "passed" } else { "FAILED" };
+            format!("check {} {} {mark}: {}", result.when, result.uses, result.detail)
+        }
+        Event::GateRequested {
+            request,
+            subject,
+            min,
+            roles,
+            phrase,
+            auto_reason,
+            ..
+        } => {
+            let asked = match subject {
+                Subject::Step => "approval",
+                Subject::Unwind => "approval to roll back",
+                Subject::Commit => "approval to commit",
+            };
+            match auto_reason {
+                Some(reason) => format!("request {request}: {asked}, nobody is asked: {reason}"),
+                None => {
+                    let typed = if phrase.is_some() { ", with a typed phrase" } else { "" };
+                    format!("request {request}: {asked} by {min} of {}{typed}", roles.join(", "))
+                }
+            }
+        }
+        Event::GateVote {
+            request,
+            decision,
+            person,
+            role,
+            assurance,
+            comment,
+        } => {
+            let what = match decision {
+                Decision::Approve => "approved",
+                Decision::Reject => "REJECTED",
+            };
+            let said = if comment.is_empty() {
+                String::new()
+            } else {
+                format!(": {comment}")
+            };
+            format!(
+                "request {request} {what} by {person} as {role} ({}){said}",
+                assured(*assurance)
+            )
+        }
+        Event::GateGranted { request } => format!("request {request} granted"),
+        Event::GateVoided { request, reason } => format!("request {request} void: {reason}"),
+        Event::GateExpired { request } => format!("request {request} expired: nobody answered in time"),
+        Event::EffectIntent { role, attempt, .. } => format!("{} (attempt {attempt})", beginning(*role)),
+        Event::EffectAck { provider_id, .. } => format!("accepted by the peer as {provider_id}"),
+        Event::EffectOutcome {
+            role,
+            result,
+            detail,
+            observed,
+            ..
+        } => {
+            let found = if *observed { ", found by looking" } else { "" };
+            format!("{}{found}: {detail}", ending(*role, *result))
+        }
+        Event::EffectDecided {
+            role,
+            decision,
+            person,
+            reason,
+            ..
+        } => {
+            let what = match decision {
+                PersonDecision::Done => "it was done",
+                PersonDecision::NotStarted => "it was not started",
+                PersonDecision::ByHand => "done by hand",
+            };
+            format!("{person} decided about {}: {what}: {reason}", noun(*role))
+        }
+        Event::StepVerifying { .. } => "verifying".to_owned(),
+        Event::StepDone { .. } => "done".to_owned(),
+        Event::StepFailed { reason, .. } => format!("FAILED: {reason}"),
+        Event::UnwindPlanned {
+            to,
+            steps,
+            past_no_return,
+            person,
+        } => {
+            let scope = to
+                .as_ref()
+                .map_or_else(|| "the whole run".to_owned(), |to| format!("back to {to}"));
+            let names: Vec<&str> = steps.iter().map(|step| step.0.as_str()).collect();
+            let order = if names.is_empty() {
+                "nothing".to_owned()
+            } else {
+                names.join(", ")
+            };
+            let beyond = if *past_no_return {
+                "; PAST THE POINT OF NO RETURN"
+            } else {
+                ""
+            };
+            format!("rollback of {scope} asked by {person}: undo {order}{beyond}")
+        }
+        Event::UnwindPrepared { lost, fault } => match (lost, fault) {
+            (_, Some(fault)) => format!("rollback prepared; not everything is known: {fault}"),
+            (Some(0), None) => "rollback prepared; no rows would be lost so far".to_owned(),
+            (Some(rows), None) => format!("rollback prepared; {rows} rows would be lost so far"),
+            (None, None) => "rollback prepared".to_owned(),
+        },
+        Event::UnwindDropped { reason } => format!("rollback dropped: {reason}"),
+        Event::UnwindFinished { complete: true } => "everything is rolled back".to_owned(),
+        Event::UnwindFinished { complete: false } => "rolled back as far as asked".to_owned(),
+        Event::RunHeld { reason, person } => format!("HELD by {person}: {reason}"),
+        Event::RunReleased { person } => format!("released by {person}"),
+        Event::RunClosed { state, exit, reason } => format!("run {} (exit {exit}): {reason}", closed(*state)),
+        Event::Note { person, .. } => format!("note by {person}"),
+        Event::Interrupted { reason } => format!("left, can be resumed: {reason}"),
+    }
+}
+
+const fn beginning(role: Role) -> &'static str {
+    match role {
+        Role::Do => "executing",
+        Role::Undo => "rolling back",
+        Role::Close => "closing",
+    }
+}
+
+const fn noun(role: Role) -> &'static str {
+    match role {
+        Role::Do => "the effect",
+        Role::Undo => "the rollback",
+        Role::Close => "the closing effect",
+    }
+}
+
+const fn ending(role: Role, result: OutcomeResult) -> &'static str {
+    match (role, result) {
+        (Role::Do, OutcomeResult::Done) => "effect done",
+        (Role::Undo, OutcomeResult::Done) => "rolled back",
+        (Role::Close, OutcomeResult::Done) => "closing effect done",
+        (Role::Do, OutcomeResult::Failed) => "effect FAILED",
+        (Role::Undo, OutcomeResult::Failed) => "rollback FAILED",
+        (Role::Close, OutcomeResult::Failed) => "closing effect FAILED",
+        (_, OutcomeResult::InDoubt) => "IN DOUBT",
+        (_, OutcomeResult::NotSent) => "not sent",
+    }
+}
+
+/// How sure the tool is of a voter.
+pub const fn assured(assurance: Assurance) -> &'static str {
+    match assurance {
+        Assurance::Typed => "typed",
+        Assurance::Persona => "lab persona",
+    }
+}
+
+/// How a run ended.
+pub const fn closed(state: CloseState) -> &'static str {
+    match state {
+        CloseState::Committed => "committed",
+        CloseState::RolledBack => "rolled back",
+        CloseState::Stopped => "stopped",
+        CloseState::Failed => "failed",
+    }
+}
+
+/// A stage: a sign that differs in shape, and a word.
+pub const fn stage(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::Waiting => ("○", "waiting"),
+        Stage::Checking => ("◌", "checking"),
+        Stage::AtGate(_) => ("⏸", "at gate"),
+        Stage::Approved(_) => ("●", "approved"),
+        Stage::Running => ("▶", "running"),
+        Stage::InDoubt => ("?", "IN DOUBT"),
+        Stage::Verifying => ("◍", "verifying"),
+        Stage::Done => ("✔", "done"),
+        Stage::Failed => ("✘", "FAILED"),
+        Stage::RollingBack => ("◀", "rolling back"),
+        Stage::RolledBack => ("↶", "rolled back"),
+        Stage::RollbackFailed => ("✘", "UNDO FAILED"),
+    }
+}
+
+/// An environment's kind, loudly.
+pub const fn environment(kind: EnvironmentKind) -> &'static str {
+    match kind {
+        EnvironmentKind::Lab => "LAB",
+        EnvironmentKind::Rehearsal => "REHEARSAL",
+        EnvironmentKind::Production => "PRODUCTION",
+    }
+}
+
+/// How a step is taken back, one thought a line.
+pub fn rollback(step: &PlannedStep) -> Vec<String> {
+    match &step.rollback {
+        Rollback::Nothing => vec!["nothing to undo".to_owned()],
+        Rollback::Action { action, .. } => vec![format!("undone by {}", action.uses)],
+        Rollback::NotNeeded { reason } => vec![format!("not needed, it stays: {reason}")],
+        Rollback::Abandon { action, redo } => vec![format!(
+            "abandon by {}: the old side resumes; to do it again takes {}",
+            action.uses,
+            span(redo.0)
+        )],
+        Rollback::AtClose { action } => vec![format!("put back when the run closes, by {}", action.uses)],
+        Rollback::Irreversible { reason } => vec!["POINT OF NO RETURN: it cannot be undone".to_owned(), reason.clone()],
+    }
+}
+
+/// Who a gate asks.
+pub fn gate(spec: &GateSpec) -> String {
+    let who = match &spec.kind {
+        GateKind::Operator => "the operator confirms".to_owned(),
+        GateKind::Open { reason } => return format!("nobody is asked: {reason}"),
+        GateKind::Quorum {
+            roles,
+            min,
+            org,
+            distinct_from,
+        } => {
+            let of = org.as_ref().map_or_else(String::new, |org| format!(" of {org}"));
+            let not = if distinct_from.is_empty() {
+                String::new()
+            } else {
+                format!(", not the {}", distinct_from.join(" or the "))
+            };
+            format!("{min} of {}{of}{not}", roles.join(", "))
+        }
+    };
+    let typed = if spec.phrase.is_some() {
+        ", with a typed phrase"
+    } else {
+        ""
+    };
+    format!("{who}{typed}")
+}
+
+/// A duration as a clock: `41:07`, `1:02:03`.
+pub fn clock(delta: TimeDelta) -> String {
+    let seconds = delta.num_seconds().max(0);
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{rest:02}")
+    } else {
+        format!("{minutes:02}:{rest:02}")
+    }
+}
+
+/// A planned duration in milliseconds as a clock.
+pub fn span(ms: u64) -> String {
+    clock(TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX)))
+}
