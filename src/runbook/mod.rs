@@ -1,4 +1,25 @@
-//! Text to plan. Pure: files are read by `cli` and handed over as text.
+//! Text to plan: parses a runbook, finds every fault with its place, resolves it for one environment. Pure: files are
+//! read by the caller, `now` is passed in, no provider is known but for the catalogue of its actions.
 
 pub mod catalogue;
+pub mod digest;
+pub mod expression;
+pub mod fault;
+pub mod node;
+pub mod parse;
 pub mod plan;
+pub mod render;
+pub mod schema;
+pub mod text;
+
+mod action;
+mod builder;
+mod document;
+mod environment;
+mod gate;
+mod graph;
+mod separation;
+mod step;
+
+pub use document::{check, plan};
+pub use plan::Plan;

@@ -1,0 +1,375 @@
+//! Actions of a runbook against the catalogue: name, connections, parameters. Every parameter is checked by its kind.
+
+use serde_json::{Map, Value, json};
+
+use super::builder::Builder;
+use super::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec};
+use super::expression::{Part, has_expression, names, parts};
+use super::fault::{Place, nearest};
+use super::node::{Key, Node, NodeValue};
+use super::plan::PlannedAction;
+use super::text::{duration, is_identifier};
+
+/// Kinds of connections that `sql` stands for.
+const SQL: &[&str] = &["sqlite", "mysql", "postgres", "sqlserver"];
+
+impl Builder<'_> {
+    /// The action that `node` (a step, a check, a rollback) declares.
+    pub fn action(&mut self, node: &Node, what: &str) -> Option<(PlannedAction, &'static ActionSpec)> {
+        let Some(uses) = node.get("uses") else {
+            self.fault(node.at, format!("{what} has no action"), "write uses: provider.action");
+            return None;
+        };
+        let name = uses.word("uses", &mut self.faults)?.to_owned();
+        let Some(spec) = self.catalogue.find(&name) else {
+            let hint = nearest(&name, self.catalogue.all().map(|spec| spec.uses))
+                .unwrap_or_else(|| "see `pointsman schema` for all actions".to_owned());
+            self.fault(uses.at, format!("there is no action \"{name}\""), &hint);
+            return None;
+        };
+        if !spec.available {
+            self.later(format!("action {name}"));
+        }
+        let on = self.targets(node, spec);
+        let timeout = node.get("timeout").and_then(|node| self.duration(node, "timeout"));
+        let engine = on
+            .first()
+            .and_then(|name| self.connections.get(name))
+            .map(|connection| connection.uses.clone());
+        let with = self.parameters(node, spec, engine.as_deref());
+        if spec.uses == "shell.command" {
+            self.command(node, &with);
+        }
+        let action = PlannedAction {
+            uses: name,
+            on,
+            with,
+            effect: spec.effect,
+            timeout,
+            dry_run_execute: false,
+        };
+        Some((action, spec))
+    }
+
+    fn targets(&mut self, node: &Node, spec: &ActionSpec) -> Vec<String> {
+        let Some(target) = node.get("on") else {
+            if !spec.on.is_empty() && spec.on != ["http"] {
+                let hint = format!("write on: with a connection of kind {}", spec.on.join(", "));
+                self.fault(node.at, format!("{} needs a connection", spec.uses), &hint);
+            }
+            return Vec::new();
+        };
+        if spec.on.is_empty() {
+            self.fault(target.at, format!("{} takes no connection", spec.uses), "remove on:");
+            return Vec::new();
+        }
+        let names = target.words("on", &mut self.faults);
+        if names.len() > spec.on.len() {
+            self.fault(
+                target.at,
+                format!("{} takes at most {} connections", spec.uses, spec.on.len()),
+                "name fewer",
+            );
+        }
+        for (name, wanted) in names.iter().zip(spec.on) {
+            let Some(connection) = self.connections.get(name) else {
+                let known: Vec<&str> = self.connections.keys().map(String::as_str).collect();
+                let hint =
+                    nearest(name, known.iter().copied()).unwrap_or_else(|| format!("declared: {}", known.join(", ")));
+                self.fault(target.at, format!("there is no connection {name}"), &hint);
+                continue;
+            };
+            let kind = connection.uses.clone();
+            let fits = if *wanted == "sql" {
+                SQL.contains(&kind.as_str())
+            } else {
+                *wanted == kind
+            };
+            if !fits {
+                let message = format!("{} needs a connection of kind {wanted}; {name} is {kind}", spec.uses);
+                self.fault(target.at, message, "name another connection");
+            }
+        }
+        names
+    }
+
+    fn parameters(&mut self, node: &Node, spec: &ActionSpec, engine: Option<&str>) -> Value {
+        let mut with = Map::new();
+        let given: &[(Key, Node)] = node
+            .get("with")
+            .map(|node| node.map("with", &mut self.faults))
+            .unwrap_or_default();
+        for (key, value) in given {
+            let Some(param) = spec.params.iter().find(|param| param.name == key.text) else {
+                let known = spec.params.iter().map(|param| param.name);
+                let hint = nearest(&key.text, known.clone())
+                    .unwrap_or_else(|| format!("{} takes: {}", spec.uses, known.collect::<Vec<_>>().join(", ")));
+                self.fault(
+                    key.at,
+                    format!("{} has no parameter \"{}\"", spec.uses, key.text),
+                    &hint,
+                );
+                continue;
+            };
+            let json = self.parameter(param, value, engine);
+            with.insert(key.text.clone(), json);
+        }
+        for param in spec.params.iter().filter(|param| param.required) {
+            if !given.iter().any(|(key, _)| key.text == param.name) {
+                let at = node.get("with").map_or(node.at, |node| node.at);
+                self.fault(
+                    at,
+                    format!("{} needs the parameter {}", spec.uses, param.name),
+                    param.doc,
+                );
+            }
+        }
+        Value::Object(with)
+    }
+
+    fn parameter(&mut self, param: &ParamSpec, node: &Node, engine: Option<&str>) -> Value {
+        if param.kind == ParamKind::Sql {
+            return self.sql(node, engine);
+        }
+        if param.kind == ParamKind::Predicate {
+            return self.predicate(node);
+        }
+        let value = self.value(node, param.name);
+        let deferred = value.as_str().is_some_and(has_expression);
+        if !deferred {
+            self.of_kind(param, &value, node);
+        }
+        value
+    }
+
+    fn of_kind(&mut self, param: &ParamSpec, value: &Value, node: &Node) {
+        let texts = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+        let scalars = |value: &Value| {
+            value
+                .as_array()
+                .is_some_and(|items| items.iter().all(|item| !item.is_array() && !item.is_object()))
+        };
+        let wanted = match param.kind {
+            ParamKind::Text => (!value.is_string()).then(|| "text".to_owned()),
+            ParamKind::Integer { min, max } => match value.as_i64() {
+                Some(number) if (min..=max).contains(&number) => None,
+                _ => Some(format!("an integer from {min} to {max}")),
+            },
+            ParamKind::Number => (!value.is_number()).then(|| "a number".to_owned()),
+            ParamKind::Boolean => (!value.is_boolean()).then(|| "true or false".to_owned()),
+            ParamKind::Duration => {
+                let good = value.as_str().is_some_and(|text| duration(text).is_some());
+                (!good).then(|| "a duration (90s, 12m, 2h)".to_owned())
+            }
+            ParamKind::OneOf(options) => {
+                let good = value.as_str().is_some_and(|text| options.contains(&text));
+                (!good).then(|| options.join(" or "))
+            }
+            ParamKind::TextList | ParamKind::Argv => (!texts(value)).then(|| "a list of texts".to_owned()),
+            ParamKind::Params => (!scalars(value)).then(|| "a list of values".to_owned()),
+            ParamKind::TextMap => {
+                let good = value.as_object().is_some_and(|map| map.values().all(Value::is_string));
+                (!good).then(|| "a map of texts".to_owned())
+            }
+            ParamKind::Any | ParamKind::Sql | ParamKind::Predicate => None,
+        };
+        if let Some(wanted) = wanted {
+            let found = if value.is_null() {
+                "nothing".to_owned()
+            } else {
+                value.to_string()
+            };
+            self.fault(
+                node.at,
+                format!("{} is {found}, it must be {wanted}", param.name),
+                param.doc,
+            );
+        }
+    }
+
+    /// SQL text, alone or one per engine; values go into `params`, never into the text.
+    fn sql(&mut self, node: &Node, engine: Option<&str>) -> Value {
+        if let NodeValue::Map(entries) = &node.value {
+            for (key, value) in entries {
+                if !SQL.contains(&key.text.as_str()) {
+                    self.fault(
+                        key.at,
+                        format!("\"{}\" is no engine", key.text),
+                        "known: sqlite, mysql, postgres, sqlserver",
+                    );
+                }
+                self.sql_text(value, engine);
+            }
+            let chosen = engine.and_then(|engine| node.get(engine));
+            if let (None, Some(engine)) = (chosen, engine) {
+                self.fault(
+                    node.at,
+                    format!("there is no SQL for {engine}"),
+                    "add a text for this engine",
+                );
+            }
+            return chosen.map_or(Value::Null, |node| self.sql_text(node, engine));
+        }
+        self.sql_text(node, engine)
+    }
+
+    fn sql_text(&mut self, node: &Node, engine: Option<&str>) -> Value {
+        let Some(text) = node.word("sql", &mut self.faults) else {
+            return Value::Null;
+        };
+        let found = match parts(text) {
+            Ok(found) => found,
+            Err(error) => {
+                self.fault(node.at, error.to_string(), "close the expression");
+                return Value::Null;
+            }
+        };
+        let mut out = String::new();
+        for part in found {
+            match part {
+                Part::Literal(literal) => out.push_str(literal),
+                Part::Expression(expression) => out.push_str(&self.identifier(expression, engine, node.at)),
+            }
+        }
+        Value::String(out)
+    }
+
+    fn identifier(&mut self, expression: &str, engine: Option<&str>, at: Place) -> String {
+        let Some((inner, "ident")) = expression
+            .rsplit_once('|')
+            .map(|(inner, filter)| (inner, filter.trim()))
+        else {
+            let hint = "bind the value: write ? in the SQL and the value under params; names take \"| ident\"";
+            self.fault(at, "an expression inside SQL text", hint);
+            return String::new();
+        };
+        let value = match super::expression::evaluate(inner.trim(), &self.scope) {
+            Ok(Value::String(name)) if is_identifier(&name) => name,
+            Ok(other) => {
+                self.fault(
+                    at,
+                    format!("{other} is no SQL identifier"),
+                    "letters, digits and underscores only",
+                );
+                return String::new();
+            }
+            Err(error) => {
+                self.fault(
+                    at,
+                    error.to_string(),
+                    "only values known before the run can be identifiers",
+                );
+                return String::new();
+            }
+        };
+        let (open, close) = match engine {
+            Some("mysql") => ('`', '`'),
+            Some("sqlserver") => ('[', ']'),
+            Some(_) | None => ('"', '"'),
+        };
+        value
+            .split('.')
+            .map(|part| format!("{open}{part}{close}"))
+            .collect::<Vec<_>>()
+            .join(".")
+    }
+
+    /// A predicate; one that uses other steps' outputs carries them along.
+    fn predicate(&mut self, node: &Node) -> Value {
+        let Some(text) = node.word("a predicate", &mut self.faults).map(str::to_owned) else {
+            return Value::Null;
+        };
+        if has_expression(&text) {
+            self.fault(
+                node.at,
+                "a predicate is an expression itself",
+                "write it without ${ }: rows == 0",
+            );
+            return Value::Null;
+        }
+        let used = match names(&text) {
+            Ok(used) => used,
+            Err(error) => {
+                self.fault(
+                    node.at,
+                    format!("this predicate cannot be read: {error}"),
+                    "write it like: rows == 0",
+                );
+                return Value::Null;
+            }
+        };
+        let mut steps = Map::new();
+        for name in used.iter().filter(|name| name.starts_with("steps.")) {
+            if let Err(error) = self.refer(name, node.at) {
+                self.fault(
+                    node.at,
+                    error.to_string(),
+                    "name the output of a step that this one needs",
+                );
+                continue;
+            }
+            let mut path = name.split('.').skip(1);
+            if let (Some(step), _, Some(output)) = (path.next(), path.next(), path.next()) {
+                let entry = steps.entry(step.to_owned()).or_insert_with(|| json!({ "outputs": {} }));
+                if let Some(outputs) = entry.get_mut("outputs").and_then(Value::as_object_mut) {
+                    outputs.insert(output.to_owned(), Value::String(format!("${{ {name} }}")));
+                }
+            }
+        }
+        let vars = used.iter().any(|name| name.starts_with("vars."));
+        if steps.is_empty() && !vars {
+            return Value::String(text);
+        }
+        json!({ "predicate": text, "steps": steps, "vars": self.scope.get("vars") })
+    }
+
+    /// Commands take `argv`: an expression may neither become an option nor part of a shell's program.
+    fn command(&mut self, node: &Node, with: &Value) {
+        let Some(argv) = node.get("with").and_then(|with| with.get("argv")) else {
+            return;
+        };
+        let NodeValue::List(items) = &argv.value else { return };
+        let shell = items.first().and_then(Node::text).is_some_and(|program| {
+            ["sh", "bash", "dash", "zsh", "ksh"].contains(&program.rsplit('/').next().unwrap_or(program))
+        });
+        let mut options_over = false;
+        for (index, item) in items.iter().enumerate() {
+            let text = item.text().unwrap_or_default();
+            let found = parts(text).unwrap_or_default();
+            let expression = found.iter().any(|part| matches!(part, Part::Expression(_)));
+            if expression && shell {
+                let hint = "pass the value as an own argument after the program text, or in env:";
+                let program = items.get(index.wrapping_sub(1)).and_then(Node::text) == Some("-c");
+                if program {
+                    self.fault(item.at, "an expression inside a shell's program", hint);
+                    continue;
+                }
+            }
+            let leads = matches!(found.first(), Some(Part::Expression(_)));
+            if leads && !options_over {
+                let resolved = with
+                    .get("argv")
+                    .and_then(|argv| argv.get(index))
+                    .and_then(Value::as_str);
+                let may_be_option = resolved.is_none_or(|text| text.starts_with('-') || has_expression(text));
+                if may_be_option {
+                    let hint = "put \"--\" before it, or write it as --name=${ … }";
+                    self.fault(item.at, "an argument from an expression may begin with -", hint);
+                }
+            }
+            options_over |= text == "--";
+        }
+    }
+}
+
+/// Whether an author may declare this effect for an action.
+pub(super) const fn may_declare(spec: &ActionSpec, effect: Effect) -> bool {
+    match effect {
+        Effect::Mutate => true,
+        Effect::Read => {
+            matches!(spec.effect, Effect::Read)
+                || matches!(spec.reversibility, super::catalogue::Reversibility::Declared)
+        }
+        Effect::Human => matches!(spec.effect, Effect::Human),
+    }
+}

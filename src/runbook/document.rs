@@ -1,0 +1,395 @@
+//! A whole runbook: its header, its environments, its phases; the two entries `check` and `plan`.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use unicode_normalization::UnicodeNormalization;
+
+use super::builder::Builder;
+use super::catalogue::{Catalogue, Effect};
+use super::digest::{digest, sha256};
+use super::fault::{Fault, Place, Severity, any_error, nearest};
+use super::gate::operator;
+use super::graph::Declared;
+use super::node::{Node, NodeValue, known_keys};
+use super::parse::parse;
+use super::plan::{Digests, EnvironmentKind, GateSpec, Person, Plan, PlannedPhase, PlannedStep};
+use super::step::is_open;
+use super::text::is_name;
+
+const KEYS: &[&str] = &[
+    "version",
+    "name",
+    "title",
+    "author",
+    "vars",
+    "secrets",
+    "connections",
+    "environments",
+    "people",
+    "preflight",
+    "residency",
+    "unwind_gate",
+    "point_of_no_return",
+    "commit",
+    "phases",
+    "import_run",
+    "notify",
+    "witness",
+];
+/// The default environment of a runbook that declares none.
+pub const LAB: &str = "lab";
+
+/// Every fault of a runbook: of one environment, or of all.
+pub fn check(bytes: &[u8], env: Option<&str>, catalogue: &Catalogue, now: DateTime<Utc>) -> Vec<Fault> {
+    let root = match parse(bytes) {
+        Ok(root) => root,
+        Err(faults) => return faults,
+    };
+    let names = match env {
+        Some(name) => vec![name.to_owned()],
+        None => environment_names(&root),
+    };
+    let mut faults: Vec<Fault> = Vec::new();
+    for name in names {
+        for fault in planned(&root, bytes, &name, catalogue, now).1 {
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+    }
+    if env.is_none() {
+        faults.extend(super::separation::faults(&root));
+    }
+    faults.sort_by_key(|fault| fault.place);
+    faults
+}
+
+/// The plan of one environment, or every fault that stands against it.
+pub fn plan(bytes: &[u8], env: &str, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Plan, Vec<Fault>> {
+    let root = parse(bytes)?;
+    let (plan, mut faults) = planned(&root, bytes, env, catalogue, now);
+    faults.extend(super::separation::faults(&root));
+    faults.sort_by_key(|fault| fault.place);
+    if any_error(&faults) {
+        return Err(faults);
+    }
+    plan.ok_or(faults)
+}
+
+fn environment_names(root: &Node) -> Vec<String> {
+    let mut names: Vec<String> = match root.get("environments").map(|node| &node.value) {
+        Some(NodeValue::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+        Some(_) | None => Vec::new(),
+    };
+    if names.is_empty() {
+        names.push(LAB.to_owned());
+    }
+    names
+}
+
+fn planned(
+    root: &Node,
+    bytes: &[u8],
+    env: &str,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> (Option<Plan>, Vec<Fault>) {
+    let mut builder = Builder::new(catalogue, now);
+    let plan = builder.document(root, bytes, env);
+    (plan, builder.faults)
+}
+
+impl Builder<'_> {
+    fn document(&mut self, root: &Node, bytes: &[u8], env: &str) -> Option<Plan> {
+        let entries = root.map("a runbook", &mut self.faults);
+        if entries.is_empty() {
+            return None;
+        }
+        self.version(root)?;
+        known_keys(entries, KEYS, "a runbook", &mut self.faults);
+        for later in ["import_run", "notify", "witness"] {
+            if root.get(later).is_some() {
+                self.later(later);
+            }
+        }
+        let name = self.name(root);
+        let node = self.chosen(root, env)?;
+        let mut environment = self.environment(root, env, &node);
+        let secrets = self.secret_sources(root);
+        self.preflight(root);
+        let author = root.get("author").and_then(|node| {
+            let id = node.word("author", &mut self.faults)?.to_owned();
+            self.person(&id, node);
+            Some(id)
+        });
+        let unwind_gate = self.run_gate(root.get("unwind_gate"), "roll back");
+        let no_return = self.run_gate(root.get("point_of_no_return"), "no return");
+        let commit = self.commit(root);
+        let (phases, steps) = self.phases(root);
+        for id in std::mem::take(&mut self.personas) {
+            let person = Person {
+                name: id.clone(),
+                org: None,
+                roles: Vec::new(),
+                keys: Vec::new(),
+                persona: true,
+            };
+            environment.people.insert(id, person);
+        }
+        let warnings = self
+            .faults
+            .iter()
+            .filter(|fault| fault.severity == Severity::Warning)
+            .map(|fault| format!("{}:{}: {}", fault.place.line, fault.place.col, fault.message))
+            .collect();
+        let mut plan = Plan {
+            title: root
+                .get("title")
+                .and_then(Node::text)
+                .map_or_else(|| name.clone(), str::to_owned),
+            name,
+            author,
+            environment,
+            vars: match self.scope.get("vars") {
+                Some(Value::Object(vars)) => vars.clone().into_iter().collect(),
+                Some(_) | None => Default::default(),
+            },
+            secrets,
+            connections: self.connections.clone(),
+            phases,
+            steps,
+            unwind_gate,
+            point_of_no_return: no_return,
+            commit,
+            residency: root
+                .get("residency")
+                .map(|node| node.words("residency", &mut self.faults))
+                .unwrap_or_default(),
+            digests: Digests {
+                runbook: sha256(bytes),
+                plan: String::new(),
+                rehearsal: rehearsal(root),
+            },
+            not_available: self.not_available.clone(),
+            warnings,
+        };
+        plan.digests.plan = serde_json::to_value(&plan)
+            .map(|json| digest(&json))
+            .unwrap_or_default();
+        Some(plan)
+    }
+
+    fn version(&mut self, root: &Node) -> Option<()> {
+        match root.get("version").map(|node| (node.at, &node.value)) {
+            Some((_, NodeValue::Int(1))) => Some(()),
+            Some((at, NodeValue::Int(newer))) => {
+                self.fault(
+                    at,
+                    format!("format version {newer} is not known"),
+                    "this pointsman knows version 1; update it",
+                );
+                None
+            }
+            Some((at, _)) => {
+                self.fault(at, "the version must be an integer", "write version: 1");
+                None
+            }
+            None => {
+                self.fault(root.at, "the runbook has no version", "write version: 1");
+                None
+            }
+        }
+    }
+
+    fn name(&mut self, root: &Node) -> String {
+        let Some(node) = root.get("name") else {
+            self.fault(root.at, "the runbook has no name", "write name: erp-cutover");
+            return String::new();
+        };
+        let text = node.word("name", &mut self.faults).unwrap_or_default().to_owned();
+        if !is_name(&text) {
+            self.fault(
+                node.at,
+                format!("\"{text}\" is no runbook name"),
+                "lower-case letters, digits and -",
+            );
+        }
+        if let Some(title) = root.get("title") {
+            title.word("title", &mut self.faults);
+        }
+        text
+    }
+
+    fn chosen(&mut self, root: &Node, env: &str) -> Option<Node> {
+        let Some(all) = root.get("environments") else {
+            if env == LAB {
+                return Some(Node {
+                    at: root.at,
+                    value: NodeValue::Map(Vec::new()),
+                });
+            }
+            self.fault(
+                root.at,
+                format!("there is no environment {env}"),
+                "the runbook declares none but the lab",
+            );
+            return None;
+        };
+        let entries = all.map("environments", &mut self.faults);
+        if let Some((_, node)) = entries.iter().find(|(key, _)| key.text == env) {
+            return Some(node.clone());
+        }
+        if env == LAB {
+            return Some(Node {
+                at: all.at,
+                value: NodeValue::Map(Vec::new()),
+            });
+        }
+        let known = entries.iter().map(|(key, _)| key.text.as_str());
+        let hint = nearest(env, known.clone())
+            .unwrap_or_else(|| format!("declared: {}", known.collect::<Vec<_>>().join(", ")));
+        self.fault(all.at, format!("there is no environment {env}"), &hint);
+        None
+    }
+
+    fn preflight(&mut self, root: &Node) {
+        let Some(node) = root.get("preflight") else { return };
+        let entries = node.map("preflight", &mut self.faults);
+        known_keys(entries, &["valid_for"], "preflight", &mut self.faults);
+        if let Some(node) = node.get("valid_for") {
+            self.duration(node, "valid_for");
+        }
+        if self.kind == EnvironmentKind::Production {
+            self.later("preflight proofs");
+        }
+    }
+
+    fn run_gate(&mut self, node: Option<&Node>, phrase: &str) -> GateSpec {
+        let gate = self.gate(node, phrase, operator(Some(phrase.to_owned())), false);
+        if is_open(&gate.kind) {
+            return operator(Some(phrase.to_owned()));
+        }
+        gate
+    }
+
+    fn commit(&mut self, root: &Node) -> GateSpec {
+        let Some(node) = root.get("commit") else {
+            return operator(Some("commit".to_owned()));
+        };
+        let entries = node.map("commit", &mut self.faults);
+        known_keys(entries, &["gate"], "commit", &mut self.faults);
+        self.run_gate(node.get("gate"), "commit")
+    }
+
+    fn phases(&mut self, root: &Node) -> (Vec<PlannedPhase>, Vec<PlannedStep>) {
+        let Some(all) = root.get("phases") else {
+            self.fault(
+                root.at,
+                "the runbook has no phases",
+                "write phases: with at least one step",
+            );
+            return (Vec::new(), Vec::new());
+        };
+        let mut phases = Vec::new();
+        let mut steps: Vec<PlannedStep> = Vec::new();
+        let mut declared = Vec::new();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let nodes = all.list("phases", &mut self.faults);
+        for node in nodes {
+            let entries = node.map("a phase", &mut self.faults);
+            known_keys(
+                entries,
+                &["id", "title", "steps", "include", "for_each"],
+                "a phase",
+                &mut self.faults,
+            );
+            for later in ["include", "for_each"] {
+                if node.get(later).is_some() {
+                    self.later(format!("{later} on a phase"));
+                }
+            }
+            let id = node
+                .get("id")
+                .and_then(|node| node.word("id", &mut self.faults))
+                .unwrap_or_default()
+                .to_owned();
+            if id.is_empty() {
+                self.fault(node.at, "a phase has no id", "write id: prepare");
+            }
+            let mut own = Vec::new();
+            let list = node
+                .get("steps")
+                .map(|node| node.list("steps", &mut self.faults))
+                .unwrap_or_default();
+            for node in list {
+                let at = node.get("id").map_or(node.at, |node| node.at);
+                let Some(step) = self.one_step(node, &id) else { continue };
+                self.unique(&step.id, at, &mut seen);
+                own.push(step.id.clone());
+                steps.push(step);
+                declared.push(Declared {
+                    node: node.get("needs"),
+                });
+            }
+            let title = node
+                .get("title")
+                .and_then(Node::text)
+                .map_or_else(|| id.clone(), str::to_owned);
+            phases.push(PlannedPhase { id, title, steps: own });
+        }
+        if steps.is_empty() && self.faults.is_empty() {
+            self.fault(all.at, "the runbook has no steps", "write at least one step");
+        }
+        self.graph(&phases, &mut steps, &declared);
+        self.downtime_marks(all.at, &steps);
+        (phases, steps)
+    }
+
+    /// Ids that people or tools could take for one another are one id.
+    fn unique(&mut self, id: &str, at: Place, seen: &mut BTreeSet<String>) {
+        let folded: String = id.nfkc().flat_map(char::to_lowercase).collect();
+        if !seen.insert(folded) {
+            self.fault(
+                at,
+                format!("the step id {id} is here twice"),
+                "ids must differ, also when case is folded",
+            );
+        }
+    }
+
+    fn downtime_marks(&mut self, at: Place, steps: &[PlannedStep]) {
+        use super::plan::DowntimeMark::{Begins, Ends};
+        let marks: Vec<_> = steps.iter().filter_map(|step| step.downtime).collect();
+        let good = matches!(marks.as_slice(), [] | [Begins, Ends]);
+        if !good {
+            self.fault(
+                at,
+                "downtime must begin once and end once, in this order",
+                "mark one step begins, a later one ends",
+            );
+        }
+        let human_only = steps.iter().all(|step| step.action.effect == Effect::Human);
+        if human_only && !steps.is_empty() {
+            self.warn(
+                at,
+                "every step is done by hand",
+                "actions can be executed and checked by the tool",
+            );
+        }
+    }
+}
+
+/// What a rehearsal proves: everything but people, window, connections and variables.
+fn rehearsal(root: &Node) -> String {
+    let part = |key: &str| root.get(key).map_or(Value::Null, Node::json);
+    digest(&json!({
+        "version": part("version"),
+        "name": part("name"),
+        "unwind_gate": part("unwind_gate"),
+        "point_of_no_return": part("point_of_no_return"),
+        "commit": part("commit"),
+        "phases": part("phases"),
+    }))
+}

@@ -1,0 +1,477 @@
+//! Environments: kinds, windows, people, connections; what the lab replaces and what production forbids.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use serde_json::{Map, Value, json};
+
+use super::builder::Builder;
+use super::fault::{Place, nearest};
+use super::node::{Key, Node, NodeValue, known_keys};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Window};
+
+const KEYS: &[&str] = &[
+    "kind",
+    "approvals",
+    "auto_approve",
+    "window",
+    "downtime_budget",
+    "ticket",
+    "requires_rehearsal",
+    "people",
+    "vars",
+    "connections",
+];
+/// Connections that the lab gives, with their kinds.
+pub const LAB: &[(&str, &str)] = &[
+    ("source", "sqlite"),
+    ("target", "sqlite"),
+    ("aws", "aws"),
+    ("app", "http"),
+];
+/// Kinds of connections with the settings that each has.
+pub const KINDS: &[(&str, &[&str])] = &[
+    ("sqlite", &["path"]),
+    ("mysql", &["host", "port", "database", "user", "password", "tls"]),
+    ("postgres", &["host", "port", "database", "user", "password", "tls"]),
+    (
+        "sqlserver",
+        &[
+            "host",
+            "port",
+            "database",
+            "user",
+            "password",
+            "tls",
+            "trust_certificate",
+        ],
+    ),
+    (
+        "aws",
+        &["region", "account", "profile", "role_arn", "endpoint", "dns_server"],
+    ),
+    ("http", &["url", "resolver"]),
+    ("ssh", &["host", "port", "user", "key", "host_key", "password"]),
+];
+
+impl Builder<'_> {
+    /// The environment named `name`, with its variables, connections and people put to use.
+    pub fn environment(&mut self, root: &Node, name: &str, node: &Node) -> Environment {
+        let entries = node.map("an environment", &mut self.faults);
+        known_keys(entries, KEYS, "an environment", &mut self.faults);
+        self.kind = self.environment_kind(name, node);
+        self.secrets = self.secret_names(root);
+        self.variables(root, node, name);
+        let people = self.people(root.get("people"), node.get("people"));
+        self.people = people.keys().cloned().collect();
+        self.connections(root, node);
+        let approvals = match node
+            .get("approvals")
+            .and_then(|node| node.word("approvals", &mut self.faults))
+        {
+            Some("typed") | None => ApprovalMode::Typed,
+            Some("signed") => {
+                self.later("signed approvals (environments with approvals: signed)");
+                ApprovalMode::Signed
+            }
+            Some(other) => {
+                let at = node.get("approvals").map_or(node.at, |node| node.at);
+                self.fault(at, format!("approvals are \"{other}\""), "write typed or signed");
+                ApprovalMode::Typed
+            }
+        };
+        let auto = node
+            .get("auto_approve")
+            .and_then(|node| node.flag("auto_approve", &mut self.faults));
+        if node.get("requires_rehearsal").is_some() {
+            self.rehearsal_rule(node.get("requires_rehearsal"));
+        }
+        let window = node.get("window").and_then(|node| self.window(node));
+        if self.kind == EnvironmentKind::Production {
+            self.production(node, approvals, auto);
+        }
+        Environment {
+            name: name.to_owned(),
+            kind: self.kind,
+            approvals,
+            auto_approve: auto.unwrap_or(self.kind == EnvironmentKind::Lab),
+            window,
+            downtime_budget: node
+                .get("downtime_budget")
+                .and_then(|node| self.duration(node, "downtime_budget")),
+            ticket: node
+                .get("ticket")
+                .and_then(|node| node.word("ticket", &mut self.faults).map(str::to_owned)),
+            people,
+        }
+    }
+
+    fn environment_kind(&mut self, name: &str, node: &Node) -> EnvironmentKind {
+        let Some(kind) = node.get("kind") else {
+            if name == "lab" {
+                return EnvironmentKind::Lab;
+            }
+            self.fault(
+                node.at,
+                format!("environment {name} has no kind"),
+                "write kind: lab, rehearsal or production",
+            );
+            return EnvironmentKind::Rehearsal;
+        };
+        match kind.word("kind", &mut self.faults) {
+            Some("lab") => EnvironmentKind::Lab,
+            Some("rehearsal") | None => EnvironmentKind::Rehearsal,
+            Some("production") => EnvironmentKind::Production,
+            Some(other) => {
+                let hint = nearest(other, ["lab", "rehearsal", "production"])
+                    .unwrap_or_else(|| "write lab, rehearsal or production".to_owned());
+                self.fault(kind.at, format!("the kind \"{other}\" is not known"), &hint);
+                EnvironmentKind::Rehearsal
+            }
+        }
+    }
+
+    fn production(&mut self, node: &Node, approvals: ApprovalMode, auto: Option<bool>) {
+        if approvals != ApprovalMode::Signed {
+            let at = node.get("approvals").map_or(node.at, |node| node.at);
+            self.fault(
+                at,
+                "production needs signed approvals",
+                "write approvals: signed and give people their keys",
+            );
+        }
+        if auto == Some(true) {
+            let at = node.get("auto_approve").map_or(node.at, |node| node.at);
+            self.fault(at, "production forbids automatic approval", "remove auto_approve");
+        }
+        self.later("environments of kind production (they need signed approvals)");
+    }
+
+    fn rehearsal_rule(&mut self, node: Option<&Node>) {
+        let Some(node) = node else { return };
+        let entries = node.map("requires_rehearsal", &mut self.faults);
+        known_keys(
+            entries,
+            &["within", "with_rollback"],
+            "requires_rehearsal",
+            &mut self.faults,
+        );
+        if let Some(within) = node.get("within") {
+            self.duration(within, "within");
+        }
+        if let Some(with) = node.get("with_rollback") {
+            with.flag("with_rollback", &mut self.faults);
+        }
+        self.later("requires_rehearsal");
+    }
+
+    fn window(&mut self, node: &Node) -> Option<Window> {
+        let entries = node.map("window", &mut self.faults);
+        known_keys(
+            entries,
+            &["opens", "closes", "timezone", "business_opens"],
+            "a window",
+            &mut self.faults,
+        );
+        let zone = node.get("timezone").and_then(|node| {
+            let name = node.word("timezone", &mut self.faults)?.to_owned();
+            if name.parse::<Tz>().is_err() {
+                let near = nearest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+                let hint = near.unwrap_or_else(|| "write an IANA name: America/Sao_Paulo".to_owned());
+                self.fault(node.at, format!("the time zone \"{name}\" is not known"), &hint);
+            }
+            Some(name)
+        });
+        let (Some(opens), Some(closes)) = (node.get("opens"), node.get("closes")) else {
+            self.fault(node.at, "a window needs opens and closes", "write both as instants");
+            return None;
+        };
+        let business = node
+            .get("business_opens")
+            .and_then(|node| self.instant(node, "business_opens"));
+        let (from, to) = (self.instant(opens, "opens")?, self.instant(closes, "closes")?);
+        if to <= from {
+            self.fault(
+                closes.at,
+                "the window closes before it opens",
+                "swap the instants or mend the offset",
+            );
+        } else if to <= self.now {
+            self.fault(
+                closes.at,
+                format!("the window is over since {}", to.to_rfc3339()),
+                "agree on a new window",
+            );
+        }
+        Some(Window {
+            opens: from,
+            closes: to,
+            timezone: zone,
+            business_opens: business,
+        })
+    }
+
+    fn variables(&mut self, root: &Node, node: &Node, name: &str) {
+        let mut vars = Map::new();
+        for source in [root.get("vars"), node.get("vars")].into_iter().flatten() {
+            for (key, value) in source.map("vars", &mut self.faults) {
+                if let Some(text) = value.text() {
+                    self.literal_secret(value.at, &key.text, text);
+                }
+                vars.insert(key.text.clone(), value.json());
+            }
+        }
+        self.scope = json!({ "vars": vars, "env": { "name": name } });
+    }
+
+    fn people(&mut self, shared: Option<&Node>, own: Option<&Node>) -> BTreeMap<String, Person> {
+        let mut people = BTreeMap::new();
+        for source in [shared, own].into_iter().flatten() {
+            for (key, node) in source.map("people", &mut self.faults) {
+                let entries = node.map("a person", &mut self.faults);
+                known_keys(entries, &["name", "org", "roles", "keys"], "a person", &mut self.faults);
+                let mut word = |key: &str| {
+                    node.get(key)
+                        .and_then(|node| node.word(key, &mut self.faults).map(str::to_owned))
+                };
+                let (full, org) = (word("name"), word("org"));
+                let person = Person {
+                    name: full.unwrap_or_else(|| key.text.clone()),
+                    org,
+                    roles: node
+                        .get("roles")
+                        .map(|node| node.words("roles", &mut self.faults))
+                        .unwrap_or_default(),
+                    keys: node
+                        .get("keys")
+                        .map(|node| node.words("keys", &mut self.faults))
+                        .unwrap_or_default(),
+                    persona: false,
+                };
+                people.insert(key.text.clone(), person);
+            }
+        }
+        people
+    }
+
+    fn connections(&mut self, root: &Node, node: &Node) {
+        let shared = root
+            .get("connections")
+            .map(|node| node.map("connections", &mut self.faults))
+            .unwrap_or_default();
+        let own = node
+            .get("connections")
+            .map(|node| node.map("connections", &mut self.faults))
+            .unwrap_or_default();
+        let mut known = BTreeMap::new();
+        for (key, node) in shared.iter().chain(own) {
+            if key.text == "inherit" {
+                node.words("inherit", &mut self.faults);
+                continue;
+            }
+            if let Some(connection) = self.connection(key, node) {
+                known.insert(key.text.clone(), connection);
+            }
+        }
+        if self.kind == EnvironmentKind::Lab {
+            for (key, _) in shared.iter().chain(own).filter(|(key, _)| key.text != "inherit") {
+                if !LAB.iter().any(|(name, _)| *name == key.text) {
+                    let hint = "the lab offers source, target, aws and app; use these names";
+                    self.fault(key.at, format!("the lab has no connection {}", key.text), hint);
+                }
+            }
+            known = LAB
+                .iter()
+                .map(|(name, kind)| {
+                    let settings = if *name == "aws" {
+                        BTreeMap::from([
+                            ("region".to_owned(), Value::from("us-east-1")),
+                            ("account".to_owned(), Value::from("000000000000")),
+                        ])
+                    } else {
+                        BTreeMap::new()
+                    };
+                    (
+                        (*name).to_owned(),
+                        Connection {
+                            uses: (*kind).to_owned(),
+                            settings,
+                        },
+                    )
+                })
+                .collect();
+        }
+        self.residency(root, &known);
+        self.connections = known;
+    }
+
+    fn connection(&mut self, key: &Key, node: &Node) -> Option<Connection> {
+        let entries = node.map("a connection", &mut self.faults);
+        let Some(uses) = node.get("uses") else {
+            self.fault(
+                node.at,
+                format!("connection {} has no uses", key.text),
+                "write uses: aws, mysql, …",
+            );
+            return None;
+        };
+        let kind = uses.word("uses", &mut self.faults)?;
+        let Some((_, settings)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+            let hint = nearest(kind, KINDS.iter().map(|(name, _)| *name))
+                .unwrap_or_else(|| "known: sqlite, mysql, postgres, sqlserver, aws, http, ssh".to_owned());
+            self.fault(uses.at, format!("connections of kind \"{kind}\" are not known"), &hint);
+            return None;
+        };
+        let mut known = vec!["uses"];
+        known.extend_from_slice(settings);
+        known_keys(
+            entries,
+            &known,
+            &format!("a connection of kind {kind}"),
+            &mut self.faults,
+        );
+        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "aws" | "http") {
+            self.later(format!("connections of kind {kind}"));
+        }
+        let mut resolved = BTreeMap::new();
+        for (name, value) in entries.iter().filter(|(name, _)| name.text != "uses") {
+            let text = value.text().unwrap_or_default();
+            self.literal_secret(value.at, &name.text, text);
+            let json = if text.contains("secret.") {
+                self.secret_use(value.at, text)
+            } else {
+                self.plain(value)
+            };
+            resolved.insert(name.text.clone(), json);
+        }
+        if let Some(host) = resolved.get("host").and_then(Value::as_str)
+            && !host.is_ascii()
+        {
+            self.warn(
+                node.at,
+                format!("the host of {} has letters that are not ASCII", key.text),
+                "is it a look-alike?",
+            );
+        }
+        Some(Connection {
+            uses: kind.to_owned(),
+            settings: resolved,
+        })
+    }
+
+    fn plain(&mut self, node: &Node) -> Value {
+        match &node.value {
+            NodeValue::Text { text, .. } => self.text(text, node.at),
+            NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Int(_)
+            | NodeValue::Float(_)
+            | NodeValue::List(_)
+            | NodeValue::Map(_) => node.json(),
+        }
+    }
+
+    fn secret_use(&mut self, at: Place, text: &str) -> Value {
+        let name = text
+            .trim()
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'))
+            .and_then(|rest| rest.trim().strip_prefix("secret."))
+            .map(str::to_owned);
+        match name {
+            Some(name) if self.secrets.contains(&name) => {}
+            Some(name) => {
+                let hint = nearest(&name, self.secrets.iter().map(String::as_str))
+                    .unwrap_or_else(|| "declare it under secrets".to_owned());
+                self.fault(at, format!("there is no secret {name}"), &hint);
+            }
+            None => self.fault(
+                at,
+                "a secret must stand alone",
+                "write \"${ secret.NAME }\" and nothing beside it",
+            ),
+        }
+        Value::from(text)
+    }
+
+    fn residency(&mut self, root: &Node, known: &BTreeMap<String, Connection>) {
+        let Some(node) = root.get("residency") else { return };
+        let allowed = node.words("residency", &mut self.faults);
+        if self.kind == EnvironmentKind::Lab {
+            return;
+        }
+        for (name, connection) in known {
+            if let Some(region) = connection.settings.get("region").and_then(Value::as_str)
+                && !allowed.iter().any(|allowed| allowed == region)
+            {
+                let message = format!("connection {name} is in {region}, outside of the residency");
+                self.fault(node.at, message, &format!("allowed: {}", allowed.join(", ")));
+            }
+        }
+    }
+
+    fn secret_names(&mut self, root: &Node) -> std::collections::BTreeSet<String> {
+        let entries = root
+            .get("secrets")
+            .map(|node| node.map("secrets", &mut self.faults))
+            .unwrap_or_default();
+        entries.iter().map(|(key, _)| key.text.clone()).collect()
+    }
+
+    /// Where secrets come from.
+    pub fn secret_sources(&mut self, root: &Node) -> BTreeMap<String, SecretSource> {
+        let mut sources = BTreeMap::new();
+        let entries = root
+            .get("secrets")
+            .map(|node| node.map("secrets", &mut self.faults))
+            .unwrap_or_default();
+        for (key, node) in entries {
+            if let Some(text) = node.text() {
+                let _ = text;
+                self.fault(
+                    node.at,
+                    format!("the secret {} is written out", key.text),
+                    "write { env: NAME }, { file: PATH } or { command: [...] }",
+                );
+                continue;
+            }
+            let fields = node.map("a secret", &mut self.faults);
+            known_keys(
+                fields,
+                &["env", "file", "command", "aws_secret"],
+                "a secret",
+                &mut self.faults,
+            );
+            let source = match fields {
+                [(kind, value)] => match kind.text.as_str() {
+                    "env" => value
+                        .word("env", &mut self.faults)
+                        .map(|name| SecretSource::Env(name.to_owned())),
+                    "file" => value
+                        .word("file", &mut self.faults)
+                        .map(|path| SecretSource::File(path.to_owned())),
+                    "command" => Some(SecretSource::Command(value.words("command", &mut self.faults))),
+                    "aws_secret" => {
+                        self.later("secrets from aws_secret");
+                        value
+                            .word("aws_secret", &mut self.faults)
+                            .map(|id| SecretSource::AwsSecret(id.to_owned()))
+                    }
+                    _ => None,
+                },
+                _ => {
+                    self.fault(
+                        node.at,
+                        format!("the secret {} needs one source", key.text),
+                        "write { env: NAME }",
+                    );
+                    None
+                }
+            };
+            if let Some(source) = source {
+                sources.insert(key.text.clone(), source);
+            }
+        }
+        sources
+    }
+}

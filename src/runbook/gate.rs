@@ -1,0 +1,188 @@
+//! Gates of a runbook: who, how many, which words, how long.
+
+use super::builder::Builder;
+use super::node::{Node, NodeValue, known_keys};
+use super::plan::{EnvironmentKind, GateKind, GateSpec, GateTimeout, Span};
+
+const KEYS: &[&str] = &["approve", "expires", "phrase", "timeout", "none"];
+
+/// The gate that a step has when it says nothing: the operator's confirmation.
+pub const fn operator(phrase: Option<String>) -> GateSpec {
+    GateSpec {
+        kind: GateKind::Operator,
+        expires: None,
+        phrase,
+        on_timeout: GateTimeout::Hold,
+    }
+}
+
+impl Builder<'_> {
+    /// A gate; `id` is what `phrase: step-id` means here.
+    pub fn gate(&mut self, node: Option<&Node>, id: &str, default: GateSpec, read: bool) -> GateSpec {
+        let Some(node) = node else { return default };
+        if let Some("none") = node.text() {
+            let hint = "write gate: { none: \"why nobody has to be asked\" }, for reads only";
+            self.fault(node.at, "a gate that asks nobody needs its reason", hint);
+            return default;
+        }
+        let entries = node.map("a gate", &mut self.faults);
+        known_keys(entries, KEYS, "a gate", &mut self.faults);
+        if let Some(reason) = node.get("none") {
+            let text = reason
+                .word("none", &mut self.faults)
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+            if text.is_empty() {
+                self.fault(
+                    reason.at,
+                    "a gate that asks nobody needs its reason",
+                    "say why nobody has to be asked",
+                );
+            }
+            if !read {
+                self.fault(
+                    reason.at,
+                    "only a read may go without a gate",
+                    "remove `none`: the operator confirms",
+                );
+            }
+            let kind = GateKind::Open { reason: text };
+            return GateSpec {
+                kind,
+                expires: None,
+                phrase: None,
+                on_timeout: GateTimeout::Hold,
+            };
+        }
+        let expires: Option<Span> = node.get("expires").and_then(|node| self.duration(node, "expires"));
+        let phrase = match node.get("phrase").map(|node| node.word("phrase", &mut self.faults)) {
+            Some(Some("step-id")) => Some(id.to_owned()),
+            Some(Some(text)) => Some(text.to_owned()),
+            Some(None) => None,
+            None if matches!(default.kind, GateKind::Operator) && node.get("approve").is_none() => {
+                default.phrase.clone()
+            }
+            None => None,
+        };
+        let on_timeout = match node
+            .get("timeout")
+            .map(|node| (node.at, node.word("timeout", &mut self.faults)))
+        {
+            Some((_, Some("hold"))) | None => GateTimeout::Hold,
+            Some((_, Some("reject"))) => GateTimeout::Reject,
+            Some((_, Some("escalate"))) => {
+                self.later("gates that escalate on timeout");
+                GateTimeout::Escalate
+            }
+            Some((at, _)) => {
+                self.fault(
+                    at,
+                    "a gate's timeout is hold, reject or escalate",
+                    "it is never an approval",
+                );
+                GateTimeout::Hold
+            }
+        };
+        let kind = node.get("approve").map_or(default.kind, |node| self.quorum(node));
+        GateSpec {
+            kind,
+            expires,
+            phrase,
+            on_timeout,
+        }
+    }
+
+    fn quorum(&mut self, node: &Node) -> GateKind {
+        let entries = node.map("approve", &mut self.faults);
+        known_keys(
+            entries,
+            &["roles", "min", "org", "distinct_from"],
+            "approve",
+            &mut self.faults,
+        );
+        let roles = match node.get("roles") {
+            Some(node) => node.words("roles", &mut self.faults),
+            None => Vec::new(),
+        };
+        if roles.is_empty() {
+            self.fault(node.at, "approve names no role", "write roles: [dba]");
+        }
+        let min = match node.get("min") {
+            Some(node) => node.integer("min", 1, 20, &mut self.faults).unwrap_or(1),
+            None => 1,
+        };
+        let distinct_from = node.get("distinct_from").map(|node| {
+            let words = node.words("distinct_from", &mut self.faults);
+            for word in &words {
+                if word != "operator" && word != "author" {
+                    self.person(word, node);
+                }
+            }
+            words
+        });
+        GateKind::Quorum {
+            roles,
+            min: u32::try_from(min).unwrap_or(1),
+            org: node
+                .get("org")
+                .and_then(|node| node.word("org", &mut self.faults).map(str::to_owned)),
+            distinct_from: distinct_from.unwrap_or_default(),
+        }
+    }
+
+    /// A person that is named: defined, or a persona of the lab.
+    pub fn person(&mut self, id: &str, node: &Node) {
+        if self.people.contains(id) {
+            return;
+        }
+        if self.kind == EnvironmentKind::Lab {
+            self.personas.insert(id.to_owned());
+            return;
+        }
+        let hint = super::fault::nearest(id, self.people.iter().map(String::as_str))
+            .unwrap_or_else(|| "define the person under people of this environment".to_owned());
+        self.fault(
+            node.at,
+            format!("the person {id} is not defined in this environment"),
+            &hint,
+        );
+    }
+
+    /// `retry: { max: 3, backoff: 5s..1m }`
+    pub fn retry(&mut self, node: Option<&Node>) -> super::plan::Retry {
+        let mut retry = super::plan::Retry {
+            max: 0,
+            from: Span(1_000),
+            to: Span(60_000),
+        };
+        let Some(node) = node else { return retry };
+        let entries = node.map("retry", &mut self.faults);
+        known_keys(entries, &["max", "backoff"], "retry", &mut self.faults);
+        if let Some(node) = node.get("max") {
+            let max = node.integer("max", 0, 100, &mut self.faults).unwrap_or(0);
+            retry.max = u32::try_from(max).unwrap_or(0);
+        }
+        if let Some(node) = node.get("backoff") {
+            let bounds = match &node.value {
+                NodeValue::Text { text, .. } => {
+                    text.split_once("..").map(|(from, to)| (from.to_owned(), to.to_owned()))
+                }
+                NodeValue::Null
+                | NodeValue::Bool(_)
+                | NodeValue::Int(_)
+                | NodeValue::Float(_)
+                | NodeValue::List(_)
+                | NodeValue::Map(_) => None,
+            };
+            match bounds.map(|(from, to)| (super::text::duration(&from), super::text::duration(&to))) {
+                Some((Some(from), Some(to))) if from <= to => {
+                    retry.from = from;
+                    retry.to = to;
+                }
+                _ => self.fault(node.at, "a backoff is a range of durations", "write backoff: 5s..1m"),
+            }
+        }
+        retry
+    }
+}

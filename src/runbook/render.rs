@@ -1,0 +1,184 @@
+//! A plan for people: phases, steps, what each does exactly, its gate, its way back. Pure.
+
+use std::fmt::Write;
+
+use super::catalogue::Effect;
+use super::plan::{EnvironmentKind, GateKind, GateSpec, Plan, PlannedAction, PlannedStep, Rollback};
+use super::text::duration_text;
+
+/// The plan as text.
+pub fn render(plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = write(plan, &mut out);
+    out
+}
+
+/// The word for an environment's kind.
+pub const fn kind_word(kind: EnvironmentKind) -> &'static str {
+    match kind {
+        EnvironmentKind::Lab => "LAB",
+        EnvironmentKind::Rehearsal => "REHEARSAL",
+        EnvironmentKind::Production => "PRODUCTION",
+    }
+}
+
+fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "{} ({})", plan.title, plan.name)?;
+    writeln!(
+        out,
+        "environment {} [{}]",
+        plan.environment.name,
+        kind_word(plan.environment.kind)
+    )?;
+    if let Some(window) = &plan.environment.window {
+        writeln!(
+            out,
+            "window      {} to {}",
+            window.opens.to_rfc3339(),
+            window.closes.to_rfc3339()
+        )?;
+    }
+    writeln!(out, "plan        {}", plan.digests.plan)?;
+    writeln!(out, "rehearsal   {}", plan.digests.rehearsal)?;
+    let mut number = 0;
+    for phase in &plan.phases {
+        writeln!(out, "\n{}", phase.title)?;
+        for step in plan.steps.iter().filter(|step| step.phase == phase.id) {
+            number += 1;
+            one_step(number, step, out)?;
+        }
+    }
+    writeln!(out, "\nunwinding gate      {}", gate_words(&plan.unwind_gate))?;
+    writeln!(out, "point of no return  {}", gate_words(&plan.point_of_no_return))?;
+    writeln!(out, "commit gate         {}", gate_words(&plan.commit))?;
+    let closing: Vec<&PlannedStep> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.rollback, Rollback::AtClose { .. }))
+        .collect();
+    for step in closing {
+        writeln!(
+            out,
+            "at close            {} ({})",
+            rollback_words(&step.rollback),
+            step.id
+        )?;
+    }
+    coverage(plan, out)?;
+    for warning in &plan.warnings {
+        writeln!(out, "warning             {warning}")?;
+    }
+    for later in &plan.not_available {
+        writeln!(out, "not available yet   {later}")?;
+    }
+    Ok(())
+}
+
+fn one_step(number: usize, step: &PlannedStep, out: &mut String) -> std::fmt::Result {
+    let effect = match step.action.effect {
+        Effect::Read => "read",
+        Effect::Mutate => "mutate",
+        Effect::Human => "human",
+    };
+    let expected = step
+        .expect
+        .map(|span| format!("  ~{}", duration_text(span)))
+        .unwrap_or_default();
+    writeln!(out, "{number:>3} {}  [{effect}]{expected}", step.title)?;
+    writeln!(out, "      {}", action_words(&step.action))?;
+    for check in &step.before {
+        writeln!(out, "      before   {}", action_words(check))?;
+    }
+    for check in &step.after {
+        writeln!(out, "      after    {}", action_words(check))?;
+    }
+    writeln!(out, "      gate     {}", gate_words(&step.gate))?;
+    writeln!(out, "      rollback {}", rollback_words(&step.rollback))?;
+    if step.writes_on_target {
+        writeln!(out, "      POINT OF NO RETURN: from here an undo may lose rows")?;
+    }
+    Ok(())
+}
+
+/// An action in one line.
+pub fn action_words(action: &PlannedAction) -> String {
+    let on = if action.on.is_empty() {
+        String::new()
+    } else {
+        format!(" on {}", action.on.join(", "))
+    };
+    let with = match &action.with {
+        serde_json::Value::Object(map) if map.is_empty() => String::new(),
+        with => format!(" {with}"),
+    };
+    format!("{}{on}{with}", action.uses)
+}
+
+/// A gate in words.
+pub fn gate_words(gate: &GateSpec) -> String {
+    let who = match &gate.kind {
+        GateKind::Operator => "the operator".to_owned(),
+        GateKind::Open { reason } => return format!("nobody is asked: {reason}"),
+        GateKind::Quorum {
+            roles,
+            min,
+            org,
+            distinct_from,
+        } => {
+            let org = org.as_ref().map(|org| format!(" of {org}")).unwrap_or_default();
+            let not = if distinct_from.is_empty() {
+                String::new()
+            } else {
+                format!(", not {}", distinct_from.join(" or "))
+            };
+            format!("{min} × {}{org}{not}", roles.join(" or "))
+        }
+    };
+    let phrase = gate
+        .phrase
+        .as_ref()
+        .map(|phrase| format!(", types \"{phrase}\""))
+        .unwrap_or_default();
+    let expires = gate
+        .expires
+        .map(|span| format!(", within {}", duration_text(span)))
+        .unwrap_or_default();
+    format!("{who}{phrase}{expires}")
+}
+
+/// A rollback in words.
+pub fn rollback_words(rollback: &Rollback) -> String {
+    match rollback {
+        Rollback::Nothing => "nothing to undo".to_owned(),
+        Rollback::Action { action, .. } => action_words(action),
+        Rollback::NotNeeded { reason } => format!("kept: {reason}"),
+        Rollback::Abandon { action, redo } => {
+            format!(
+                "abandons: {}; doing it again costs {}",
+                action_words(action),
+                duration_text(*redo)
+            )
+        }
+        Rollback::AtClose { action } => format!("when the run closes: {}", action_words(action)),
+        Rollback::Irreversible { reason } => format!("IRREVERSIBLE: {reason}"),
+    }
+}
+
+fn coverage(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let mutating = plan
+        .steps
+        .iter()
+        .filter(|step| step.action.effect == Effect::Mutate)
+        .count();
+    let count = |wanted: fn(&Rollback) -> bool| plan.steps.iter().filter(|step| wanted(&step.rollback)).count();
+    writeln!(
+        out,
+        "rollback coverage   {mutating} mutating steps: {} undone, {} at close, {} kept, {} abandoned, {} irreversible",
+        count(|rollback| matches!(rollback, Rollback::Action { .. })),
+        count(|rollback| matches!(rollback, Rollback::AtClose { .. })),
+        count(|rollback| matches!(rollback, Rollback::NotNeeded { .. })),
+        count(|rollback| matches!(rollback, Rollback::Abandon { .. })),
+        count(|rollback| matches!(rollback, Rollback::Irreversible { .. })),
+    )
+}

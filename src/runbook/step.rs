@@ -1,0 +1,525 @@
+//! Steps of a runbook: everything that one step declares, and what must fit together.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::action::may_declare;
+use super::builder::Builder;
+use super::catalogue::{ActionSpec, Effect, Reversibility};
+use super::gate::operator;
+use super::node::{Key, Node, known_keys};
+use super::plan::{
+    Divergence, DowntimeMark, EnvironmentKind, GateKind, OnFailure, PlannedAction, PlannedStep, Rollback,
+};
+use super::text::{is_step_id, is_time_of_day};
+
+const KEYS: &[&str] = &[
+    "id",
+    "title",
+    "uses",
+    "on",
+    "with",
+    "effect",
+    "dry_run",
+    "lab",
+    "needs",
+    "owner",
+    "gate",
+    "checks",
+    "expect",
+    "deadline",
+    "timeout",
+    "retry",
+    "on_failure",
+    "downtime",
+    "writes_on_target",
+    "divergence",
+    "fall_forward",
+    "outputs",
+    "rollback",
+    "notes",
+    "for_each",
+];
+const CHECK_KEYS: &[&str] = &["uses", "on", "with", "timeout", "live"];
+const ROLLBACK_KEYS: &[&str] = &[
+    "uses",
+    "on",
+    "with",
+    "timeout",
+    "retry",
+    "checks",
+    "not_needed",
+    "abandon",
+    "redo",
+    "at_close",
+    "irreversible",
+];
+
+impl Builder<'_> {
+    /// One step; `needs` are filled in by the graph.
+    pub fn one_step(&mut self, node: &Node, phase: &str) -> Option<PlannedStep> {
+        let entries = node.map("a step", &mut self.faults);
+        known_keys(entries, KEYS, "a step", &mut self.faults);
+        let id = self.step_id(node)?;
+        self.step.clone_from(&id);
+        self.own_outputs = false;
+        if node.get("for_each").is_some() {
+            self.later(format!("for_each (step {id})"));
+        }
+        let substitute = node.get("lab").filter(|_| self.kind == EnvironmentKind::Lab);
+        let acting = substitute.unwrap_or(node);
+        let (mut action, spec) = self.action(acting, &format!("step {id}"))?;
+        self.lab_rule(node, spec, substitute.is_some());
+        self.declared_effect(node, spec, &mut action);
+        let read = action.effect == Effect::Read;
+        let (before, after) = self.checks(node.get("checks"));
+        let outputs = self.outputs(node.get("outputs"), spec);
+        self.own_outputs = true;
+        let rollback = self.rollback(node, spec, &action, &outputs);
+        self.own_outputs = false;
+        let title = node
+            .get("title")
+            .and_then(|node| node.word("title", &mut self.faults).map(str::to_owned));
+        if let Some(owner) = node.get("owner")
+            && let Some(id) = owner.word("owner", &mut self.faults).map(str::to_owned)
+        {
+            self.person(&id, owner);
+        }
+        if read && matches!(rollback, Rollback::Action { .. } | Rollback::Irreversible { .. }) {
+            let at = node.get("rollback").map_or(node.at, |node| node.at);
+            self.fault(
+                at,
+                format!("step {id} only reads; there is nothing to roll back"),
+                "remove rollback:",
+            );
+        }
+        let writes = self.writes_on_target(node);
+        let divergence = node.get("divergence").and_then(|node| self.divergence(node));
+        if writes && divergence.is_none() && node.get("divergence").is_none() {
+            let at = node.get("writes_on_target").map_or(node.at, |node| node.at);
+            let hint = "add divergence: { on: target, sql: \"select count(*) …\" } to count what an undo would lose";
+            self.fault(
+                at,
+                format!("step {id} opens the target for writes without saying how to count them"),
+                hint,
+            );
+        }
+        Some(PlannedStep {
+            title: title.unwrap_or_else(|| id.clone()),
+            phase: phase.to_owned(),
+            needs: Vec::new(),
+            owner: node.get("owner").and_then(Node::text).map(str::to_owned),
+            gate: self.gate(node.get("gate"), &id, operator(None), read),
+            before,
+            after,
+            expect: node.get("expect").and_then(|node| self.duration(node, "expect")),
+            timeout: node.get("timeout").and_then(|node| self.duration(node, "timeout")),
+            deadline: self.deadline(node.get("deadline")),
+            retry: self.retry(node.get("retry")),
+            on_failure: self.on_failure(node.get("on_failure")),
+            downtime: self.downtime(node.get("downtime")),
+            writes_on_target: writes,
+            divergence,
+            fall_forward: node
+                .get("fall_forward")
+                .and_then(|node| node.flag("fall_forward", &mut self.faults))
+                .unwrap_or(false),
+            outputs,
+            rollback,
+            notes: node
+                .get("notes")
+                .and_then(|node| node.word("notes", &mut self.faults).map(str::to_owned)),
+            action,
+            id,
+        })
+    }
+
+    fn step_id(&mut self, node: &Node) -> Option<String> {
+        let Some(id) = node.get("id") else {
+            self.fault(node.at, "a step has no id", "write id: freeze_writes");
+            return None;
+        };
+        let text = id.word("id", &mut self.faults)?;
+        if !is_step_id(text) {
+            self.fault(
+                id.at,
+                format!("\"{text}\" is no step id"),
+                "lower-case letters, digits and _, a letter first",
+            );
+        }
+        Some(text.to_owned())
+    }
+
+    fn lab_rule(&mut self, node: &Node, spec: &ActionSpec, substituted: bool) {
+        let outside = matches!(spec.uses, "shell.command" | "ssh.command");
+        if self.kind == EnvironmentKind::Lab && outside && !substituted {
+            let hint = "add lab: { uses: …, with: … } with what stands for it in the lab";
+            self.fault(
+                node.at,
+                format!("{} does not run in the lab without a substitute", spec.uses),
+                hint,
+            );
+        }
+    }
+
+    fn declared_effect(&mut self, node: &Node, spec: &ActionSpec, action: &mut PlannedAction) {
+        if let Some(effect) = node.get("effect") {
+            let declared = match effect.word("effect", &mut self.faults) {
+                Some("read") => Some(Effect::Read),
+                Some("mutate") => Some(Effect::Mutate),
+                Some("human") => Some(Effect::Human),
+                Some(_) | None => None,
+            };
+            match declared {
+                Some(declared) if may_declare(spec, declared) => action.effect = declared,
+                Some(_) => {
+                    self.fault(
+                        effect.at,
+                        format!("{} does more than that", spec.uses),
+                        "an effect may only be made stricter",
+                    );
+                }
+                None => self.fault(effect.at, "an effect is read, mutate or human", "write one of these"),
+            }
+        }
+        match node.get("dry_run").map(|node| (node.at, node.text())) {
+            None => {}
+            Some((_, Some("execute"))) if action.effect == Effect::Read => action.dry_run_execute = true,
+            Some((at, _)) => self.fault(
+                at,
+                "dry_run can only be execute, on a command declared effect: read",
+                "remove it",
+            ),
+        }
+    }
+
+    fn checks(&mut self, node: Option<&Node>) -> (Vec<PlannedAction>, Vec<PlannedAction>) {
+        let Some(node) = node else {
+            return (Vec::new(), Vec::new());
+        };
+        let entries = node.map("checks", &mut self.faults);
+        known_keys(entries, &["before", "after"], "checks", &mut self.faults);
+        (self.check_list(node.get("before")), self.check_list(node.get("after")))
+    }
+
+    fn check_list(&mut self, node: Option<&Node>) -> Vec<PlannedAction> {
+        let Some(node) = node else { return Vec::new() };
+        let mut checks = Vec::new();
+        for item in node.list("a list of checks", &mut self.faults) {
+            let entries = item.map("a check", &mut self.faults);
+            known_keys(entries, CHECK_KEYS, "a check", &mut self.faults);
+            if item.get("live").is_some() {
+                self.later("live checks");
+            }
+            if let Some((action, spec)) = self.action(item, "a check") {
+                if spec.effect != Effect::Read {
+                    self.fault(
+                        item.at,
+                        format!("{} is no check: it changes something", spec.uses),
+                        "checks only read",
+                    );
+                }
+                checks.push(action);
+            }
+        }
+        checks
+    }
+
+    fn outputs(&mut self, node: Option<&Node>, spec: &ActionSpec) -> BTreeMap<String, String> {
+        let mut outputs = BTreeMap::new();
+        let entries: &[(Key, Node)] = node
+            .map(|node| node.map("outputs", &mut self.faults))
+            .unwrap_or_default();
+        for (key, value) in entries {
+            let Some(path) = value.word("an output", &mut self.faults) else {
+                continue;
+            };
+            let name = path
+                .strip_prefix("result.")
+                .and_then(|rest| rest.split(['.', '[', ' ']).next());
+            match name {
+                Some(name) if spec.results.contains(&name) => {}
+                Some(name) => {
+                    let hint = super::fault::nearest(name, spec.results.iter().copied())
+                        .unwrap_or_else(|| format!("it has: {}", spec.results.join(", ")));
+                    self.fault(value.at, format!("the result of {} has no {name}", spec.uses), &hint);
+                }
+                None => self.fault(
+                    value.at,
+                    format!("\"{path}\" is no path into the result"),
+                    "write result.NAME",
+                ),
+            }
+            outputs.insert(key.text.clone(), path.to_owned());
+        }
+        outputs
+    }
+
+    fn rollback(
+        &mut self,
+        step: &Node,
+        spec: &ActionSpec,
+        action: &PlannedAction,
+        outputs: &BTreeMap<String, String>,
+    ) -> Rollback {
+        let Some(node) = step.get("rollback") else {
+            if action.effect == Effect::Mutate {
+                let hint = match spec.reversibility {
+                    Reversibility::Inverse(undos) => format!("its inverse is {}", undos.join(" or ")),
+                    Reversibility::Kept => "it stays: write rollback: { not_needed: \"why\" }".to_owned(),
+                    Reversibility::Irreversible => "write rollback: { irreversible: \"why\" }".to_owned(),
+                    Reversibility::Abandon | Reversibility::Declared | Reversibility::Nothing => {
+                        "write an action, not_needed, abandon, at_close or irreversible".to_owned()
+                    }
+                };
+                self.fault(
+                    step.at,
+                    format!("step {} changes something and has no rollback", self.step.clone()),
+                    &hint,
+                );
+            }
+            return Rollback::Nothing;
+        };
+        let entries = node.map("a rollback", &mut self.faults);
+        known_keys(entries, ROLLBACK_KEYS, "a rollback", &mut self.faults);
+        let reason = |builder: &mut Self, key: &str| {
+            let node = node.get(key)?;
+            let text = node
+                .word(key, &mut builder.faults)
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+            if text.is_empty() {
+                builder.fault(node.at, format!("{key} needs its reason"), "say why in a few words");
+            }
+            Some(text)
+        };
+        if let Some(reason) = reason(self, "not_needed") {
+            return Rollback::NotNeeded { reason };
+        }
+        if let Some(reason) = reason(self, "irreversible") {
+            return Rollback::Irreversible { reason };
+        }
+        if let Some(abandon) = node.get("abandon") {
+            let redo = node.get("redo").or_else(|| abandon.get("redo"));
+            let redo = redo.and_then(|node| self.duration(node, "redo"));
+            if redo.is_none() {
+                self.fault(
+                    abandon.at,
+                    "abandon does not say what doing it again costs",
+                    "add redo: 30h",
+                );
+            }
+            let action = self.action(abandon, "abandon").map(|(action, _)| action);
+            return match (action, redo) {
+                (Some(action), Some(redo)) => Rollback::Abandon { action, redo },
+                (Some(_) | None, _) => Rollback::Nothing,
+            };
+        }
+        if let Some(flag) = node.get("at_close") {
+            flag.flag("at_close", &mut self.faults);
+            return self.at_close(node, spec, action, outputs);
+        }
+        let retry = self.retry(node.get("retry"));
+        let (_, after) = self.checks(node.get("checks"));
+        let Some((undo, undo_spec)) = self.action(node, "a rollback") else {
+            return Rollback::Nothing;
+        };
+        if let Reversibility::Inverse(undos) = spec.reversibility
+            && !undos.contains(&undo_spec.uses)
+            && undo_spec.reversibility != Reversibility::Declared
+        {
+            let hint = format!("its inverse is {}", undos.join(" or "));
+            self.fault(
+                node.at,
+                format!("{} does not undo {}", undo_spec.uses, spec.uses),
+                &hint,
+            );
+        }
+        if matches!(spec.reversibility, Reversibility::Irreversible) {
+            self.fault(
+                node.at,
+                format!("{} cannot be undone", spec.uses),
+                "write rollback: { irreversible: \"why\" }",
+            );
+        }
+        if matches!(spec.reversibility, Reversibility::Kept) {
+            let hint = "write rollback: { not_needed: \"why\" }";
+            self.fault(
+                node.at,
+                format!("what {} makes is never deleted by an unwinding", spec.uses),
+                hint,
+            );
+        }
+        Rollback::Action {
+            action: undo,
+            after,
+            retry,
+        }
+    }
+
+    /// The inverse that runs when the run closes: made from the step itself and its output `prior`.
+    fn at_close(
+        &mut self,
+        node: &Node,
+        spec: &ActionSpec,
+        action: &PlannedAction,
+        outputs: &BTreeMap<String, String>,
+    ) -> Rollback {
+        let Reversibility::Inverse(undos) = spec.reversibility else {
+            self.fault(
+                node.at,
+                format!("{} has no inverse that could run at the close", spec.uses),
+                "write another form",
+            );
+            return Rollback::Nothing;
+        };
+        if !outputs.contains_key("prior") {
+            let hint = "add outputs: { prior: result.prior }";
+            self.fault(node.at, "at_close needs to know what was before", hint);
+        }
+        let mut with = serde_json::Map::new();
+        for name in ["zone", "record", "type"] {
+            if let Some(value) = action.with.get(name) {
+                with.insert(name.to_owned(), value.clone());
+            }
+        }
+        with.insert(
+            "to".to_owned(),
+            json!(format!("${{ steps.{}.outputs.prior }}", self.step)),
+        );
+        let action = PlannedAction {
+            uses: undos.first().copied().unwrap_or_default().to_owned(),
+            on: action.on.clone(),
+            with: Value::Object(with),
+            effect: Effect::Mutate,
+            timeout: action.timeout,
+            dry_run_execute: false,
+        };
+        Rollback::AtClose { action }
+    }
+
+    fn writes_on_target(&mut self, node: &Node) -> bool {
+        match node.get("writes_on_target").map(|node| (node.at, node.text())) {
+            None => false,
+            Some((_, Some("begins"))) => true,
+            Some((at, _)) => {
+                self.fault(
+                    at,
+                    "writes_on_target can only be begins",
+                    "write writes_on_target: begins",
+                );
+                false
+            }
+        }
+    }
+
+    fn divergence(&mut self, node: &Node) -> Option<Divergence> {
+        let entries = node.map("divergence", &mut self.faults);
+        known_keys(entries, &["on", "sql"], "divergence", &mut self.faults);
+        let probe = Node {
+            at: node.at,
+            value: super::node::NodeValue::Map(vec![
+                (
+                    Key {
+                        text: "uses".to_owned(),
+                        at: node.at,
+                    },
+                    text_node("sql.query", node),
+                ),
+                (
+                    Key {
+                        text: "on".to_owned(),
+                        at: node.at,
+                    },
+                    node.get("on").cloned().unwrap_or_else(|| text_node("", node)),
+                ),
+                (
+                    Key {
+                        text: "with".to_owned(),
+                        at: node.at,
+                    },
+                    Node {
+                        at: node.at,
+                        value: super::node::NodeValue::Map(
+                            node.get("sql")
+                                .map(|sql| {
+                                    (
+                                        Key {
+                                            text: "sql".to_owned(),
+                                            at: sql.at,
+                                        },
+                                        sql.clone(),
+                                    )
+                                })
+                                .into_iter()
+                                .collect(),
+                        ),
+                    },
+                ),
+            ]),
+        };
+        let (action, _) = self.action(&probe, "divergence")?;
+        Some(Divergence {
+            on: action.on.first().cloned().unwrap_or_default(),
+            sql: action
+                .with
+                .get("sql")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+
+    fn deadline(&mut self, node: Option<&Node>) -> Option<String> {
+        let node = node?;
+        let text = node.word("deadline", &mut self.faults)?;
+        if !is_time_of_day(text) {
+            self.fault(
+                node.at,
+                format!("the deadline \"{text}\" is no time of day"),
+                "write \"22:20\" in quotes",
+            );
+        }
+        Some(text.to_owned())
+    }
+
+    fn on_failure(&mut self, node: Option<&Node>) -> OnFailure {
+        match node.map(|node| (node.at, node.text())) {
+            None | Some((_, Some("ask"))) => OnFailure::Ask,
+            Some((_, Some("rollback"))) => OnFailure::Rollback,
+            Some((at, _)) => {
+                self.fault(at, "on_failure is ask or rollback", "write one of these");
+                OnFailure::Ask
+            }
+        }
+    }
+
+    fn downtime(&mut self, node: Option<&Node>) -> Option<DowntimeMark> {
+        match node.map(|node| (node.at, node.text())) {
+            None => None,
+            Some((_, Some("begins"))) => Some(DowntimeMark::Begins),
+            Some((_, Some("ends"))) => Some(DowntimeMark::Ends),
+            Some((at, _)) => {
+                self.fault(at, "downtime is begins or ends", "write one of these");
+                None
+            }
+        }
+    }
+}
+
+fn text_node(text: &str, at: &Node) -> Node {
+    Node {
+        at: at.at,
+        value: super::node::NodeValue::Text {
+            text: text.to_owned(),
+            plain: false,
+        },
+    }
+}
+
+/// Whether a gate asks nobody.
+pub(super) const fn is_open(kind: &GateKind) -> bool {
+    matches!(kind, GateKind::Open { .. })
+}
