@@ -208,11 +208,16 @@ impl Conductor {
     /// Leaves by wish: an effect that the peer has not accepted yet is waited for, so that it is not left in doubt.
     async fn leave(&mut self, reason: &str) -> Result<(u8, String), Fault> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let asked = self.state().and_then(unanswered);
         loop {
             if self.drain()? {
                 self.catch_up().await?;
             }
-            let waiting = self.state().and_then(unanswered);
+            // Only what was under way when the wish came up is waited for.
+            let waiting = self
+                .state()
+                .and_then(unanswered)
+                .filter(|open| asked.as_ref() == Some(open));
             let Some((step, _)) = waiting else { break };
             let heard = tokio::time::timeout_at(deadline, self.feed.recv()).await;
             match heard {

@@ -1,0 +1,337 @@
+//! The only place that knows keys. A table binds keys to acts, by what is in front; the footer and the help overlay are
+//! read from the same table, so that neither can tell of a key that does not work.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::model::{Modal, Model};
+use super::msg::{Act, Msg};
+use super::offers::available;
+
+/// What is in front and takes the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// The panes.
+    Main,
+    /// A gate without a phrase.
+    Gate,
+    /// A gate whose phrase is typed.
+    Phrase,
+    /// A field.
+    Typing,
+    /// A list of choices.
+    Choosing,
+    /// Something to read.
+    Reading,
+    /// The summary of a run that is over.
+    Over,
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    code: KeyCode,
+    ctrl: bool,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    pub contexts: &'static [Context],
+    pub keys: &'static [Key],
+    pub act: Act,
+    /// For the footer; empty: the footer does not name it.
+    pub short: &'static str,
+    pub help: &'static str,
+}
+
+const fn key(code: KeyCode) -> Key {
+    Key { code, ctrl: false }
+}
+
+const fn char(char: char) -> Key {
+    key(KeyCode::Char(char))
+}
+
+const fn ctrl(char: char) -> Key {
+    Key {
+        code: KeyCode::Char(char),
+        ctrl: true,
+    }
+}
+
+const fn bind(
+    contexts: &'static [Context],
+    keys: &'static [Key],
+    act: Act,
+    short: &'static str,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        contexts,
+        keys,
+        act,
+        short,
+        help,
+    }
+}
+
+const MAIN: &[Context] = &[Context::Main];
+const FIELDS: &[Context] = &[Context::Phrase, Context::Typing];
+const EVERYWHERE: &[Context] = &[
+    Context::Main,
+    Context::Gate,
+    Context::Phrase,
+    Context::Typing,
+    Context::Choosing,
+    Context::Reading,
+    Context::Over,
+];
+const NO_FIELD: &[Context] = &[
+    Context::Main,
+    Context::Gate,
+    Context::Choosing,
+    Context::Reading,
+    Context::Over,
+];
+const MODALS: &[Context] = &[
+    Context::Gate,
+    Context::Phrase,
+    Context::Typing,
+    Context::Choosing,
+    Context::Reading,
+    Context::Over,
+];
+
+/// The table. Order is the order of the footer and of the help.
+pub const BINDINGS: &[Binding] = &[
+    bind(
+        MAIN,
+        &[char('a')],
+        Act::Gate,
+        "approve…",
+        "look at the open gate, with its exact commands; approving is a further key",
+    ),
+    bind(
+        MAIN,
+        &[char('x')],
+        Act::Reject,
+        "reject…",
+        "reject the open gate with a comment",
+    ),
+    bind(
+        MAIN,
+        &[char('d')],
+        Act::Decide,
+        "decide…",
+        "a step failed or is in doubt: say how it goes on",
+    ),
+    bind(
+        MAIN,
+        &[char('h')],
+        Act::Hold,
+        "hold…",
+        "hold the run: nothing new starts; running effects finish",
+    ),
+    bind(
+        MAIN,
+        &[char('r')],
+        Act::Release,
+        "release",
+        "end the hold: checks are read and gates asked again",
+    ),
+    bind(
+        MAIN,
+        &[char('u')],
+        Act::Rollback,
+        "roll back…",
+        "choose how far to go back and see in which order",
+    ),
+    bind(MAIN, &[char('n')], Act::Note, "note…", "write a note into the journal"),
+    bind(
+        &[Context::Gate, Context::Choosing],
+        &[char('y')],
+        Act::Confirm,
+        "confirm",
+        "do what this window says",
+    ),
+    bind(
+        FIELDS,
+        &[key(KeyCode::Enter)],
+        Act::Submit,
+        "submit",
+        "take what was typed",
+    ),
+    bind(FIELDS, &[key(KeyCode::Backspace)], Act::Erase, "", "erase a character"),
+    bind(FIELDS, &[ctrl('u')], Act::EraseAll, "", "erase everything typed"),
+    bind(
+        EVERYWHERE,
+        &[key(KeyCode::Up)],
+        Act::Up,
+        "",
+        "up: a row, a choice, the person who votes",
+    ),
+    bind(EVERYWHERE, &[key(KeyCode::Down)], Act::Down, "", "down"),
+    bind(NO_FIELD, &[char('k')], Act::Up, "", "up"),
+    bind(NO_FIELD, &[char('j')], Act::Down, "", "down"),
+    bind(EVERYWHERE, &[key(KeyCode::PageUp)], Act::PageUp, "", "a page up"),
+    bind(EVERYWHERE, &[key(KeyCode::PageDown)], Act::PageDown, "", "a page down"),
+    bind(
+        NO_FIELD,
+        &[key(KeyCode::Home), char('g')],
+        Act::Top,
+        "",
+        "to the beginning",
+    ),
+    bind(
+        NO_FIELD,
+        &[key(KeyCode::End), char('G')],
+        Act::Bottom,
+        "",
+        "to the end; in the output: follow",
+    ),
+    bind(
+        MAIN,
+        &[key(KeyCode::Enter)],
+        Act::Inspect,
+        "inspect",
+        "look closer; never executes anything",
+    ),
+    bind(MAIN, &[char(' ')], Act::Fold, "", "fold or unfold a phase"),
+    bind(MAIN, &[key(KeyCode::Tab)], Act::NextPane, "panes", "next pane"),
+    bind(MAIN, &[key(KeyCode::BackTab)], Act::PreviousPane, "", "previous pane"),
+    bind(
+        MAIN,
+        &[char('f')],
+        Act::Follow,
+        "follow",
+        "let the selection follow the run again",
+    ),
+    bind(
+        MAIN,
+        &[char('s')],
+        Act::Summary,
+        "summary",
+        "how the run stands: times, downtime, approvals",
+    ),
+    bind(
+        &[Context::Main, Context::Gate, Context::Choosing],
+        &[char('?')],
+        Act::Help,
+        "help",
+        "this help",
+    ),
+    bind(EVERYWHERE, &[key(KeyCode::F(1))], Act::Help, "", "this help"),
+    bind(
+        &[Context::Main, Context::Over],
+        &[char('q')],
+        Act::Leave,
+        "leave…",
+        "leave: hold and exit, or stop",
+    ),
+    bind(EVERYWHERE, &[ctrl('c')], Act::Leave, "", "leave, from anywhere"),
+    bind(
+        &[Context::Reading],
+        &[char('q'), key(KeyCode::Enter)],
+        Act::Cancel,
+        "",
+        "close this window",
+    ),
+    bind(
+        MODALS,
+        &[key(KeyCode::Esc)],
+        Act::Cancel,
+        "back",
+        "close this window; nothing happens",
+    ),
+];
+
+/// What takes the keys now.
+pub fn context(model: &Model) -> Context {
+    match &model.modal {
+        None => Context::Main,
+        Some(Modal::Gate { request, .. }) => {
+            let typed = model
+                .state()
+                .requests
+                .get(request)
+                .is_some_and(|request| request.gate.phrase.is_some());
+            if typed { Context::Phrase } else { Context::Gate }
+        }
+        Some(Modal::Reject { .. } | Modal::Reason { .. }) => Context::Typing,
+        Some(Modal::Failure { .. } | Modal::Doubt { .. } | Modal::Rollback { .. } | Modal::Leave { .. }) => {
+            Context::Choosing
+        }
+        Some(Modal::Summary { .. }) if model.state().is_closed() => Context::Over,
+        Some(Modal::Help { .. } | Modal::Summary { .. }) => Context::Reading,
+    }
+}
+
+/// What a key press means in a context; nothing for keys that mean nothing there.
+pub fn message(context: Context, event: KeyEvent) -> Option<Msg> {
+    if event.kind == KeyEventKind::Release {
+        return None;
+    }
+    let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
+    let found = BINDINGS.iter().find(|binding| {
+        binding.contexts.contains(&context)
+            && binding
+                .keys
+                .iter()
+                .any(|key| key.code == event.code && key.ctrl == ctrl)
+    });
+    match (found, event.code) {
+        // A key that is held down moves and types; it never confirms.
+        (Some(binding), _) if event.kind == KeyEventKind::Repeat && !repeats(binding.act) => None,
+        (Some(binding), _) => Some(Msg::Act(binding.act)),
+        (None, KeyCode::Char(typed))
+            if matches!(context, Context::Phrase | Context::Typing)
+                && !ctrl
+                && !event.modifiers.contains(KeyModifiers::ALT) =>
+        {
+            Some(Msg::Type(typed))
+        }
+        (None, _) => None,
+    }
+}
+
+const fn repeats(act: Act) -> bool {
+    matches!(act, Act::Up | Act::Down | Act::PageUp | Act::PageDown | Act::Erase)
+}
+
+/// The keys that work now, for the footer: key and word.
+pub fn footer(model: &Model) -> Vec<(String, &'static str)> {
+    let context = context(model);
+    BINDINGS
+        .iter()
+        .filter(|binding| binding.contexts.contains(&context) && !binding.short.is_empty())
+        .filter(|binding| context != Context::Main || available(model, binding.act))
+        .filter_map(|binding| binding.keys.first().map(|key| (name(*key), binding.short)))
+        .collect()
+}
+
+/// Every key of a context with what it does, for the help.
+pub fn help(context: Context) -> Vec<(String, &'static str)> {
+    BINDINGS
+        .iter()
+        .filter(|binding| binding.contexts.contains(&context))
+        .map(|binding| {
+            let names: Vec<String> = binding.keys.iter().map(|key| name(*key)).collect();
+            (names.join(" "), binding.help)
+        })
+        .collect()
+}
+
+fn name(key: Key) -> String {
+    let plain = match key.code {
+        KeyCode::Char(' ') => "space".to_owned(),
+        KeyCode::Char(char) => char.to_string(),
+        KeyCode::F(number) => format!("F{number}"),
+        KeyCode::PageUp => "PgUp".to_owned(),
+        KeyCode::PageDown => "PgDn".to_owned(),
+        KeyCode::BackTab => "Shift-Tab".to_owned(),
+        KeyCode::Up => "↑".to_owned(),
+        KeyCode::Down => "↓".to_owned(),
+        other => other.to_string(),
+    };
+    if key.ctrl { format!("Ctrl-{plain}") } else { plain }
+}

@@ -1,0 +1,83 @@
+//! What the cockpit hears and what it asks for. Owns only the vocabulary.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::engine::handle::{Feed, Refused, Update};
+use crate::run::{Command, RunState};
+
+/// Everything that comes from outside, in one stream.
+#[derive(Debug, Clone)]
+pub enum Msg {
+    /// A key that means something where it was pressed.
+    Act(Act),
+    /// A character typed into a field.
+    Type(char),
+    /// Text pasted; only fields take it.
+    Paste(String),
+    Feed(Feed),
+    /// The whole history, asked for after something was lost.
+    History(Box<RunState>, Vec<Arc<Update>>),
+    /// A command was answered.
+    Told {
+        command: Command,
+        result: Result<(), Refused>,
+    },
+    /// A note was answered.
+    Noted {
+        text: String,
+        result: Result<(), Refused>,
+    },
+    Tick(DateTime<Utc>),
+    Resized(u16, u16),
+    /// The terminal or the system wants the program to end.
+    HangUp(String),
+}
+
+/// What a key means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    NextPane,
+    PreviousPane,
+    /// Looks closer; never executes.
+    Inspect,
+    Fold,
+    Follow,
+    Gate,
+    Reject,
+    Decide,
+    Hold,
+    Release,
+    Note,
+    Rollback,
+    Summary,
+    Leave,
+    Help,
+    /// Does what the modal says.
+    Confirm,
+    /// Ends the typing of a field.
+    Submit,
+    Erase,
+    EraseAll,
+    Cancel,
+}
+
+/// What the cockpit asks of the world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Tell(Command),
+    Note(String),
+    /// Ask for the history.
+    CatchUp,
+    Quit {
+        exit: u8,
+        reason: String,
+    },
+}

@@ -1,0 +1,274 @@
+//! The one function that changes the model: a message in, actions out. Must not perform any I/O.
+
+use crate::engine::handle::Refused;
+use crate::frontend::ending::{exit_of_leaving, unanswered};
+use crate::run::Command;
+
+use super::model::{Leaving, LineKind, Loudness, Modal, Model, OutputLine, Pane, Purpose, Row};
+use super::msg::{Act, Action, Msg};
+use super::offers::available;
+use super::{answer, hear};
+
+/// Takes a message in and says what to send.
+pub fn update(model: &mut Model, msg: Msg) -> Vec<Action> {
+    let mut actions = match msg {
+        Msg::Act(act) => self::act(model, act),
+        Msg::Type(char) => {
+            answer::typed(model, &char.to_string());
+            Vec::new()
+        }
+        Msg::Paste(text) => {
+            answer::typed(model, &text);
+            Vec::new()
+        }
+        Msg::Feed(feed) => hear::feed(model, feed),
+        Msg::History(state, updates) => {
+            hear::history(model, *state, &updates);
+            Vec::new()
+        }
+        Msg::Told { command, result } => told(model, &command, result),
+        Msg::Noted { text, result } => {
+            match result {
+                Ok(()) => noted(model, text),
+                Err(refused) => model.complain(format!("the note was not recorded: {refused}")),
+            }
+            Vec::new()
+        }
+        Msg::Tick(now) => {
+            model.now = now;
+            Vec::new()
+        }
+        Msg::Resized(columns, rows) => {
+            model.size = (columns, rows);
+            Vec::new()
+        }
+        Msg::HangUp(reason) => {
+            begin_leaving(model, reason);
+            Vec::new()
+        }
+    };
+    actions.extend(hear::settle(model));
+    actions
+}
+
+/// From now on the cockpit wants to end.
+pub(super) fn begin_leaving(model: &mut Model, reason: String) {
+    model.modal = None;
+    if model.leaving.is_none() {
+        model.say("leaving: what was sent is waited for, up to 30 s");
+        model.leaving = Some(Leaving {
+            since: model.now,
+            reason,
+            unanswered: unanswered(model.state()),
+            told: false,
+        });
+    }
+}
+
+fn told(model: &mut Model, command: &Command, result: Result<(), Refused>) -> Vec<Action> {
+    let leaving = matches!(command, Command::Interrupt { .. });
+    match result {
+        Ok(()) => {}
+        Err(Refused::Rejected(reason)) if !leaving => model.complain(format!("refused: {reason}")),
+        Err(Refused::Rejected(_)) => {}
+        Err(Refused::Journal(reason)) => {
+            model.complain(format!(
+                "the journal cannot be written: {reason}; nothing more is executed"
+            ));
+            model.halted = Some(reason);
+        }
+        Err(Refused::Gone) => model.complain("the run has ended; q leaves"),
+    }
+    match (leaving, &model.leaving) {
+        (true, Some(wish)) => vec![quit(model, wish.reason.clone())],
+        (true | false, _) => Vec::new(),
+    }
+}
+
+fn quit(model: &Model, reason: String) -> Action {
+    let exit = if model.halted.is_some() {
+        7
+    } else {
+        exit_of_leaving(model.state())
+    };
+    Action::Quit { exit, reason }
+}
+
+fn noted(model: &mut Model, text: String) {
+    let at = model.now;
+    let text = crate::projection::escape::visible(&text);
+    model.push_line(OutputLine {
+        at,
+        step: None,
+        text: format!("note by {}: {text}", model.session.operator),
+        kind: LineKind::Note,
+    });
+    model.say("the note is in the journal");
+}
+
+fn act(model: &mut Model, act: Act) -> Vec<Action> {
+    if act == Act::Help {
+        if !matches!(model.modal, Some(Modal::Help { .. })) {
+            let back = model.modal.take().map(Box::new);
+            model.modal = Some(Modal::Help { scroll: 0, back });
+        }
+        return Vec::new();
+    }
+    if act == Act::Leave {
+        return leave(model);
+    }
+    if model.modal.is_some() {
+        return answer::act(model, act);
+    }
+    if let Some((_, Loudness::Plain)) = model.status {
+        model.status = None;
+    }
+    if !available(model, act) {
+        model.say(unavailable(act));
+        return Vec::new();
+    }
+    match act {
+        Act::Up => navigate(model, Step::Back(1)),
+        Act::Down => navigate(model, Step::On(1)),
+        Act::PageUp => navigate(model, Step::Back(10)),
+        Act::PageDown => navigate(model, Step::On(10)),
+        Act::Top => navigate(model, Step::First),
+        Act::Bottom => navigate(model, Step::Last),
+        Act::NextPane => model.pane = next(model.pane),
+        Act::PreviousPane => model.pane = next(next(model.pane)),
+        Act::Inspect => inspect(model),
+        Act::Fold => fold(model),
+        Act::Follow => model.follow = true,
+        Act::Gate => answer::open_gate(model),
+        Act::Reject => answer::open_reject(model),
+        Act::Decide => answer::open_decision(model),
+        Act::Hold => answer::ask(model, Purpose::Hold),
+        Act::Note => answer::ask(model, Purpose::Note),
+        Act::Release => {
+            let person = model.state().operator.clone();
+            return vec![Action::Tell(Command::Release { person })];
+        }
+        Act::Rollback => model.modal = Some(Modal::Rollback { at: 0 }),
+        Act::Summary => model.modal = Some(Modal::Summary { scroll: 0 }),
+        Act::Leave | Act::Help | Act::Confirm | Act::Submit | Act::Erase | Act::EraseAll | Act::Cancel => {}
+    }
+    Vec::new()
+}
+
+fn leave(model: &mut Model) -> Vec<Action> {
+    if model.halted.is_some() {
+        return vec![quit(model, "the journal could not be written".to_owned())];
+    }
+    if model.state().is_closed() {
+        return vec![quit(model, "the run is over".to_owned())];
+    }
+    model.modal = Some(Modal::Leave { at: 0 });
+    Vec::new()
+}
+
+const fn unavailable(act: Act) -> &'static str {
+    match act {
+        Act::Gate | Act::Reject => "no gate is open now",
+        Act::Decide => "nothing failed and nothing is in doubt",
+        Act::Hold => "the run cannot be held now",
+        Act::Release => "the run is not held",
+        Act::Rollback => "no rollback can be begun now",
+        Act::Note => "notes cannot be written now",
+        Act::Follow => "the selection follows the run already",
+        Act::Up
+        | Act::Down
+        | Act::PageUp
+        | Act::PageDown
+        | Act::Top
+        | Act::Bottom
+        | Act::NextPane
+        | Act::PreviousPane
+        | Act::Inspect
+        | Act::Fold
+        | Act::Summary
+        | Act::Leave
+        | Act::Help
+        | Act::Confirm
+        | Act::Submit
+        | Act::Erase
+        | Act::EraseAll
+        | Act::Cancel => "that does nothing here",
+    }
+}
+
+const fn next(pane: Pane) -> Pane {
+    match pane {
+        Pane::Tree => Pane::Step,
+        Pane::Step => Pane::Output,
+        Pane::Output => Pane::Tree,
+    }
+}
+
+/// A way to move.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Back(usize),
+    On(usize),
+    First,
+    Last,
+}
+
+impl Step {
+    fn from(self, at: usize, last: usize) -> usize {
+        match self {
+            Self::Back(by) => at.saturating_sub(by),
+            Self::On(by) => at.saturating_add(by).min(last),
+            Self::First => 0,
+            Self::Last => last,
+        }
+    }
+}
+
+fn navigate(model: &mut Model, step: Step) {
+    match model.pane {
+        Pane::Tree => {
+            let rows = model.rows();
+            let at = rows.iter().position(|row| *row == model.selected).unwrap_or(0);
+            let to = step.from(at, rows.len().saturating_sub(1));
+            if let Some(row) = rows.get(to) {
+                model.selected = *row;
+                model.follow = false;
+                model.step_scroll = 0;
+            }
+        }
+        // The view clips what lies beyond the end.
+        Pane::Step => model.step_scroll = step.from(model.step_scroll, 1000),
+        Pane::Output => {
+            let last = model.output.len().saturating_sub(1);
+            let from_top = last.saturating_sub(model.output_scroll);
+            model.output_scroll = last - step.from(from_top, last);
+        }
+    }
+}
+
+fn inspect(model: &mut Model) {
+    match (model.pane, model.selected) {
+        (Pane::Tree, Row::Phase(_)) => fold(model),
+        (Pane::Tree, Row::Step(_)) => model.pane = Pane::Step,
+        (Pane::Step, _) => model.pane = Pane::Output,
+        (Pane::Output, _) => model.output_scroll = 0,
+    }
+}
+
+fn fold(model: &mut Model) {
+    let phase = match model.selected {
+        Row::Phase(phase) => Some(phase),
+        Row::Step(index) => model
+            .plan
+            .steps
+            .get(index)
+            .and_then(|step| model.plan.phases.iter().position(|phase| phase.id == step.phase)),
+    };
+    if let Some(phase) = phase {
+        if !model.folded.remove(&phase) {
+            model.folded.insert(phase);
+        }
+        model.selected = Row::Phase(phase);
+        model.follow = false;
+    }
+}

@@ -1,0 +1,211 @@
+//! The gate: the exact commands and the evidence, then who votes, then the phrase or the confirming key.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::frontend::tui::model::Model;
+use crate::frontend::tui::offers::voters;
+use crate::projection::escape::{clip, visible};
+use crate::projection::words::{environment, label, rollback};
+use crate::run::event::Subject;
+use crate::run::facts::RequestId;
+use crate::run::state::Request;
+use crate::runbook::plan::{EnvironmentKind, Rollback};
+
+use super::evidence;
+use super::text::{hanging, named};
+use super::window::{Window, columns, draw as draw_window};
+
+/// Draws the gate of a request.
+pub fn draw(
+    model: &Model,
+    frame: &mut Frame<'_>,
+    body: Rect,
+    id: RequestId,
+    voter: usize,
+    scroll: usize,
+    phrase: &str,
+) {
+    let Some(request) = model.state().requests.get(&id) else {
+        return;
+    };
+    let columns = columns(body);
+    let title = format!("Approve? {} (request {id})", subject(model, request));
+    let style = if model.plan.environment.kind == EnvironmentKind::Production {
+        model.theme.bad()
+    } else {
+        model.theme.warn()
+    };
+    let window = Window {
+        title: &visible(&title),
+        style,
+        text: text(model, request, columns),
+        scroll,
+        fixed: asks(model, request, voter, phrase, columns),
+    };
+    draw_window(model, frame, body, window);
+}
+
+/// What a request is about, in words.
+pub fn subject(model: &Model, request: &Request) -> String {
+    match (request.subject, &request.step) {
+        (Subject::Step, Some(step)) => label(&model.plan, step),
+        (Subject::Step, None) => "a step".to_owned(),
+        (Subject::Unwind, _) => "roll back".to_owned(),
+        (Subject::Commit, _) => "commit the run".to_owned(),
+    }
+}
+
+fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let kind = environment(model.plan.environment.kind);
+    let dry = if model.session.dry_run { "DRY RUN, " } else { "" };
+    let place = format!("{dry}{kind}, environment {}", model.plan.environment.name);
+    let mut lines = named("Where", &place, columns, theme.strong(), theme.strong());
+    match request.subject {
+        Subject::Step => lines.extend(of_step(model, request, columns)),
+        Subject::Unwind => lines.extend(of_unwinding(model, columns)),
+        Subject::Commit => lines.extend(of_commit(model, columns)),
+    }
+    lines.extend(evidence::votes(model, request, columns));
+    lines
+}
+
+fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = vec![Line::styled("What it does, exactly", theme.strong())];
+    lines.extend(briefed(model, request, columns));
+    let planned = request
+        .step
+        .as_ref()
+        .and_then(|id| model.plan.steps.iter().find(|step| step.id == id.0));
+    if let Some(planned) = planned {
+        let beyond = matches!(planned.rollback, Rollback::Irreversible { .. });
+        let style = if beyond { theme.bad() } else { theme.plain() };
+        for line in rollback(planned) {
+            lines.extend(named("Rollback", &line, columns, theme.strong(), style));
+        }
+        if planned.writes_on_target {
+            let words = "opens the target for writes: from here an undo may lose rows";
+            lines.extend(named("No return", words, columns, theme.strong(), theme.bad()));
+        }
+    }
+    lines
+}
+
+/// The evidence; a gate whose evidence was not heard says so.
+fn briefed(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let found = model
+        .briefings
+        .get(&request.step)
+        .filter(|briefing| request.attempt.is_none_or(|attempt| attempt == briefing.attempt));
+    found.map_or_else(
+        || {
+            let text = "the evidence of this gate was not heard by this screen; hold and release to read it again";
+            hanging("  ! ", text, columns, model.theme.bad())
+        },
+        |briefing| evidence::briefing(model, briefing, columns),
+    )
+}
+
+fn of_unwinding(model: &Model, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = Vec::new();
+    let Some(unwind) = &model.state().unwind else {
+        return lines;
+    };
+    let scope = unwind.to.as_ref().map_or_else(
+        || "the whole run".to_owned(),
+        |to| format!("back to {} (it stands)", label(&model.plan, to)),
+    );
+    lines.extend(named("Scope", &scope, columns, theme.strong(), theme.plain()));
+    if unwind.past_no_return {
+        let text = "PAST THE POINT OF NO RETURN: the target has taken writes";
+        lines.extend(named("Beyond", text, columns, theme.strong(), theme.bad()));
+    }
+    lines.push(Line::styled("Undoes, in this order", theme.strong()));
+    lines.extend(
+        model
+            .briefings
+            .get(&None)
+            .map_or_else(Vec::new, |briefing| evidence::briefing(model, briefing, columns)),
+    );
+    if unwind.steps.is_empty() {
+        lines.extend(hanging("  ", "nothing to undo", columns, theme.plain()));
+    }
+    for fault in unwind.fault.iter().filter(|_| !model.briefings.contains_key(&None)) {
+        lines.extend(hanging("not known  ", fault, columns, theme.bad()));
+    }
+    lines.extend(stays(model, columns));
+    lines
+}
+
+/// What no unwinding takes back.
+fn stays(model: &Model, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = Vec::new();
+    for (planned, step) in model.plan.steps.iter().zip(&model.state().steps) {
+        if let (Rollback::NotNeeded { reason }, true) = (&planned.rollback, step.stands()) {
+            let text = format!("{}: {reason}", planned.title);
+            lines.extend(named("Stays", &text, columns, theme.strong(), theme.plain()));
+        }
+    }
+    lines
+}
+
+fn of_commit(model: &Model, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let text = "every step is done; after this the run is over and its rollback is no longer offered";
+    let mut lines = named("Commit", text, columns, theme.strong(), theme.plain());
+    let closing = model.state().closing_left();
+    if closing.is_empty() {
+        lines.extend(named(
+            "Closing",
+            "nothing is left to be put back",
+            columns,
+            theme.strong(),
+            theme.plain(),
+        ));
+    }
+    for step in closing {
+        let text = format!("puts back {}", label(&model.plan, &step));
+        lines.extend(named("Closing", &text, columns, theme.strong(), theme.plain()));
+    }
+    lines
+}
+
+fn asks(model: &Model, request: &Request, voter: usize, phrase: &str, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = voter_lines(model, request.id, voter, columns);
+    match &request.gate.phrase {
+        None => lines.push(Line::styled("y approves, Esc goes back", theme.strong())),
+        Some(wanted) => {
+            let text = format!("to approve, type exactly: {wanted}");
+            lines.extend(hanging("", &text, columns, theme.plain()));
+            lines.push(Line::styled(
+                clip(&visible(&format!("> {phrase}▏")), columns),
+                theme.strong(),
+            ));
+            lines.push(Line::styled("then Enter approves, Esc goes back", theme.strong()));
+        }
+    }
+    lines
+}
+
+/// Who votes, chosen by the arrow keys.
+pub fn voter_lines(model: &Model, request: RequestId, voter: usize, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let list = voters(model, request);
+    let Some(chosen) = list.get(voter) else {
+        return vec![Line::styled("nobody is left who may vote here", theme.bad())];
+    };
+    let part = if chosen.persona { " (lab persona)" } else { "" };
+    let which = if list.len() > 1 {
+        format!("  ↑↓ {} of {}", voter + 1, list.len())
+    } else {
+        String::new()
+    };
+    let text = format!("votes as {} in the role {}{part}{which}", chosen.person, chosen.role);
+    hanging("", &text, columns, theme.strong())
+}

@@ -1,0 +1,99 @@
+//! The runbook tree: phases and steps with their state in a sign and a word.
+
+use ratatui::text::Line;
+
+use crate::frontend::tui::model::{Model, Row};
+use crate::projection::escape::{fit, visible};
+use crate::projection::words::{clock, stage};
+use crate::run::facts::StepId;
+use crate::run::state::Stage;
+use crate::runbook::plan::Rollback;
+
+use super::text::both_ends;
+
+/// The pane's titles.
+pub fn title(model: &Model) -> (String, String) {
+    let follow = if model.follow { "following" } else { "" };
+    ("Runbook".to_owned(), follow.to_owned())
+}
+
+/// The rows that fit, around the selected one.
+pub fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
+    let all = model.rows();
+    let at = all.iter().position(|row| *row == model.selected).unwrap_or(0);
+    let first = at.saturating_sub(rows / 2).min(all.len().saturating_sub(rows));
+    all.into_iter()
+        .skip(first)
+        .take(rows)
+        .map(|row| {
+            let line = match row {
+                Row::Phase(index) => phase(model, index, columns),
+                Row::Step(index) => step(model, index, columns),
+            };
+            if row == model.selected {
+                line.patch_style(model.theme.selected())
+            } else {
+                line
+            }
+        })
+        .collect()
+}
+
+fn phase(model: &Model, index: usize, columns: usize) -> Line<'static> {
+    let Some(phase) = model.plan.phases.get(index) else {
+        return Line::default();
+    };
+    let stages = model.plan.steps.iter().zip(&model.state().steps);
+    let ours: Vec<Stage> = stages
+        .filter(|(planned, _)| planned.phase == phase.id)
+        .map(|(_, step)| step.stage)
+        .collect();
+    let done = ours.iter().filter(|stage| **stage == Stage::Done).count();
+    let sign = if model.folded.contains(&index) { "▸" } else { "▾" };
+    let text = both_ends(
+        &format!("{sign} {}", visible(&phase.title)),
+        &format!("{done}/{}", ours.len()),
+        columns,
+    );
+    Line::styled(text, model.theme.strong())
+}
+
+fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
+    let (Some(planned), Some(state)) = (model.plan.steps.get(index), model.state().steps.get(index)) else {
+        return Line::default();
+    };
+    let (sign, word) = stage(state.stage);
+    let irreversible = matches!(planned.rollback, Rollback::Irreversible { .. });
+    let waiting_word = if irreversible { "no return" } else { "" };
+    let word = if state.stage == Stage::Waiting {
+        waiting_word
+    } else {
+        word
+    };
+    let sign = if irreversible && state.stage == Stage::Waiting {
+        "◆"
+    } else {
+        sign
+    };
+    let took = took(model, &StepId(planned.id.clone())).unwrap_or_default();
+    let right = format!("{word} {}", fit(&took, 7));
+    let left = format!("  {sign} {:>2} {}", index + 1, visible(&planned.title));
+    let theme = model.theme;
+    let style = match state.stage {
+        Stage::Waiting => theme.plain(),
+        Stage::Checking | Stage::Approved(_) | Stage::Running | Stage::Verifying => theme.busy(),
+        Stage::AtGate(_) | Stage::RollingBack | Stage::RolledBack => theme.warn(),
+        Stage::InDoubt | Stage::Failed | Stage::RollbackFailed => theme.bad(),
+        Stage::Done => theme.good(),
+    };
+    Line::styled(both_ends(&left, &right, columns), style)
+}
+
+/// Machine time of the last attempt.
+fn took(model: &Model, id: &StepId) -> Option<String> {
+    let times = model.follower.story.timeline.of(id)?;
+    if let Some((from, to)) = times.undo {
+        return Some(clock(to.unwrap_or(model.now) - from));
+    }
+    times.last().map(|attempt| clock(attempt.machine(model.now)))
+}
