@@ -15,7 +15,10 @@ pub struct Clock {
 impl Clock {
     /// The machine's clocks. The monotonic one counts from the machine's start, so that processes of one boot agree.
     pub fn new() -> Self {
-        Self { started: Instant::now(), offset_ns: since_boot_ns() }
+        Self {
+            started: Instant::now(),
+            offset_ns: since_boot_ns(),
+        }
     }
 
     /// Wall time.

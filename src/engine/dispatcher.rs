@@ -36,7 +36,10 @@ impl Channels {
     pub fn new() -> Self {
         let (sender, orders) = mpsc::channel(ORDERS);
         let (feed, _) = broadcast::channel(FEED);
-        Self { handle: Handle { orders: sender, feed }, orders }
+        Self {
+            handle: Handle { orders: sender, feed },
+            orders,
+        }
     }
 }
 
@@ -76,7 +79,17 @@ impl Dispatcher {
             note_intent(&mut intents, &update.event, update.at);
         }
         let feed = channels.handle.feed.clone();
-        Self { state, writer, actor, clock, updates, intents, feed, executor, halted: None }
+        Self {
+            state,
+            writer,
+            actor,
+            clock,
+            updates,
+            intents,
+            feed,
+            executor,
+            halted: None,
+        }
     }
 
     /// Starts the dispatcher's thread and the timer that lets requests expire; returns the front ends' handle.
@@ -93,19 +106,25 @@ impl Dispatcher {
                 }
             }
         });
-        let thread = std::thread::Builder::new().name("dispatcher".to_owned()).spawn(move || {
-            let entered = runtime.enter();
-            self.work(orders);
-            ticking.abort();
-            drop(entered);
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("dispatcher".to_owned())
+            .spawn(move || {
+                let entered = runtime.enter();
+                self.work(orders);
+                ticking.abort();
+                drop(entered);
+            })?;
         Ok((handle, thread))
     }
 
     fn work(mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.blocking_recv() {
             match order {
-                Order::Tell { command, evidence, reply } => {
+                Order::Tell {
+                    command,
+                    evidence,
+                    reply,
+                } => {
                     let answer = self.take(command, &evidence);
                     // Whoever asked may have left; the events are durable all the same.
                     let _left = reply.send(answer);
@@ -155,11 +174,19 @@ impl Dispatcher {
         let bearer = bearer(&events);
         let mut drafts = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
-            let blobs = if index == bearer { blob.iter().cloned().collect() } else { Vec::new() };
-            let draft = record::draft(event, &self.actor, blobs).map_err(|error| Refused::Rejected(error.to_string()))?;
+            let blobs = if index == bearer {
+                blob.iter().cloned().collect()
+            } else {
+                Vec::new()
+            };
+            let draft =
+                record::draft(event, &self.actor, blobs).map_err(|error| Refused::Rejected(error.to_string()))?;
             drafts.push(draft);
         }
-        let stamp = Stamp { t: now, mono_ns: self.clock.mono_ns() };
+        let stamp = Stamp {
+            t: now,
+            mono_ns: self.clock.mono_ns(),
+        };
         let records = match self.writer.append(drafts, stamp) {
             Ok(records) => records,
             Err(error) if !self.writer.is_poisoned() => return Err(Refused::Rejected(error.to_string())),
@@ -171,7 +198,9 @@ impl Dispatcher {
 
     /// The events are durable: fold them, tell everybody, start what they ask for.
     fn fold(&mut self, events: Vec<Event>, records: &[Record], at: DateTime<Utc>) {
-        let mut numbers = records.iter().filter(|record| record::event(record).is_ok_and(|event| event.is_some()));
+        let mut numbers = records
+            .iter()
+            .filter(|record| record::event(record).is_ok_and(|event| event.is_some()));
         for event in events {
             let seq = numbers.next().map_or(0, |record| record.seq);
             match apply(self.state.clone(), &event) {
@@ -200,7 +229,11 @@ impl Dispatcher {
             }
             Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } | Effect::PrepareUnwind => at,
         };
-        self.executor.start(Errand { effect, intent_at, state: self.state.clone() });
+        self.executor.start(Errand {
+            effect,
+            intent_at,
+            state: self.state.clone(),
+        });
     }
 
     /// No durable record, no effect: loud in every view, and final for this process.
@@ -208,7 +241,10 @@ impl Dispatcher {
         tracing::error!(reason, "the journal cannot be written");
         self.halted = Some(reason.to_owned());
         self.executor.cancel_all();
-        let stamp = Stamp { t: self.clock.now(), mono_ns: self.clock.mono_ns() };
+        let stamp = Stamp {
+            t: self.clock.now(),
+            mono_ns: self.clock.mono_ns(),
+        };
         self.writer.halt(&self.actor, reason, stamp);
         let _unheard = self.feed.send(Feed::Halted(reason.to_owned()));
         Refused::Journal(reason.to_owned())
@@ -224,7 +260,9 @@ fn note_intent(intents: &mut BTreeMap<(StepId, Role), DateTime<Utc>>, event: &Ev
 /// Puts the blob's digest where the command names its evidence.
 fn name_blob(command: &mut Command, blob: &BlobRef) {
     match command {
-        Command::Checked { binding: Some(binding), .. } => binding.evidence_digest.clone_from(&blob.c),
+        Command::Checked {
+            binding: Some(binding), ..
+        } => binding.evidence_digest.clone_from(&blob.c),
         Command::UnwindPrepared { evidence, .. } => *evidence = Some(blob.c.clone()),
         Command::Note { blob: named, .. } => named.clone_from(&blob.c),
         Command::Checked { binding: None, .. }
@@ -253,7 +291,10 @@ fn bearer(events: &[Event]) -> usize {
     events
         .iter()
         .position(|event| {
-            matches!(event, Event::GateRequested { .. } | Event::EffectOutcome { .. } | Event::Note { .. })
+            matches!(
+                event,
+                Event::GateRequested { .. } | Event::EffectOutcome { .. } | Event::Note { .. }
+            )
         })
         .unwrap_or(0)
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::run::facts::{Facts, Gate, PersonFacts, StepEffect, StepFacts, StepId, Undo, Who};
 use crate::runbook::catalogue::Effect;
-use crate::runbook::plan::{
-    EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback,
-};
+use crate::runbook::plan::{EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback};
 
 /// How a plan is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +38,15 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
             .environment
             .people
             .iter()
-            .map(|(id, person)| (id.clone(), PersonFacts { roles: person.roles.clone(), org: person.org.clone() }))
+            .map(|(id, person)| {
+                (
+                    id.clone(),
+                    PersonFacts {
+                        roles: person.roles.clone(),
+                        org: person.org.clone(),
+                    },
+                )
+            })
             .collect::<BTreeMap<_, _>>(),
         personas: plan.environment.kind == EnvironmentKind::Lab,
     }
@@ -52,14 +58,26 @@ pub const fn is_no_return(step: &PlannedStep) -> bool {
 }
 
 fn open(reason: &str) -> Gate {
-    Gate { who: Who::Open { reason: reason.to_owned() }, expires_ms: None, phrase: None, reject_on_expiry: false }
+    Gate {
+        who: Who::Open {
+            reason: reason.to_owned(),
+        },
+        expires_ms: None,
+        phrase: None,
+        reject_on_expiry: false,
+    }
 }
 
 fn gate_of(plan: &Plan, spec: &GateSpec) -> Gate {
     let who = match &spec.kind {
         GateKind::Operator => Who::Operator,
         GateKind::Open { reason } => Who::Open { reason: reason.clone() },
-        GateKind::Quorum { roles, min, org, distinct_from } => Who::Quorum {
+        GateKind::Quorum {
+            roles,
+            min,
+            org,
+            distinct_from,
+        } => Who::Quorum {
             roles: roles.clone(),
             min: *min,
             org: org.clone(),

@@ -3,6 +3,11 @@
 //! Architecture invariant: no effect starts before the event that asks for it is durable. The dispatcher linearises;
 //! executors share nothing with it and answer by command.
 
+pub mod clock;
+pub mod dispatcher;
+pub mod executor;
+pub mod facts;
 pub mod handle;
+pub mod record;
 
 pub use handle::{BriefedAction, Briefing, Feed, Handle, Order, Refused, Update};

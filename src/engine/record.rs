@@ -22,8 +22,18 @@ pub fn draft(event: &Event, actor: &Actor, blobs: Vec<BlobRef>) -> Result<Draft,
     };
     let ev = take_text(&mut data, "ev").unwrap_or_default();
     let step = take_text(&mut data, "step");
-    let attempt = data.remove("attempt").and_then(|value| value.as_u64()).and_then(|n| u32::try_from(n).ok());
-    Ok(Draft { actor: actor.clone(), ev, step, attempt, data, blobs })
+    let attempt = data
+        .remove("attempt")
+        .and_then(|value| value.as_u64())
+        .and_then(|n| u32::try_from(n).ok());
+    Ok(Draft {
+        actor: actor.clone(),
+        ev,
+        step,
+        attempt,
+        data,
+        blobs,
+    })
 }
 
 fn take_text(data: &mut Map<String, Value>, key: &str) -> Option<String> {
@@ -47,9 +57,11 @@ pub fn event(record: &Record) -> Result<Option<Event>, Unreadable> {
     if let Some(attempt) = record.attempt {
         data.insert("attempt".to_owned(), Value::from(attempt));
     }
-    serde_json::from_value(Value::Object(data)).map(Some).map_err(|error| Unreadable {
-        seq: record.seq,
-        ev: record.ev.clone(),
-        reason: error.to_string(),
-    })
+    serde_json::from_value(Value::Object(data))
+        .map(Some)
+        .map_err(|error| Unreadable {
+            seq: record.seq,
+            ev: record.ev.clone(),
+            reason: error.to_string(),
+        })
 }

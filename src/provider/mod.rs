@@ -1,3 +1,22 @@
-//! Actions on the outside world, one folder per provider. Only this tree names AWS, SQL, DNS and HTTP clients.
+//! What a runbook can do. A folder per provider with its table of actions; the engine knows only the trait.
+//!
+//! Architecture invariant: only this module names AWS, SQL drivers, DNS and HTTP clients. A provider never knows the
+//! lab: what works there works elsewhere, through the same clients.
 
 pub mod action;
+pub mod aws;
+pub mod connection;
+pub mod dms;
+pub mod dns;
+pub mod expectation;
+pub mod http;
+pub mod manual;
+pub mod rds;
+pub mod registry;
+pub mod shell;
+pub mod span;
+pub mod sql;
+
+pub use action::Action;
+pub use connection::{Connections, HttpTarget, SqliteTarget, Target};
+pub use registry::{Request, build, catalogue};

@@ -2,6 +2,7 @@
 //! a timeout after sending is in doubt, never a failure.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -33,18 +34,20 @@ const NO_RETRY: Retry = Retry {
 
 impl Job {
     /// Does the effect of a role.
-    pub async fn execute(
-        &self,
-        step: &StepId,
-        attempt: u32,
-        role: Role,
-        request: RequestId,
-    ) -> (Command, Vec<u8>) {
+    pub async fn execute(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
         let (outcome, evidence) = match self.try_execute(step, attempt, role, request).await {
             Ok(answer) => answer,
             Err(error) => (self.failed(&error, false), Vec::new()),
         };
-        (Command::Finished { role, step: step.clone(), attempt, outcome }, evidence)
+        (
+            Command::Finished {
+                role,
+                step: step.clone(),
+                attempt,
+                outcome,
+            },
+            evidence,
+        )
     }
 
     async fn try_execute(
@@ -63,19 +66,26 @@ impl Job {
             return Ok((simulated(planned, &words), Vec::new()));
         }
         let (action, after) = way_back(planned, role).ok_or_else(|| {
-            ActionError::new(ActionErrorKind::Permanent, format!("step {step} declares no such way back"))
+            ActionError::new(
+                ActionErrorKind::Permanent,
+                format!("step {step} declares no such way back"),
+            )
         })?;
         let bound = self.bind(step, action)?;
         let cx = self.context(step, attempt, role, &bound, Some(request));
         let done = match role {
             Role::Do => {
                 let limit = planned.timeout.map(|span| span.as_duration());
-                self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx))).await?
+                self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx)))
+                    .await?
             }
             Role::Undo | Role::Close => self.take_back(planned, action, &bound, &cx).await?,
         };
         if role != Role::Do {
-            return Ok((self.taken_back(step, attempt, planned, after, &done).await?, evidence_of(&done)));
+            return Ok((
+                self.taken_back(step, attempt, planned, after, &done).await?,
+                evidence_of(&done),
+            ));
         }
         Ok((self.done(planned, &done, false), self.captured(&done)))
     }
@@ -103,7 +113,8 @@ impl Job {
         }
         self.patiently(retry, || bound.action.check(cx)).await?;
         let limit = action.timeout.map(|span| span.as_duration());
-        self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx))).await
+        self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx)))
+            .await
     }
 
     /// After an undo: its checks, and the last count of what it lost.
@@ -129,27 +140,38 @@ impl Job {
                     outputs.insert("lost".to_owned(), json!(lost));
                 }
                 Err(error) => {
-                    outputs.insert("lost_unknown".to_owned(), json!(self.setup.redactor.redact(&error.message)));
+                    outputs.insert(
+                        "lost_unknown".to_owned(),
+                        json!(self.setup.redactor.redact(&error.message)),
+                    );
                 }
             }
         }
         let detail = self.setup.redactor.redact(&done.summary);
-        Ok(Outcome { result: OutcomeResult::Done, error_kind: None, detail, outputs, observed: false })
+        Ok(Outcome {
+            result: OutcomeResult::Done,
+            error_kind: None,
+            detail,
+            outputs,
+            observed: false,
+        })
     }
 
     /// Only reads: what became of an effect that was sent or may have been.
-    pub async fn observe(
-        &self,
-        step: &StepId,
-        attempt: u32,
-        role: Role,
-        request: RequestId,
-    ) -> (Command, Vec<u8>) {
+    pub async fn observe(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
         let (outcome, evidence) = match self.try_observe(step, attempt, role, request).await {
             Ok(answer) => answer,
             Err(error) => (in_doubt(&self.setup.redactor.redact(&error.message), true), Vec::new()),
         };
-        (Command::Finished { role, step: step.clone(), attempt, outcome }, evidence)
+        (
+            Command::Finished {
+                role,
+                step: step.clone(),
+                attempt,
+                outcome,
+            },
+            evidence,
+        )
     }
 
     async fn try_observe(
@@ -161,7 +183,10 @@ impl Job {
     ) -> Result<(Outcome, Vec<u8>), ActionError> {
         let planned = self.planned(step)?;
         let (action, after) = way_back(planned, role).ok_or_else(|| {
-            ActionError::new(ActionErrorKind::Permanent, format!("step {step} declares no such way back"))
+            ActionError::new(
+                ActionErrorKind::Permanent,
+                format!("step {step} declares no such way back"),
+            )
         })?;
         let bound = self.bind(step, action)?;
         let cx = self.context(step, attempt, role, &bound, Some(request));
@@ -212,7 +237,11 @@ impl Job {
             }
             cx.pause(Duration::from_secs(1u64 << look.min(4))).await?;
         }
-        last.unwrap_or_else(|| Ok(Observed::Unknown { detail: "nothing was seen".to_owned() }))
+        last.unwrap_or_else(|| {
+            Ok(Observed::Unknown {
+                detail: "nothing was seen".to_owned(),
+            })
+        })
     }
 
     /// Tries again what failed before anything was sent, and only that.
@@ -264,10 +293,14 @@ impl Job {
         cx.cancel.cancel();
         match tokio::time::timeout(GRACE, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => {
-                Err(ActionError { message: format!("{words}: {}", error.message), ..error })
-            }
-            Err(_elapsed) => Err(ActionError::new(ActionErrorKind::InDoubt, format!("{words} and it did not end"))),
+            Ok(Err(error)) => Err(ActionError {
+                message: format!("{words}: {}", error.message),
+                ..error
+            }),
+            Err(_elapsed) => Err(ActionError::new(
+                ActionErrorKind::InDoubt,
+                format!("{words} and it did not end"),
+            )),
         }
     }
 
@@ -289,7 +322,13 @@ impl Job {
                 Err(error) => detail.push_str(&format!("; output {name}: {error}")),
             }
         }
-        Outcome { result: OutcomeResult::Done, error_kind: None, detail, outputs, observed }
+        Outcome {
+            result: OutcomeResult::Done,
+            error_kind: None,
+            detail,
+            outputs,
+            observed,
+        }
     }
 
     fn captured(&self, done: &Done) -> Vec<u8> {
@@ -302,13 +341,20 @@ impl Job {
     }
 
     fn failed(&self, error: &ActionError, observed: bool) -> Outcome {
+        let sent = self.sent.load(Ordering::Relaxed);
         let (result, kind) = match error.kind {
+            // The poll was ended, not the effect.
+            ActionErrorKind::Cancelled if sent => (OutcomeResult::InDoubt, "in_doubt"),
             ActionErrorKind::Transient => (OutcomeResult::Failed, "transient"),
             ActionErrorKind::Permanent => (OutcomeResult::Failed, "permanent"),
             ActionErrorKind::Cancelled => (OutcomeResult::Failed, "cancelled"),
             ActionErrorKind::InDoubt => (OutcomeResult::InDoubt, "in_doubt"),
         };
-        let request_id = error.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
+        let request_id = error
+            .request_id
+            .as_ref()
+            .map(|id| format!(" (request id {id})"))
+            .unwrap_or_default();
         Outcome {
             result,
             error_kind: Some(kind.to_owned()),
@@ -334,7 +380,18 @@ fn simulated(planned: &PlannedStep, detail: &str) -> Outcome {
     let outputs = planned
         .outputs
         .keys()
-        .map(|name| (name.clone(), Value::String(format!("(simulated {}.{name})", planned.id))))
+        .map(|name| {
+            (
+                name.clone(),
+                Value::String(format!("(simulated {}.{name})", planned.id)),
+            )
+        })
         .collect();
-    Outcome { result: OutcomeResult::Done, error_kind: None, detail: detail.to_owned(), outputs, observed: false }
+    Outcome {
+        result: OutcomeResult::Done,
+        error_kind: None,
+        detail: detail.to_owned(),
+        outputs,
+        observed: false,
+    }
 }

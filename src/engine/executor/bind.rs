@@ -10,6 +10,7 @@ use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
 use crate::run::event::Role;
 use crate::run::facts::{RequestId, StepId};
 use crate::run::state::Stage;
+use crate::runbook::digest::{canonical, digest};
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Rollback};
 
@@ -46,7 +47,11 @@ impl Job {
         let action = (self.setup.build)(&planned.uses, &planned.on, &with)
             .map_err(|error| permanent(format!("step {step}, {}: {error}", planned.uses)))?;
         let rendering = json!({ "uses": planned.uses, "on": planned.on, "with": with });
-        Ok(Bound { action, uses: planned.uses.clone(), rendering })
+        Ok(Bound {
+            action,
+            uses: planned.uses.clone(),
+            rendering,
+        })
     }
 
     /// The context of an effect.
@@ -72,7 +77,7 @@ impl Job {
     /// as observed.
     pub fn digest(&self, step: &StepId, attempt: u32, bound: &Bound, identity: &Value) -> String {
         let plan = &self.setup.plan;
-        digest_of(&json!({
+        digest(&json!({
             "run": self.setup.run,
             "environment": plan.environment.name,
             "kind": plan.environment.kind,
@@ -105,47 +110,10 @@ pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<(&PlannedAction
     }
 }
 
-/// SHA-256 of a canonical rendering: keys sorted, no spaces; lower-case hex.
-pub(super) fn digest_of(value: &Value) -> String {
-    let mut text = String::new();
-    canonical(value, &mut text);
-    data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
-}
-
-fn canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            out.push('{');
-            for (index, (key, value)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push(':');
-                canonical(value, out);
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                canonical(item, out);
-            }
-            out.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
-    }
-}
-
 /// The idempotency key: `pm-` and 26 base32 letters, a valid RDS identifier and Route 53 comment.
 pub(super) fn key(run: &str, step: &str, attempt: u32, rendering: &Value) -> String {
     let mut hash = Sha256::new();
-    let mut params = String::new();
-    canonical(rendering, &mut params);
+    let params = canonical(rendering);
     for part in [run, step, &attempt.to_string(), &params] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
@@ -163,8 +131,16 @@ mod tests {
         let with = json!({"a": 1, "b": 2});
         let base = key("r", "s", 1, &with);
         assert_eq!(base.len(), 29);
-        assert_eq!(base, key("r", "s", 1, &json!({"b": 2, "a": 1})), "the order of keys does not matter");
-        for other in [key("rs", "", 1, &with), key("r", "s", 2, &with), key("r", "s", 1, &json!({"a": 1}))] {
+        assert_eq!(
+            base,
+            key("r", "s", 1, &json!({"b": 2, "a": 1})),
+            "the order of keys does not matter"
+        );
+        for other in [
+            key("rs", "", 1, &with),
+            key("r", "s", 2, &with),
+            key("r", "s", 1, &json!({"a": 1})),
+        ] {
             assert_ne!(base, other);
         }
     }

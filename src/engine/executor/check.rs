@@ -9,7 +9,6 @@ use crate::run::Command;
 use crate::run::command::Binding;
 use crate::run::event::{CheckResult, Role};
 use crate::run::facts::{RequestId, StepEffect, StepId};
-use crate::run::state::EffectState;
 use crate::runbook::plan::PlannedAction;
 
 use super::bind::Bound;
@@ -23,14 +22,31 @@ impl Job {
         let (binding, evidence) = match looked {
             Ok((bound, ready)) => self.brief(step, attempt, &bound, ready, &results),
             Err(error) => {
-                let uses = self.planned(step).map(|planned| planned.action.uses.clone()).unwrap_or_default();
+                let uses = self
+                    .planned(step)
+                    .map(|planned| planned.action.uses.clone())
+                    .unwrap_or_default();
                 let index = u32::try_from(results.len()).unwrap_or(u32::MAX);
                 let detail = self.setup.redactor.redact(&error.message);
-                results.push(CheckResult { when: "before".to_owned(), index, uses, ok: false, detail });
+                results.push(CheckResult {
+                    when: "before".to_owned(),
+                    index,
+                    uses,
+                    ok: false,
+                    detail,
+                });
                 (None, Vec::new())
             }
         };
-        (Command::Checked { step: step.clone(), attempt, results, binding }, evidence)
+        (
+            Command::Checked {
+                step: step.clone(),
+                attempt,
+                results,
+                binding,
+            },
+            evidence,
+        )
     }
 
     async fn look(
@@ -42,7 +58,9 @@ impl Job {
         let planned = self.planned(step)?;
         let unknowable = self.unknowable(step);
         for (index, check) in planned.before.iter().enumerate() {
-            let result = self.one_check(step, attempt, "before", index, check, unknowable.as_deref()).await;
+            let result = self
+                .one_check(step, attempt, "before", index, check, unknowable.as_deref())
+                .await;
             let ok = result.ok;
             results.push(result);
             if !ok {
@@ -102,7 +120,10 @@ impl Job {
             detail: self.setup.redactor.redact(&detail),
         };
         if let Some(simulated) = unknowable {
-            return made(true, format!("unverifiable: depends on {simulated}, which was only simulated"));
+            return made(
+                true,
+                format!("unverifiable: depends on {simulated}, which was only simulated"),
+            );
         }
         let bound = match self.bind(step, check) {
             Ok(bound) => bound,
@@ -157,13 +178,21 @@ impl Job {
     /// Shows a briefing and gives its bytes, redacted: what people see is what the journal keeps.
     pub fn publish(&self, mut briefing: Briefing) -> Vec<u8> {
         for action in &mut briefing.actions {
-            let lines = action.commands.iter_mut().chain(&mut action.notes).chain(std::iter::once(&mut action.summary));
+            let lines = action
+                .commands
+                .iter_mut()
+                .chain(&mut action.notes)
+                .chain(std::iter::once(&mut action.summary));
             for line in lines {
                 *line = self.setup.redactor.redact(line);
             }
         }
         let evidence = serde_json::to_vec_pretty(&briefing).unwrap_or_default();
-        let _unheard = self.setup.handle.feed.send(Feed::Briefing(std::sync::Arc::new(briefing)));
+        let _unheard = self
+            .setup
+            .handle
+            .feed
+            .send(Feed::Briefing(std::sync::Arc::new(briefing)));
         evidence
     }
 
@@ -194,11 +223,23 @@ impl Job {
             Err(error) => fault = Some(error.message),
             Ok(planned) => {
                 let simulated = self.simulates(step);
-                let unknowable = if simulated { Some("this step".to_owned()) } else { self.unknowable(step) };
+                let unknowable = if simulated {
+                    Some("this step".to_owned())
+                } else {
+                    self.unknowable(step)
+                };
                 for (index, check) in planned.after.iter().enumerate() {
-                    results.push(self.one_check(step, attempt, "after", index, check, unknowable.as_deref()).await);
+                    results.push(
+                        self.one_check(step, attempt, "after", index, check, unknowable.as_deref())
+                            .await,
+                    );
                 }
-                let known = self.errand.state.step(step).map(|state| state.result.clone()).unwrap_or_default();
+                let known = self
+                    .errand
+                    .state
+                    .step(step)
+                    .map(|state| state.result.clone())
+                    .unwrap_or_default();
                 for name in planned.outputs.keys() {
                     match known.get(name) {
                         Some(value) => {
@@ -209,7 +250,13 @@ impl Job {
                 }
             }
         }
-        Command::Verified { step: step.clone(), attempt, results, outputs, fault }
+        Command::Verified {
+            step: step.clone(),
+            attempt,
+            results,
+            outputs,
+            fault,
+        }
     }
 
     /// Whether this step is only simulated.
@@ -226,7 +273,12 @@ impl Job {
             return None;
         }
         let facts = &self.errand.state.facts;
-        let mut open: Vec<&StepId> = facts.index(step).and_then(|at| facts.steps.get(at))?.needs.iter().collect();
+        let mut open: Vec<&StepId> = facts
+            .index(step)
+            .and_then(|at| facts.steps.get(at))?
+            .needs
+            .iter()
+            .collect();
         let mut seen = std::collections::BTreeSet::new();
         while let Some(need) = open.pop() {
             if !seen.insert(need) {
@@ -239,14 +291,5 @@ impl Job {
             open.extend(&needed.needs);
         }
         None
-    }
-
-    /// Whether the effect of a role was begun before in this run and not settled.
-    pub fn tried_before(&self, step: &StepId, role: Role) -> bool {
-        self.errand.state.step(step).is_some_and(|state| match role {
-            Role::Do => !matches!(state.act, EffectState::None),
-            Role::Undo => !matches!(state.undo, EffectState::None),
-            Role::Close => !matches!(state.close, EffectState::None),
-        })
     }
 }

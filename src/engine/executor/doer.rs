@@ -1,8 +1,8 @@
 //! The executor: starts a task for each errand, keeps the means to cancel it, and sees to it that every errand is
 //! answered, whatever becomes of its task.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -48,7 +48,6 @@ pub struct Executor {
     runtime: tokio::runtime::Handle,
     /// Cancels everything that is under way; the only thing shared with the tasks.
     all: CancellationToken,
-    running: Arc<Mutex<HashMap<StepId, CancellationToken>>>,
 }
 
 impl Executor {
@@ -58,19 +57,19 @@ impl Executor {
             setup: Arc::new(setup),
             runtime: tokio::runtime::Handle::current(),
             all: CancellationToken::new(),
-            running: Arc::default(),
         }
     }
 
     /// Starts an errand; its answer comes as a command.
     pub fn start(&self, errand: Errand) {
         let cancel = self.all.child_token();
-        if let Some(step) = step_of(&errand.effect) {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.insert(step.clone(), cancel.clone());
-        }
         let fallback = broken(&errand.effect);
-        let job = Job { setup: self.setup.clone(), cancel, errand };
+        let job = Job {
+            setup: self.setup.clone(),
+            cancel,
+            errand,
+            sent: Arc::default(),
+        };
         let handle = self.setup.handle.clone();
         let task = self.runtime.spawn(async move { job.answer().await });
         self.runtime.spawn(async move {
@@ -93,34 +92,31 @@ impl Executor {
     }
 }
 
-const fn step_of(effect: &Effect) -> Option<&StepId> {
-    match effect {
-        Effect::Check { step, .. }
-        | Effect::Recheck { step, .. }
-        | Effect::Execute { step, .. }
-        | Effect::Observe { step, .. }
-        | Effect::Verify { step, .. } => Some(step),
-        Effect::PrepareUnwind => None,
-    }
-}
-
 /// The answer when the task itself broke: never a claim that something happened or did not.
 fn broken(effect: &Effect) -> Command {
     let words = "the program's own task broke; see the diagnostic log";
     match effect {
-        Effect::Check { step, attempt } => {
-            Command::Checked { step: step.clone(), attempt: *attempt, results: Vec::new(), binding: None }
-        }
-        Effect::Recheck { request, .. } => {
-            Command::Rechecked { request: *request, action_digest: Err(words.to_owned()) }
-        }
-        Effect::Execute { step, attempt, role, .. } => Command::Finished {
+        Effect::Check { step, attempt } => Command::Checked {
+            step: step.clone(),
+            attempt: *attempt,
+            results: Vec::new(),
+            binding: None,
+        },
+        Effect::Recheck { request, .. } => Command::Rechecked {
+            request: *request,
+            action_digest: Err(words.to_owned()),
+        },
+        Effect::Execute {
+            step, attempt, role, ..
+        } => Command::Finished {
             role: *role,
             step: step.clone(),
             attempt: *attempt,
             outcome: in_doubt(words, false),
         },
-        Effect::Observe { step, attempt, role, .. } => Command::Finished {
+        Effect::Observe {
+            step, attempt, role, ..
+        } => Command::Finished {
             role: *role,
             step: step.clone(),
             attempt: *attempt,
@@ -157,6 +153,8 @@ pub(super) struct Job {
     pub setup: Arc<Setup>,
     pub cancel: CancellationToken,
     pub errand: Errand,
+    /// Set once a peer accepted a mutation: from then on an end on request is in doubt.
+    pub sent: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -164,17 +162,35 @@ impl Job {
         match self.errand.effect.clone() {
             Effect::Check { step, attempt } => self.check(&step, attempt).await,
             Effect::Recheck { step, attempt, request } => (self.recheck(&step, attempt, request).await, Vec::new()),
-            Effect::Execute { step, attempt, role, request } => self.execute(&step, attempt, role, request).await,
-            Effect::Observe { step, attempt, role, request } => self.observe(&step, attempt, role, request).await,
+            Effect::Execute {
+                step,
+                attempt,
+                role,
+                request,
+            } => self.execute(&step, attempt, role, request).await,
+            Effect::Observe {
+                step,
+                attempt,
+                role,
+                request,
+            } => self.observe(&step, attempt, role, request).await,
             Effect::Verify { step, attempt } => (self.verify(&step, attempt).await, Vec::new()),
             Effect::PrepareUnwind => self.prepare_unwind().await,
         }
     }
 
     pub fn planned(&self, step: &StepId) -> Result<&PlannedStep, ActionError> {
-        self.setup.plan.steps.iter().find(|planned| planned.id == step.0).ok_or_else(|| {
-            ActionError::new(ActionErrorKind::Permanent, format!("the plan has no step {step}; is it the run's own plan?"))
-        })
+        self.setup
+            .plan
+            .steps
+            .iter()
+            .find(|planned| planned.id == step.0)
+            .ok_or_else(|| {
+                ActionError::new(
+                    ActionErrorKind::Permanent,
+                    format!("the plan has no step {step}; is it the run's own plan?"),
+                )
+            })
     }
 
     pub fn reporter(&self, step: &StepId, attempt: u32, role: Role) -> Arc<dyn Reporter> {
@@ -184,6 +200,7 @@ impl Job {
             step: step.clone(),
             attempt,
             role,
+            sent: self.sent.clone(),
         })
     }
 }
@@ -195,6 +212,7 @@ struct Line {
     step: StepId,
     attempt: u32,
     role: Role,
+    sent: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -206,18 +224,28 @@ impl Reporter for Line {
             attempt: self.attempt,
             provider_id: self.redactor.redact(provider_id),
         };
+        self.sent.store(true, Ordering::Relaxed);
         self.handle.tell(command).await.map_err(|refused| {
-            ActionError::new(ActionErrorKind::InDoubt, format!("the acknowledgement could not be journaled: {refused}"))
+            ActionError::new(
+                ActionErrorKind::InDoubt,
+                format!("the acknowledgement could not be journaled: {refused}"),
+            )
         })
     }
 
     fn progress(&self, progress: Progress) {
         let progress = match progress {
             Progress::Line(text) => Progress::Line(self.redactor.redact(&text)),
-            Progress::Share { done, text } => Progress::Share { done, text: self.redactor.redact(&text) },
+            Progress::Share { done, text } => Progress::Share {
+                done,
+                text: self.redactor.redact(&text),
+            },
             Progress::State(text) => Progress::State(self.redactor.redact(&text)),
         };
         // Progress is lossy by design.
-        let _unheard = self.handle.feed.send(Feed::Progress { step: self.step.clone(), progress });
+        let _unheard = self.handle.feed.send(Feed::Progress {
+            step: self.step.clone(),
+            progress,
+        });
     }
 }

@@ -5,16 +5,15 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::engine::handle::{BriefedAction, Briefing};
-use crate::provider::action::{
-    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready,
-};
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use crate::run::Command;
 use crate::run::event::Role;
 use crate::run::facts::StepId;
 use crate::runbook::catalogue::Effect;
+use crate::runbook::digest::digest;
 use crate::runbook::plan::{Divergence, PlannedAction};
 
-use super::bind::{Bound, digest_of, way_back};
+use super::bind::{Bound, way_back};
 use super::doer::Job;
 
 impl Job {
@@ -23,13 +22,25 @@ impl Job {
         let state = &self.errand.state;
         let Some(unwind) = &state.unwind else {
             let fault = Some("there is no unwinding".to_owned());
-            return (Command::UnwindPrepared { lost: None, action_digest: String::new(), evidence: None, fault }, Vec::new());
+            return (
+                Command::UnwindPrepared {
+                    lost: None,
+                    action_digest: String::new(),
+                    evidence: None,
+                    fault,
+                },
+                Vec::new(),
+            );
         };
         let mut faults = Vec::new();
         let mut actions = Vec::new();
         let mut renderings = Vec::new();
         let mut lost = Some(0);
-        let closing = if unwind.to.is_none() { state.closing_left() } else { Vec::new() };
+        let closing = if unwind.to.is_none() {
+            state.closing_left()
+        } else {
+            Vec::new()
+        };
         let undos = unwind.steps.iter().map(|step| (step, Role::Undo));
         for (step, role) in undos.chain(closing.iter().map(|step| (step, Role::Close))) {
             match self.preview_of(step, role) {
@@ -50,10 +61,25 @@ impl Job {
             }
         }
         let fault = (!faults.is_empty()).then(|| self.setup.redactor.redact(&faults.join("; ")));
-        let digest = digest_of(&json!({ "run": self.setup.run, "to": unwind.to, "undos": renderings }));
-        let briefing = Briefing { step: None, attempt: 0, actions, checks: Vec::new(), lost, faults };
+        let action_digest = digest(&json!({ "run": self.setup.run, "to": unwind.to, "undos": renderings }));
+        let briefing = Briefing {
+            step: None,
+            attempt: 0,
+            actions,
+            checks: Vec::new(),
+            lost,
+            faults,
+        };
         let evidence = self.publish(briefing);
-        (Command::UnwindPrepared { lost, action_digest: digest, evidence: None, fault }, evidence)
+        (
+            Command::UnwindPrepared {
+                lost,
+                action_digest,
+                evidence: None,
+                fault,
+            },
+            evidence,
+        )
     }
 
     async fn lost_so_far(
@@ -63,13 +89,18 @@ impl Job {
         faults: &mut Vec<String>,
     ) -> Option<u64> {
         let Some(divergence) = divergence else {
-            faults.push(format!("{step} declares no divergence: what would be lost cannot be counted"));
+            faults.push(format!(
+                "{step} declares no divergence: what would be lost cannot be counted"
+            ));
             return None;
         };
         match self.count_lost(step, divergence).await {
             Ok(lost) => Some(lost),
             Err(error) => {
-                faults.push(format!("what {step} would lose could not be counted: {}", error.message));
+                faults.push(format!(
+                    "what {step} would lose could not be counted: {}",
+                    error.message
+                ));
                 None
             }
         }
@@ -77,12 +108,14 @@ impl Job {
 
     fn preview_of(&self, step: &StepId, role: Role) -> Result<(BriefedAction, Value), ActionError> {
         let planned = self.planned(step)?;
-        let (action, _) = way_back(planned, role).ok_or_else(|| {
-            ActionError::new(ActionErrorKind::Permanent, "it declares no way back")
-        })?;
+        let (action, _) = way_back(planned, role)
+            .ok_or_else(|| ActionError::new(ActionErrorKind::Permanent, "it declares no way back"))?;
         let bound = self.bind(step, action)?;
         let briefed = BriefedAction::new(step.clone(), role, &bound.uses, bound.action.preview());
-        Ok((briefed, json!({ "step": step, "role": role, "action": bound.rendering })))
+        Ok((
+            briefed,
+            json!({ "step": step, "role": role, "action": bound.rendering }),
+        ))
     }
 
     /// The rows that an undo would lose, by the step's own query: one number.
@@ -99,7 +132,10 @@ impl Job {
         let cx = self.context(step, 0, Role::Undo, &bound, None);
         let outcome = bound.action.execute(&cx).await?;
         outcome.result.get("value").and_then(Value::as_u64).ok_or_else(|| {
-            ActionError::new(ActionErrorKind::Permanent, "the divergence query did not answer with one number")
+            ActionError::new(
+                ActionErrorKind::Permanent,
+                "the divergence query did not answer with one number",
+            )
         })
     }
 
@@ -109,8 +145,15 @@ impl Job {
             return Ok(bound);
         }
         let rendering = json!({ "uses": planned.uses, "on": planned.on, "with": planned.with });
-        let action = Box::new(Unknowable { uses: planned.uses.clone(), with: planned.with.to_string() });
-        Ok(Bound { action, uses: planned.uses.clone(), rendering })
+        let action = Box::new(Unknowable {
+            uses: planned.uses.clone(),
+            with: planned.with.to_string(),
+        });
+        Ok(Bound {
+            action,
+            uses: planned.uses.clone(),
+            rendering,
+        })
     }
 }
 
@@ -122,7 +165,10 @@ struct Unknowable {
 
 impl Unknowable {
     fn refusal(&self) -> ActionError {
-        ActionError::new(ActionErrorKind::Permanent, format!("{} is not executed in a dry run", self.uses))
+        ActionError::new(
+            ActionErrorKind::Permanent,
+            format!("{} is not executed in a dry run", self.uses),
+        )
     }
 }
 

@@ -1,0 +1,7 @@
+//! What all AWS providers share: the way to an account, the classes of errors, the proof of who we are.
+
+pub mod classify;
+pub mod target;
+
+pub use classify::{Sent, classify};
+pub use target::AwsTarget;

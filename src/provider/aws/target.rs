@@ -1,0 +1,101 @@
+//! An account and region to act in. Retries of the SDK are off: the engine decides what may be sent twice.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use tokio::sync::OnceCell;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+
+use super::classify::{Sent, classify};
+
+/// How calls are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// Fixed credentials that open nothing: the lab's.
+    Fake,
+    /// The SDK's own chain: environment, profile, instance role.
+    Chain,
+}
+
+/// An AWS connection.
+#[derive(Debug, Clone)]
+pub struct AwsTarget {
+    pub region: String,
+    /// The account that the caller must belong to.
+    pub account: String,
+    /// An endpoint instead of AWS's own.
+    pub endpoint: Option<String>,
+    pub identity: Identity,
+    /// The authoritative DNS server to ask, `None` where it has to be found.
+    pub dns_server: Option<SocketAddr>,
+    config: Arc<OnceCell<SdkConfig>>,
+}
+
+impl AwsTarget {
+    /// A connection to an account in a region.
+    pub fn new(region: &str, account: &str, endpoint: Option<String>, identity: Identity) -> Self {
+        Self {
+            region: region.to_owned(),
+            account: account.to_owned(),
+            endpoint,
+            identity,
+            dns_server: None,
+            config: Arc::default(),
+        }
+    }
+
+    /// The SDK's configuration, made once.
+    pub async fn config(&self) -> &SdkConfig {
+        self.config.get_or_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> SdkConfig {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(20))
+            .operation_timeout(Duration::from_secs(30))
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        if self.identity == Identity::Fake {
+            let fake = Credentials::new("LAB", "lab", None, None, "lab");
+            loader = loader.credentials_provider(SharedCredentialsProvider::new(fake));
+        }
+        loader.load().await
+    }
+
+    /// Refuses to act as anybody but a member of the connection's account (STS `GetCallerIdentity`).
+    pub async fn prove_account(&self) -> Result<(), ActionError> {
+        let client = aws_sdk_sts::Client::new(self.config().await);
+        let caller = client
+            .get_caller_identity()
+            .send()
+            .await
+            .map_err(|error| classify(error, "sts:GetCallerIdentity", Sent::Read))?;
+        let account = caller.account().unwrap_or_default();
+        if account != self.account {
+            return Err(ActionError::new(
+                ActionErrorKind::Permanent,
+                format!(
+                    "the credentials belong to account {account}, the connection names {}; check the profile",
+                    self.account
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What an approval binds of this connection.
+    pub fn identity_json(&self) -> serde_json::Value {
+        serde_json::json!({ "account": self.account, "region": self.region })
+    }
+}

@@ -1,0 +1,90 @@
+//! Connections as providers see them: resolved addresses and credentials, by name. Must not know where they come from.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::aws::AwsTarget;
+
+/// A SQLite database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteTarget {
+    pub path: PathBuf,
+}
+
+/// A web application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTarget {
+    /// `http://host:port`
+    pub base: String,
+    /// A DNS server that knows the host, where the system's resolver does not.
+    pub resolver: Option<SocketAddr>,
+}
+
+/// What a connection leads to.
+#[derive(Debug, Clone)]
+pub enum Target {
+    Sqlite(SqliteTarget),
+    Aws(AwsTarget),
+    Http(HttpTarget),
+}
+
+impl Target {
+    /// Its kind as a runbook writes it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Aws(_) => "aws",
+            Self::Http(_) => "http",
+        }
+    }
+}
+
+/// All connections of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    targets: BTreeMap<String, Target>,
+}
+
+impl Connections {
+    /// No connections.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more.
+    #[must_use]
+    pub fn with(mut self, name: &str, target: Target) -> Self {
+        self.targets.insert(name.to_owned(), target);
+        self
+    }
+
+    /// The connection at a position of `on`.
+    pub fn at(&self, on: &[String], position: usize) -> Result<&Target, BuildError> {
+        let name = on.get(position).ok_or(BuildError::NoConnection { position })?;
+        self.targets
+            .get(name)
+            .ok_or_else(|| BuildError::Unknown { name: name.clone() })
+    }
+}
+
+/// Why an action could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error("it names no connection at position {position}; write on:")]
+    NoConnection { position: usize },
+    #[error("connection {name} is not open in this environment")]
+    Unknown { name: String },
+    #[error("connection {name} is {kind}; {wanted} is needed")]
+    Kind {
+        name: String,
+        kind: &'static str,
+        wanted: &'static str,
+    },
+    #[error("a parameter does not fit: {0}")]
+    Parameter(String),
+    #[error("{0} is not available yet")]
+    NotAvailable(String),
+    #[error("there is no action {0}")]
+    NoAction(String),
+}

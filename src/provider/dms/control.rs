@@ -1,0 +1,273 @@
+//! `dms.start`, `dms.stop`, `dms.resume`. Never `reload-target`: a task that ran before goes on.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_databasemigration::types::StartReplicationTaskTypeValue;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::{AwsTarget, Sent, classify};
+use crate::provider::connection::{BuildError, SqliteTarget};
+use crate::provider::registry::Request;
+use crate::provider::sql::sqlite::{blocking, reader, rows, user_tables};
+
+use super::task::{Task, client, describe};
+
+/// How far the clocks of AWS and this machine may differ.
+const SKEW_MS: i64 = 2_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    task: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Start,
+    Stop,
+    Resume,
+}
+
+/// A change of a task's state.
+pub struct Control {
+    aws: AwsTarget,
+    sql: Option<SqliteTarget>,
+    task: String,
+    verb: Verb,
+}
+
+fn permanent(words: String) -> ActionError {
+    ActionError::new(ActionErrorKind::Permanent, words)
+}
+
+impl Control {
+    /// From its parameters.
+    pub fn new(request: &Request<'_>, aws: AwsTarget, sql: Option<SqliteTarget>) -> Result<Self, BuildError> {
+        let with: Parameters = request.parameters()?;
+        let verb = match request.uses {
+            "dms.start" => Verb::Start,
+            "dms.stop" => Verb::Stop,
+            _ => Verb::Resume,
+        };
+        Ok(Self {
+            aws,
+            sql,
+            task: with.task,
+            verb,
+        })
+    }
+
+    /// Rows of every table of the target, where a target is named.
+    async fn target_rows(&self) -> Result<Vec<(String, u64)>, ActionError> {
+        let Some(target) = self.sql.clone() else {
+            return Ok(Vec::new());
+        };
+        blocking(move || {
+            let session = reader(&target)?;
+            let mut counts = Vec::new();
+            for table in user_tables(&session)? {
+                let sql = format!("select count(*) from \"{}\"", table.replace('"', "\"\""));
+                let count = rows(&session, &sql, &[])?
+                    .result()
+                    .get("value")
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0);
+                counts.push((table, count));
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
+    fn allowed(&self, task: &Task) -> Result<(), ActionError> {
+        let status = task.status.as_str();
+        match (self.verb, status) {
+            (Verb::Start, "ready" | "created" | "stopped")
+            | (Verb::Stop, "running" | "starting" | "stopped" | "ready") => Ok(()),
+            (Verb::Resume, "stopped" | "running") => Ok(()),
+            (Verb::Resume, "ready") => Err(permanent(format!("{} was never started; use dms.start", self.task))),
+            (Verb::Start, _) => Err(permanent(format!(
+                "{} is {status}; it can be started when ready or stopped",
+                self.task
+            ))),
+            (Verb::Stop, _) => Err(permanent(format!(
+                "{} is {status}; it can be stopped when running",
+                self.task
+            ))),
+            (Verb::Resume, _) => Err(permanent(format!(
+                "{} is {status}; it can go on when stopped",
+                self.task
+            ))),
+        }
+    }
+
+    fn outcome(&self, task: &Task, words: &str) -> Outcome {
+        let mut result = Map::new();
+        result.insert("status".to_owned(), json!(task.status));
+        result.insert("started".to_owned(), json!(task.started));
+        Outcome {
+            summary: format!("{} {words}", self.task),
+            result,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// Whether the task is where the verb leads: done, on its way, or not.
+    fn reached(&self, task: &Task) -> Result<Option<bool>, ActionError> {
+        let failure = || task.failure.clone().unwrap_or_else(|| "no reason given".to_owned());
+        Ok(match (self.verb, task.status.as_str()) {
+            (Verb::Start | Verb::Resume, "running") | (Verb::Stop, "stopped") => Some(true),
+            (Verb::Start | Verb::Resume, "starting") | (Verb::Stop, "stopping") => Some(false),
+            (_, "failed") => return Err(permanent(format!("{} failed: {}", self.task, failure()))),
+            _ => None,
+        })
+    }
+}
+
+#[async_trait]
+impl Action for Control {
+    fn preview(&self) -> Preview {
+        let (summary, call, note) = match self.verb {
+            Verb::Start => (
+                format!("starts the replication task {}", self.task),
+                "dms:StartReplicationTask start-replication (resume-processing if it ran before)",
+                "never reload-target; stopping it leaves the loaded rows",
+            ),
+            Verb::Stop => (
+                format!("stops the replication task {}", self.task),
+                "dms:StopReplicationTask",
+                "what was loaded stays on the target",
+            ),
+            Verb::Resume => (
+                format!("lets the replication task {} go on", self.task),
+                "dms:StartReplicationTask resume-processing",
+                "only while nobody has written on the target",
+            ),
+        };
+        Preview {
+            summary,
+            commands: vec![format!("{call} {}", self.task)],
+            notes: vec![note.to_owned()],
+        }
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+        self.aws.prove_account().await?;
+        let client = client(&self.aws).await;
+        let task = describe(&client, &self.task).await?;
+        self.allowed(&task)?;
+        let mut facts = vec![format!("the task is {}", task.status)];
+        if self.verb == Verb::Start {
+            let preparation = task.preparation.clone().unwrap_or_else(|| "unknown".to_owned());
+            facts.push(format!("target table preparation: {preparation}"));
+            let counts = self.target_rows().await?;
+            facts.extend(
+                counts
+                    .iter()
+                    .map(|(table, count)| format!("target {table}: {count} rows")),
+            );
+            let filled = counts.iter().any(|(_, count)| *count > 0);
+            let fresh = task.started.is_none();
+            if preparation.contains("DROP_AND_CREATE") && filled && fresh {
+                let words = format!("{} would drop tables of a target that has rows", self.task);
+                return Err(permanent(words));
+            }
+        }
+        let mut identity = self.aws.identity_json();
+        if let Some(fields) = identity.as_object_mut() {
+            fields.insert("task".to_owned(), json!(self.task));
+            fields.insert("started".to_owned(), json!(task.started));
+            fields.insert("stopped".to_owned(), json!(task.stopped));
+        }
+        Ok(Ready { identity, facts })
+    }
+
+    async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let client = client(&self.aws).await;
+        let before = describe(&client, &self.task).await?;
+        self.allowed(&before)?;
+        let there = match self.verb {
+            Verb::Start => false,
+            Verb::Stop => matches!(before.status.as_str(), "stopped" | "ready"),
+            Verb::Resume => before.status == "running",
+        };
+        if there {
+            return Ok(self.outcome(&before, &format!("is {} already; nothing was sent", before.status)));
+        }
+        match self.verb {
+            Verb::Start | Verb::Resume => {
+                let fresh = self.verb == Verb::Start && before.started.is_none();
+                let kind = if fresh {
+                    StartReplicationTaskTypeValue::StartReplication
+                } else {
+                    StartReplicationTaskTypeValue::ResumeProcessing
+                };
+                client
+                    .start_replication_task()
+                    .replication_task_arn(&self.task)
+                    .start_replication_task_type(kind)
+                    .send()
+                    .await
+                    .map_err(|error| classify(error, "dms:StartReplicationTask", Sent::Mutation))?;
+            }
+            Verb::Stop => {
+                client
+                    .stop_replication_task()
+                    .replication_task_arn(&self.task)
+                    .send()
+                    .await
+                    .map_err(|error| classify(error, "dms:StopReplicationTask", Sent::Mutation))?;
+            }
+        }
+        cx.reporter.ack(&self.task).await?;
+        loop {
+            match describe(&client, &self.task).await {
+                Ok(task) => match self.reached(&task)? {
+                    Some(true) => return Ok(self.outcome(&task, &format!("is {}", task.status))),
+                    Some(false) => cx.reporter.progress(Progress::State(task.status)),
+                    None => {
+                        let words = format!("{} is {} after it was accepted", self.task, task.status);
+                        return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+                    }
+                },
+                Err(error) if error.kind == ActionErrorKind::Transient => {
+                    cx.reporter.progress(Progress::State(error.message));
+                }
+                Err(error) => return Err(error),
+            }
+            cx.pause(Duration::from_secs(2)).await?;
+        }
+    }
+
+    async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
+        let client = client(&self.aws).await;
+        let task = describe(&client, &self.task).await?;
+        let Some(reached) = self.reached(&task)? else {
+            return Ok(Observed::NotStarted {
+                detail: format!("the task is {}", task.status),
+            });
+        };
+        let (key, now) = match self.verb {
+            Verb::Start | Verb::Resume => ("started", task.started),
+            Verb::Stop => ("stopped", task.stopped),
+        };
+        // What was bound tells best; without it the time of the intent has to.
+        let ours = match cx.identity.get(key) {
+            Some(bound) => bound.as_i64() != now,
+            None => now.is_some_and(|now| now >= cx.intent_at.timestamp_millis() - SKEW_MS),
+        };
+        if !ours && self.verb != Verb::Stop {
+            let words = format!("the task is {}, but not since this run asked for it", task.status);
+            return Ok(Observed::Unknown { detail: words });
+        }
+        if reached {
+            return Ok(Observed::Done(
+                self.outcome(&task, &format!("is {} (found by reading)", task.status)),
+            ));
+        }
+        Ok(Observed::Running { detail: task.status })
+    }
+}

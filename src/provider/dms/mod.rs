@@ -1,0 +1,7 @@
+//! AWS DMS: start, stop, resume a replication task; wait until it has caught up, wait until it is drained. State
+//! guarded: what was bound before an effect is compared with what is.
+
+pub mod control;
+pub mod table;
+pub mod task;
+pub mod wait;

@@ -1,0 +1,100 @@
+//! The table of DMS actions.
+
+use crate::provider::Action;
+use crate::provider::connection::{BuildError, Connections};
+use crate::provider::registry::Request;
+use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
+
+use super::control::Control;
+use super::wait::{Until, Wait};
+
+const TASK: ParamSpec = ParamSpec {
+    name: "task",
+    kind: ParamKind::Text,
+    required: true,
+    doc: "replication task ARN",
+};
+const FENCE: ParamSpec = ParamSpec {
+    name: "fence",
+    kind: ParamKind::Text,
+    required: true,
+    doc: "the token of the fence row: ${ steps.fence.outputs.token }",
+};
+
+const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static str]) -> ActionSpec {
+    ActionSpec {
+        uses,
+        doc,
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Inverse(undo),
+        on: &["aws", "sql"],
+        params: &[TASK],
+        results: &["status", "started"],
+        available: true,
+    }
+}
+
+const fn later(uses: &'static str, doc: &'static str) -> ActionSpec {
+    ActionSpec {
+        uses,
+        doc,
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[TASK],
+        results: &[],
+        available: false,
+    }
+}
+
+pub const ACTIONS: &[ActionSpec] = &[
+    control(
+        "dms.start",
+        "Starts a replication task; a task that ran before goes on where it stopped, never reloads.",
+        &["dms.stop"],
+    ),
+    control(
+        "dms.stop",
+        "Stops a replication task; what was loaded stays.",
+        &["dms.resume"],
+    ),
+    control("dms.resume", "Lets a stopped replication task go on.", &["dms.stop"]),
+    ActionSpec {
+        uses: "dms.wait_caught_up",
+        doc: "Waits until the full load is complete and no table is in error.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[TASK],
+        results: &["tables", "rows"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "dms.wait_drained",
+        doc: "After the freeze: waits until the fence row is on the target and every table is validated.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws", "sql"],
+        params: &[TASK, FENCE],
+        results: &["tables", "rows"],
+        available: true,
+    },
+    later("dms.lag", "Reads the replication lag."),
+    later("dms.validation", "Reads the validation state of every table."),
+];
+
+/// Makes a DMS action.
+pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
+    let aws = request.aws(connections, 0)?;
+    let sql = if request.on.len() > 1 {
+        Some(request.sql(connections, 1)?)
+    } else {
+        None
+    };
+    Ok(match request.uses {
+        "dms.start" | "dms.stop" | "dms.resume" => Box::new(Control::new(request, aws, sql)?),
+        "dms.wait_caught_up" => Box::new(Wait::new(request, aws, sql, Until::CaughtUp)?),
+        "dms.wait_drained" => Box::new(Wait::new(request, aws, sql, Until::Drained)?),
+        other => return Err(BuildError::NotAvailable(other.to_owned())),
+    })
+}

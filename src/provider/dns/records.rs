@@ -1,0 +1,218 @@
+//! Record sets of one name and type, and the calls that read and change them (Route 53 API 2013-04-01).
+
+use aws_sdk_route53::Client;
+use aws_sdk_route53::types::{
+    Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::aws::{AwsTarget, Sent, classify};
+
+/// One record set as it is bound, journaled and put back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSet {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_identifier: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i64>,
+    pub ttl: i64,
+    /// Sorted.
+    pub values: Vec<String>,
+}
+
+impl RecordSet {
+    /// For people.
+    pub fn words(&self) -> String {
+        let weight = self
+            .weight
+            .map(|weight| format!(" weight {weight}"))
+            .unwrap_or_default();
+        format!(
+            "{} {} TTL {}{weight} → {}",
+            self.name,
+            self.kind,
+            self.ttl,
+            self.values.join(", ")
+        )
+    }
+}
+
+fn permanent(words: impl Into<String>) -> ActionError {
+    ActionError::new(ActionErrorKind::Permanent, words)
+}
+
+/// The name as Route 53 gives it: lower-case, with its final dot.
+pub fn canonical(name: &str) -> String {
+    let name = name.to_lowercase();
+    if name.ends_with('.') { name } else { format!("{name}.") }
+}
+
+/// A zone and its client.
+pub struct Zone {
+    client: Client,
+    pub id: String,
+}
+
+impl Zone {
+    /// Finds the zone by id, or by name.
+    pub async fn find(target: &AwsTarget, zone: &str) -> Result<Self, ActionError> {
+        let client = Client::new(target.config().await);
+        if !zone.contains('.') {
+            let id = zone.trim_start_matches("/hostedzone/").to_owned();
+            return Ok(Self { client, id });
+        }
+        let wanted = canonical(zone);
+        let found = client
+            .list_hosted_zones_by_name()
+            .dns_name(&wanted)
+            .send()
+            .await
+            .map_err(|error| classify(error, "route53:ListHostedZonesByName", Sent::Read))?;
+        let mut ids = found
+            .hosted_zones()
+            .iter()
+            .filter(|zone| zone.name() == wanted)
+            .map(|zone| zone.id());
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => Ok(Self {
+                client,
+                id: id.trim_start_matches("/hostedzone/").to_owned(),
+            }),
+            (None, _) => Err(permanent(format!(
+                "there is no hosted zone {wanted} in this account; check the name"
+            ))),
+            (Some(_), Some(_)) => Err(permanent(format!(
+                "there are several zones {wanted}; write the zone's id"
+            ))),
+        }
+    }
+
+    /// The record sets of a name and type, sorted.
+    pub async fn read(&self, name: &str, kind: &str) -> Result<Vec<RecordSet>, ActionError> {
+        let wanted = canonical(name);
+        let answer = self
+            .client
+            .list_resource_record_sets()
+            .hosted_zone_id(&self.id)
+            .start_record_name(&wanted)
+            .start_record_type(RrType::from(kind))
+            .send()
+            .await
+            .map_err(|error| classify(error, "route53:ListResourceRecordSets", Sent::Read))?;
+        let mut sets = Vec::new();
+        for set in answer.resource_record_sets() {
+            if canonical(set.name()) == wanted && set.r#type().as_str() == kind {
+                sets.push(ours(set)?);
+            }
+        }
+        sets.sort();
+        Ok(sets)
+    }
+
+    /// Changes `current` into `meant` in one atomic batch; gives the change's id.
+    pub async fn change(
+        &self,
+        current: &[RecordSet],
+        meant: &[RecordSet],
+        comment: &str,
+    ) -> Result<String, ActionError> {
+        let mut batch = ChangeBatch::builder().comment(comment);
+        for old in current
+            .iter()
+            .filter(|old| !meant.iter().any(|new| new.set_identifier == old.set_identifier))
+        {
+            batch = batch.changes(change(ChangeAction::Delete, old)?);
+        }
+        for new in meant.iter().filter(|new| !current.contains(new)) {
+            batch = batch.changes(change(ChangeAction::Upsert, new)?);
+        }
+        let batch = batch.build().map_err(|error| permanent(error.to_string()))?;
+        let answer = self
+            .client
+            .change_resource_record_sets()
+            .hosted_zone_id(&self.id)
+            .change_batch(batch)
+            .send()
+            .await
+            .map_err(|error| classify(error, "route53:ChangeResourceRecordSets", Sent::Mutation))?;
+        Ok(answer
+            .change_info()
+            .map(|info| info.id().trim_start_matches("/change/").to_owned())
+            .unwrap_or_default())
+    }
+
+    /// Whether a change is INSYNC.
+    pub async fn in_sync(&self, change: &str) -> Result<bool, ActionError> {
+        let answer = self
+            .client
+            .get_change()
+            .id(change)
+            .send()
+            .await
+            .map_err(|error| classify(error, "route53:GetChange", Sent::Read))?;
+        Ok(answer
+            .change_info()
+            .is_some_and(|info| *info.status() == ChangeStatus::Insync))
+    }
+}
+
+fn ours(set: &ResourceRecordSet) -> Result<RecordSet, ActionError> {
+    if set.alias_target().is_some() {
+        return Err(permanent(format!(
+            "{} is an alias; aliases are not available yet",
+            set.name()
+        )));
+    }
+    let routed = set.region().is_some()
+        || set.geo_location().is_some()
+        || set.failover().is_some()
+        || set.multi_value_answer().is_some()
+        || set.health_check_id().is_some();
+    if routed {
+        return Err(permanent(format!(
+            "{} has a routing policy that could not be put back exactly",
+            set.name()
+        )));
+    }
+    let mut values: Vec<String> = set
+        .resource_records()
+        .iter()
+        .map(|record| record.value().to_owned())
+        .collect();
+    values.sort();
+    Ok(RecordSet {
+        name: canonical(set.name()),
+        kind: set.r#type().as_str().to_owned(),
+        set_identifier: set.set_identifier().map(str::to_owned),
+        weight: set.weight(),
+        ttl: set.ttl().unwrap_or_default(),
+        values,
+    })
+}
+
+fn change(action: ChangeAction, set: &RecordSet) -> Result<Change, ActionError> {
+    let mut builder = ResourceRecordSet::builder()
+        .name(&set.name)
+        .r#type(RrType::from(set.kind.as_str()))
+        .set_set_identifier(set.set_identifier.clone())
+        .set_weight(set.weight)
+        .ttl(set.ttl);
+    for value in &set.values {
+        let record = ResourceRecord::builder()
+            .value(value)
+            .build()
+            .map_err(|error| permanent(error.to_string()))?;
+        builder = builder.resource_records(record);
+    }
+    let set = builder.build().map_err(|error| permanent(error.to_string()))?;
+    Change::builder()
+        .action(action)
+        .resource_record_set(set)
+        .build()
+        .map_err(|error| permanent(error.to_string()))
+}

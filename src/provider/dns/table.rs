@@ -1,0 +1,133 @@
+//! The table of DNS actions.
+
+use crate::provider::Action;
+use crate::provider::connection::{BuildError, Connections};
+use crate::provider::registry::Request;
+use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
+
+use super::change::Change;
+use super::lookup::Lookup;
+
+const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
+    ParamSpec {
+        name,
+        kind,
+        required,
+        doc,
+    }
+}
+
+const ZONE: ParamSpec = param("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
+const RECORD: ParamSpec = param("record", ParamKind::Text, true, "the record's name: erp.example.com");
+const TYPE: ParamSpec = param(
+    "type",
+    ParamKind::OneOf(&["A", "AAAA", "CNAME", "TXT"]),
+    false,
+    "record type; A",
+);
+const UNTIL: ParamSpec = param(
+    "until",
+    ParamKind::TextList,
+    false,
+    "what to wait for after INSYNC: authoritative (always), ttl_passed",
+);
+
+pub const ACTIONS: &[ActionSpec] = &[
+    ActionSpec {
+        uses: "dns.lower_ttl",
+        doc: "Lowers a record's TTL and waits until the old one has run out everywhere.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Inverse(&["dns.restore"]),
+        on: &["aws"],
+        params: &[
+            ZONE,
+            RECORD,
+            TYPE,
+            param(
+                "ttl",
+                ParamKind::Integer { min: 1, max: 86_400 },
+                true,
+                "new TTL in seconds",
+            ),
+            param("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
+        ],
+        results: &["prior", "change_id", "ttl"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "dns.flip",
+        doc: "Points a record at other values in one atomic change.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Inverse(&["dns.restore"]),
+        on: &["aws"],
+        params: &[
+            ZONE,
+            RECORD,
+            TYPE,
+            param("to", ParamKind::TextList, true, "the new values"),
+            param(
+                "ttl",
+                ParamKind::Integer { min: 1, max: 86_400 },
+                false,
+                "new TTL in seconds; as before",
+            ),
+            UNTIL,
+        ],
+        results: &["prior", "change_id", "ttl"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "dns.restore",
+        doc: "Puts back the exact record sets that were there before.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Inverse(&["dns.flip", "dns.lower_ttl"]),
+        on: &["aws"],
+        params: &[
+            ZONE,
+            RECORD,
+            TYPE,
+            param("to", ParamKind::Any, true, "the output prior of the change"),
+            UNTIL,
+        ],
+        results: &["change_id", "ttl"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "dns.lookup",
+        doc: "Asks the authoritative server.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[
+            RECORD,
+            TYPE,
+            param(
+                "expect",
+                ParamKind::Predicate,
+                false,
+                "what must hold: values == ['10.0.0.1'] and ttl <= 60",
+            ),
+        ],
+        results: &["values", "ttl", "authoritative"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "dns.shift",
+        doc: "Shifts shares of the traffic between weighted records.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Inverse(&["dns.restore"]),
+        on: &["aws"],
+        params: &[ZONE, RECORD, TYPE],
+        results: &["prior"],
+        available: false,
+    },
+];
+
+/// Makes a DNS action.
+pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
+    let target = request.aws(connections, 0)?;
+    Ok(match request.uses {
+        "dns.lookup" => Box::new(Lookup::new(request, target)?),
+        _ => Box::new(Change::new(request, target)?),
+    })
+}

@@ -1,0 +1,4 @@
+//! Commands of this host: program and arguments, never a shell's text; own process group, own environment.
+
+pub mod command;
+pub mod table;

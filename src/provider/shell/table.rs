@@ -1,0 +1,59 @@
+//! The table of commands.
+
+use crate::provider::Action;
+use crate::provider::connection::{BuildError, Connections};
+use crate::provider::registry::Request;
+use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
+
+use super::command::Command;
+
+const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
+    ParamSpec {
+        name,
+        kind,
+        required,
+        doc,
+    }
+}
+
+pub const ACTIONS: &[ActionSpec] = &[
+    ActionSpec {
+        uses: "shell.command",
+        doc: "Runs a program of this host; only exit code 0 is success.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Declared,
+        on: &[],
+        params: &[
+            param(
+                "argv",
+                ParamKind::Argv,
+                true,
+                "program and arguments: [rsync, --archive, …]",
+            ),
+            param("cwd", ParamKind::Text, false, "working directory"),
+            param(
+                "env",
+                ParamKind::TextMap,
+                false,
+                "variables beside PATH, HOME, LANG and TZ",
+            ),
+        ],
+        results: &["code", "stdout", "stderr"],
+        available: true,
+    },
+    ActionSpec {
+        uses: "ssh.command",
+        doc: "Runs a program of another host.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Declared,
+        on: &["ssh"],
+        params: &[param("argv", ParamKind::Argv, true, "program and arguments")],
+        results: &["code", "stdout", "stderr"],
+        available: false,
+    },
+];
+
+/// Makes a command.
+pub fn build(request: &Request<'_>, _connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
+    Ok(Box::new(Command::new(request)?))
+}
