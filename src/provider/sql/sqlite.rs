@@ -121,7 +121,7 @@ pub fn rows(session: &Connection, sql: &str, params: &[Value]) -> Result<Rows, A
         let words = "the statement would write; use sql.exec for what changes something";
         return Err(ActionError::new(ActionErrorKind::Permanent, words));
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = Rows {
         columns,
         ..Rows::default()

@@ -1,0 +1,68 @@
+//! Faults that the lab makes on request.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The snapshot is taken, the answer never comes; once.
+    SnapshotReplyLost,
+    /// The task is started, the answer never comes; once.
+    DmsStartReplyLost,
+    /// The record is changed, the answer never comes; once.
+    DnsChangeReplyLost,
+    /// The first mutating call of each service is throttled.
+    ThrottleOnce,
+    /// Snapshots stay at 40 %.
+    SnapshotStalls,
+    /// The replication stops half-way through the load.
+    ReplicationStalls,
+    /// One row arrives altered.
+    RowDiffers,
+    /// Changes stay PENDING.
+    DnsNotInSync,
+    /// The new application answers 503.
+    TargetUnhealthy,
+}
+
+const ALL: &[(&str, Fault)] = &[
+    ("snapshot-reply-lost", Fault::SnapshotReplyLost),
+    ("dms-start-reply-lost", Fault::DmsStartReplyLost),
+    ("dns-change-reply-lost", Fault::DnsChangeReplyLost),
+    ("throttle-once", Fault::ThrottleOnce),
+    ("snapshot-stalls", Fault::SnapshotStalls),
+    ("replication-stalls", Fault::ReplicationStalls),
+    ("row-differs", Fault::RowDiffers),
+    ("dns-not-in-sync", Fault::DnsNotInSync),
+    ("target-unhealthy", Fault::TargetUnhealthy),
+];
+
+/// A name that is no fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the lab knows no fault \"{name}\"; it knows {known}")]
+pub struct UnknownFault {
+    name: String,
+    known: String,
+}
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFault> {
+        ALL.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, fault)| *fault)
+            .ok_or_else(|| UnknownFault {
+                name: name.to_owned(),
+                known: ALL.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", "),
+            })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ALL.iter().find(|(_, fault)| fault == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}

@@ -1,0 +1,210 @@
+//! The AWS endpoint: one loopback port for RDS, STS, DMS and Route 53. Notes every request before it answers. A lost
+//! reply closes the connection after the effect.
+
+use std::collections::BTreeMap;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Request, Response, StatusCode, request::Parts};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::cloud::Cloud;
+use super::fault::Fault;
+use super::replicator::Tables;
+use super::requests::{Requests, Served};
+use super::world::LabError;
+use super::xml::{Answer, refusal};
+use super::{dms, rds, route53};
+
+/// The largest request.
+const LARGEST: usize = 1024 * 1024;
+
+/// What the endpoint needs.
+pub struct Gateway {
+    pub cloud: Arc<Cloud>,
+    pub requests: Requests,
+    pub tables: Tables,
+}
+
+/// A reply that is lost on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply is lost")]
+struct Lost;
+
+/// Serves until it is asked to end.
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (gateway, stop) = (gateway.clone(), stop.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| handle(gateway.clone(), request));
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // A lost reply ends here too: the connection is closed without one.
+                _ended = connection => {}
+            }
+        });
+    }
+}
+
+async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(Body::new(body), LARGEST).await else {
+        return Ok(response(refusal(413, "RequestEntityTooLarge", "too large")));
+    };
+    let worked = tokio::task::spawn_blocking(move || gateway.serve_one(&parts, &body)).await;
+    match worked {
+        Ok(Ok(Some(answer))) => Ok(response(answer)),
+        Ok(Ok(None)) => Err(Lost),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the lab cannot answer");
+            Ok(response(refusal(500, "InternalFailure", &error.to_string())))
+        }
+        Err(error) => Ok(response(refusal(500, "InternalFailure", &error.to_string()))),
+    }
+}
+
+fn response(answer: Answer) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if let Ok(kind) = answer.kind.parse() {
+        headers.insert("content-type", kind);
+    }
+    if let Ok(id) = format!("lab-{:016x}", rand::random::<u64>()).parse() {
+        headers.insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+struct Call {
+    service: &'static str,
+    operation: String,
+    mutating: bool,
+    name: Option<String>,
+    params: Value,
+}
+
+impl Gateway {
+    /// One request: none when the reply is to be lost.
+    fn serve_one(&self, parts: &Parts, body: &Bytes) -> Result<Option<Answer>, LabError> {
+        let text = String::from_utf8_lossy(body).into_owned();
+        let form: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+        let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let call = call(parts, &text, &form, &json);
+        let throttled = call.mutating && self.cloud.use_up(Fault::ThrottleOnce, call.service)?;
+        let answer = if throttled {
+            throttle(call.service)
+        } else {
+            match call.service {
+                "route53" => {
+                    let query = parts.uri.query().unwrap_or_default();
+                    route53::answer(&self.cloud, parts.method.as_str(), parts.uri.path(), query, &text)?
+                }
+                "dms" => dms::answer(&self.cloud, &self.tables, &call.operation, &json)?,
+                _ => rds::answer(&self.cloud, &call.operation, &form)?,
+            }
+        };
+        let lost = answer.changed && self.loses(&call)?;
+        self.requests.note(&Served {
+            t: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            service: call.service,
+            operation: call.operation,
+            mutating: call.mutating,
+            changed: answer.changed,
+            name: call.name,
+            params: call.params,
+            status: answer.status,
+        })?;
+        Ok((!lost).then_some(answer))
+    }
+
+    fn loses(&self, call: &Call) -> Result<bool, LabError> {
+        let fault = match call.operation.as_str() {
+            "CreateDBSnapshot" => Fault::SnapshotReplyLost,
+            "StartReplicationTask" => Fault::DmsStartReplyLost,
+            "ChangeResourceRecordSets" => Fault::DnsChangeReplyLost,
+            _ => return Ok(false),
+        };
+        self.cloud.use_up(fault, "")
+    }
+}
+
+fn throttle(service: &str) -> Answer {
+    match service {
+        "dms" => super::xml::json(
+            400,
+            &serde_json::json!({ "__type": "ThrottlingException", "message": "Rate exceeded" }),
+            false,
+        ),
+        _ => refusal(400, "Throttling", "Rate exceeded"),
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+fn call(parts: &Parts, text: &str, form: &BTreeMap<String, String>, json: &Value) -> Call {
+    if parts.uri.path().starts_with("/2013-04-01/") {
+        let (operation, mutating) = route53::operation(parts.method.as_str(), parts.uri.path());
+        let name = if mutating { route53::comment(text) } else { None };
+        let params = Value::String(format!("{} {text}", parts.uri));
+        return Call {
+            service: "route53",
+            operation: operation.to_owned(),
+            mutating,
+            name,
+            params,
+        };
+    }
+    if let Some(("AmazonDMSv20160101", operation)) = header(&parts.headers, "x-amz-target").split_once('.') {
+        let mutating = matches!(operation, "StartReplicationTask" | "StopReplicationTask");
+        let kind = json
+            .get("StartReplicationTaskType")
+            .and_then(Value::as_str)
+            .unwrap_or("stop");
+        let name = mutating.then(|| format!("LABTASK {kind}"));
+        return Call {
+            service: "dms",
+            operation: operation.to_owned(),
+            mutating,
+            name,
+            params: json.clone(),
+        };
+    }
+    let operation = form.get("Action").cloned().unwrap_or_default();
+    let service = if form.get("Version").is_some_and(|version| version == "2011-06-15") {
+        "sts"
+    } else {
+        "rds"
+    };
+    let mutating = operation == "CreateDBSnapshot";
+    let name = form.get("DBSnapshotIdentifier").filter(|_| mutating).cloned();
+    let params = form
+        .iter()
+        .map(|(key, value)| (key.clone(), Value::from(value.clone())))
+        .collect::<Map<_, _>>();
+    Call {
+        service,
+        operation,
+        mutating,
+        name,
+        params: Value::Object(params),
+    }
+}
