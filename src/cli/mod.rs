@@ -1,1 +1,26 @@
-//! The command line: one file per verb. The only place that prints to standard output and that knows every module.
+//! The command line: one file per verb, and what the verbs share. The only place that prints to standard output, reads
+//! the runbook's file and knows every module. Must not decide anything about a run.
+
+mod args;
+mod check;
+mod diagnostics;
+mod entry;
+mod genesis;
+mod lab;
+mod out;
+mod plan;
+mod reading;
+mod report;
+mod resume;
+mod run;
+mod runs;
+mod schema;
+mod secrets;
+mod session;
+mod store;
+mod trouble;
+mod verify;
+mod world;
+
+pub use args::Cli;
+pub use entry::main;

@@ -4,4 +4,4 @@ pub mod classify;
 pub mod target;
 
 pub use classify::{Sent, classify};
-pub use target::AwsTarget;
+pub use target::{AwsTarget, Identity};

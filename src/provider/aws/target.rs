@@ -30,6 +30,8 @@ pub struct AwsTarget {
     /// An endpoint instead of AWS's own.
     pub endpoint: Option<String>,
     pub identity: Identity,
+    /// A profile of the shared configuration files, instead of the default one.
+    pub profile: Option<String>,
     /// The authoritative DNS server to ask, `None` where it has to be found.
     pub dns_server: Option<SocketAddr>,
     config: Arc<OnceCell<SdkConfig>>,
@@ -43,6 +45,7 @@ impl AwsTarget {
             account: account.to_owned(),
             endpoint,
             identity,
+            profile: None,
             dns_server: None,
             config: Arc::default(),
         }
@@ -65,6 +68,9 @@ impl AwsTarget {
             .timeout_config(timeouts);
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
         }
         if self.identity == Identity::Fake {
             let fake = Credentials::new("LAB", "lab", None, None, "lab");

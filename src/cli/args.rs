@@ -1,0 +1,273 @@
+//! The arguments of every verb. Owns their names, defaults and help; must not act on them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::lab::Fault;
+
+/// Conducts a migration's cutover day: gated steps, paired rollbacks, an audit log that a stranger can verify.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pointsman",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  pointsman check runbooks/quickstart.yaml
+  pointsman plan runbooks/quickstart.yaml --env lab
+  pointsman run runbooks/quickstart.yaml --env lab
+  pointsman verify 20261205-2200-7k2m --require chain
+
+Exit codes: 0 done · 1 failed · 2 usage or bad input, nothing executed · 3 stopped by a person ·
+4 rolled back · 5 rollback incomplete, hands needed · 6 in doubt · 7 the journal could not be written.
+`verify` has its own: see `pointsman verify --help`."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Folder that holds the runs [default: $XDG_STATE_HOME/pointsman]
+    #[arg(long, global = true, value_name = "DIR", env = "POINTSMAN_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Find every fault of a runbook at once, each with its place
+    Check(CheckArgs),
+    /// Show what would happen: commands, gates, rollbacks, digests
+    Plan(PlanArgs),
+    /// Print the JSON Schema of the runbook format
+    Schema,
+    /// Conduct a runbook in the cockpit, or headless
+    Run(RunArgs),
+    /// Go on with a run after a crash, a lost session or a deliberate exit
+    Resume(ResumeArgs),
+    /// List the runs, newest first
+    Runs(RunsArgs),
+    /// Verify a run's journal: integrity, completeness, approvals
+    Verify(VerifyArgs),
+    /// Tell a run from its journal
+    Report(ReportArgs),
+    /// Serve the embedded lab alone until stopped
+    Lab(LabArgs),
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman check runbook.yaml
+  pointsman check runbook.yaml --env production
+  cat runbook.yaml | pointsman check -
+
+Exit codes: 0 no error · 2 errors, printed as file:line:col")]
+pub struct CheckArgs {
+    /// The runbook, or - for standard input
+    pub runbook: PathBuf,
+    /// Only this environment [default: all]
+    #[arg(long)]
+    pub env: Option<String>,
+    /// How faults are printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman plan runbook.yaml --env lab
+  pointsman plan runbook.yaml --env lab --format json | jq .digests")]
+pub struct PlanArgs {
+    /// The runbook, or - for standard input
+    pub runbook: PathBuf,
+    /// The environment to plan for
+    #[arg(long)]
+    pub env: String,
+    /// How the plan is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    Text,
+    Json,
+}
+
+/// How a run is watched and driven; shared by `run` and `resume`.
+#[derive(Debug, Args)]
+pub struct SeatArgs {
+    /// Who operates: a person of the environment [default in the lab: the system's user]
+    #[arg(long = "as", value_name = "PERSON")]
+    pub operator: Option<String>,
+    /// No cockpit: print what happens
+    #[arg(long)]
+    pub headless: bool,
+    /// How a headless run is printed
+    #[arg(long, value_enum, default_value = "lines", requires = "headless")]
+    pub format: LinesOrJson,
+    /// Approve every gate without a look (lab, or a rehearsal with auto_approve)
+    #[arg(long, requires = "headless")]
+    pub approve_all: bool,
+    /// Rehearse the way back: roll back once, when this step reaches its gate
+    #[arg(long, value_name = "STEP", requires = "approve_all")]
+    pub roll_back_at: Option<String>,
+    /// With --roll-back-at: keep this step and go forward again from it
+    #[arg(long, value_name = "STEP", requires = "roll_back_at")]
+    pub roll_back_to: Option<String>,
+}
+
+/// Lines for people, or a JSON object a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinesOrJson {
+    Lines,
+    Json,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman run runbooks/quickstart.yaml --env lab
+  pointsman run runbooks/quickstart.yaml --env lab --headless --approve-all --speed 20
+  pointsman run runbook.yaml --env staging --as ana --dry-run --headless
+  pointsman run runbooks/quickstart.yaml --env lab --headless --approve-all --roll-back-at flip")]
+pub struct RunArgs {
+    /// The runbook, or - for standard input (then only with --headless)
+    pub runbook: PathBuf,
+    /// The environment to run in
+    #[arg(long)]
+    pub env: String,
+    #[command(flatten)]
+    pub seat: SeatArgs,
+    /// Execute reads, simulate mutations, ask nobody
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Use the lab that `pointsman lab --dir DIR` serves, at its speed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["speed", "fault"])]
+    pub lab: Option<PathBuf>,
+    /// How much faster than nominal the lab's time runs [default: 10]
+    #[arg(long, value_name = "N", value_parser = speed)]
+    pub speed: Option<f64>,
+    /// A fault that the lab makes; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<Fault>,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman resume 20261205-2200-7k2m
+  pointsman resume 20261205-2200-7k2m --headless --approve-all
+
+Resuming only looks: what was sent is observed, never sent again; approvals are asked anew.")]
+pub struct ResumeArgs {
+    /// The run's id or folder
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub seat: SeatArgs,
+    /// The run began on another host, and nobody is at it there any more
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// How the list is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes:
+  0 intact and fully witnessed by outside keys; with --require chain: intact and closed
+  1 intact, but not that · 2 usage, or a newer version · 3 torn tail, not sealed · 4 tampered
+  6 an approval is invalid or missing · 7 unresolved effect · 8 I/O
+
+Examples:
+  pointsman verify 20261205-2200-7k2m --require chain
+  pointsman verify ./copy-of-the-run --format json")]
+pub struct VerifyArgs {
+    /// The run's id or folder, or one journal file
+    pub run: PathBuf,
+    /// What is enough for exit 0
+    #[arg(long, value_enum, default_value = "witness")]
+    pub require: Requirement,
+    /// Keys that are trusted (OpenSSH's allowed signers)
+    #[arg(long, value_name = "FILE")]
+    pub allowed_signers: Option<PathBuf>,
+    /// How the verdict is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// What `verify` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Requirement {
+    /// Witnessed by keys from outside
+    Witness,
+    /// An intact chain that is closed
+    Chain,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman report 20261205-2200-7k2m > report.md
+  pointsman report 20261205-2200-7k2m --output report.md")]
+pub struct ReportArgs {
+    /// The run's id or folder
+    pub run: PathBuf,
+    /// The report's form
+    #[arg(long, value_enum, default_value = "md")]
+    pub format: ReportFormat,
+    /// A file to write instead of standard output; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Md,
+    Html,
+    Json,
+    Csv,
+}
+
+/// `lab`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman lab --dir /tmp/lab --speed 20
+  pointsman run runbooks/quickstart.yaml --env lab --lab /tmp/lab")]
+pub struct LabArgs {
+    /// The lab's folder; it keeps the lab's state [default: lab, in the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How much faster than nominal its time runs
+    #[arg(long, value_name = "N", default_value = "10", value_parser = speed)]
+    pub speed: f64,
+    /// A fault to make; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<Fault>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.1..=1000.0).contains(&speed) => Ok(speed),
+        Ok(_) | Err(_) => Err("a speed is a number from 0.1 to 1000".to_owned()),
+    }
+}

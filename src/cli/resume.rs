@@ -1,0 +1,143 @@
+//! `pointsman resume`: goes on with a run that is not over. Reads what was recorded; what was sent is only observed.
+
+use std::sync::Arc;
+
+use crate::engine::clock::{Clock, boot_id, host};
+use crate::engine::facts::facts_of;
+use crate::engine::handle::Update;
+use crate::engine::record;
+use crate::journal::lock::LockError;
+use crate::journal::reader::read_run;
+use crate::journal::{JournalError, JournalWriter, Record, RunLock, Stamp};
+use crate::projection::words::closed;
+use crate::run::state::Phase;
+use crate::run::{Command, RunState, apply};
+use crate::runbook::plan::Plan;
+
+use super::args::ResumeArgs;
+use super::genesis::Genesis;
+use super::out::Out;
+use super::run::runtime;
+use super::session::{Seat, Session, holder};
+use super::store::{RunFolder, Store};
+use super::trouble::{Trouble, exit};
+use super::world::World;
+
+/// Resumes a run.
+pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
+    let folder = store.find(&args.run)?;
+    let clock = Clock::new();
+    let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| match error {
+        LockError::Held(_) => Trouble::input(error.to_string()),
+        LockError::Io(_) => Trouble::journal(error),
+    })?;
+    let before = read_run(&folder.path).map_err(Trouble::journal)?;
+    let genesis = before.records.first().and_then(Genesis::read).ok_or_else(|| {
+        Trouble::input(format!("run {} never began: it has no first record", folder.id))
+            .hint("nothing was executed; start a new run")
+    })?;
+    let (plan, plan_file) = folder.plan()?;
+    if plan_file != genesis.plan_file {
+        return Err(Trouble::input(format!(
+            "{} is not the plan that run {} began with",
+            folder.path.join("plan.json").display(),
+            folder.id
+        ))
+        .hint("put the original file back; the run executes nothing else"));
+    }
+    if genesis.host != host() && !args.take_over {
+        return Err(
+            Trouble::input(format!("run {} began on host {}", folder.id, genesis.host))
+                .hint("if nobody is at it there any more, add --take-over"),
+        );
+    }
+    let told = fold(&plan, &genesis, &before.records)?;
+    if let Phase::Closed { state, .. } = told.state.phase {
+        return Err(
+            Trouble::input(format!("run {} is over: {}", folder.id, closed(state))).hint(format!(
+                "read it with: pointsman report {}{}",
+                folder.id,
+                store.option()
+            )),
+        );
+    }
+    let seat = Seat::new(&args.seat, &plan)?;
+    let runtime = runtime()?;
+    let exit = runtime.block_on(go_on(folder, plan, genesis, seat, (lock, clock), store.option(), out));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    exit
+}
+
+async fn go_on(
+    folder: RunFolder,
+    plan: Plan,
+    genesis: Genesis,
+    seat: Seat,
+    (lock, clock): (RunLock, Clock),
+    option: String,
+    out: Out,
+) -> Result<u8, Trouble> {
+    let world = World::open(&plan, genesis.lab(folder.path.join("lab"))).await?;
+    let stamp = Stamp {
+        t: clock.now(),
+        mono_ns: clock.mono_ns(),
+    };
+    let (writer, records) =
+        JournalWriter::resume(&folder.path, &boot_id(), &seat.actor(), stamp).map_err(|error| match error {
+            JournalError::Damaged(_) => Trouble::input(error.to_string()),
+            JournalError::Io { .. }
+            | JournalError::Short { .. }
+            | JournalError::Poisoned
+            | JournalError::TooLarge { .. }
+            | JournalError::Unwritable { .. } => Trouble::journal(error),
+        })?;
+    let told = fold(&plan, &genesis, &records)?;
+    let session = Session {
+        mode: genesis.mode,
+        state: told.state,
+        updates: told.updates,
+        first: Command::Resume {
+            operator: seat.operator.clone(),
+            host: host(),
+            pid: std::process::id(),
+        },
+        plan: Arc::new(plan),
+        folder,
+        world,
+        seat,
+        lock,
+        writer,
+        clock,
+        option,
+    };
+    session.conduct(out).await
+}
+
+/// A run as its records tell it.
+pub struct Told {
+    pub state: RunState,
+    pub updates: Vec<Arc<Update>>,
+}
+
+/// Folds a run's records.
+pub fn fold(plan: &Plan, genesis: &Genesis, records: &[Record]) -> Result<Told, Trouble> {
+    let bad = |words: String| Trouble {
+        exit: exit::INPUT,
+        message: words,
+        hint: Some("see what is wrong with: pointsman verify".to_owned()),
+    };
+    let mut state = RunState::new(Arc::new(facts_of(plan, genesis.mode)));
+    let mut updates = Vec::new();
+    for record in records {
+        let Some(event) = record::event(record).map_err(|error| bad(error.to_string()))? else {
+            continue;
+        };
+        state = apply(state, &event).map_err(|error| bad(format!("record {}: {error}", record.seq)))?;
+        updates.push(Arc::new(Update {
+            seq: record.seq,
+            at: record.t,
+            event,
+        }));
+    }
+    Ok(Told { state, updates })
+}

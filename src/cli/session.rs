@@ -1,0 +1,350 @@
+//! One sitting at a run: who sits there, the engine around the plan, the front end, and what is printed at the end.
+//! Must not decide anything about the run.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::clock::{Clock, boot_id, host};
+use crate::engine::dispatcher::{Channels, Dispatcher};
+use crate::engine::executor::{Executor, Setup};
+use crate::engine::facts::Mode;
+use crate::engine::handle::{Handle, Refused, Update};
+use crate::frontend::headless::{self, Format, HeadlessOptions};
+use crate::frontend::tui::{self, CockpitError, CockpitOptions};
+use crate::frontend::{Ending, tui::LabLine};
+use crate::journal::lock::Holder;
+use crate::journal::{Actor, JournalWriter, RunLock};
+use crate::lab::Measure;
+use crate::projection::summary::NextCommands;
+use crate::projection::words::clock as clock_words;
+use crate::provider::registry::{Request, build};
+use crate::run::{Command, RunState};
+use crate::runbook::plan::{EnvironmentKind, Plan};
+
+use super::args::{LinesOrJson, SeatArgs};
+use super::out::Out;
+use super::store::RunFolder;
+use super::trouble::{Trouble, exit};
+use super::world::World;
+
+/// Who sits at a run, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    pub operator: String,
+    pub headless: bool,
+    pub format: Format,
+    pub approve_all: bool,
+    pub roll_back_at: Option<(String, Option<String>)>,
+}
+
+impl Seat {
+    /// The seat that was asked for, if this environment admits it.
+    pub fn new(args: &SeatArgs, plan: &Plan) -> Result<Self, Trouble> {
+        let environment = &plan.environment;
+        if args.approve_all {
+            let allowed = match environment.kind {
+                EnvironmentKind::Lab => true,
+                EnvironmentKind::Rehearsal => environment.auto_approve,
+                EnvironmentKind::Production => false,
+            };
+            if !allowed {
+                return Err(Trouble::input(format!(
+                    "--approve-all is not allowed in environment {}",
+                    environment.name
+                ))
+                .hint("it works in the lab, and in a rehearsal that says auto_approve: true"));
+            }
+        }
+        let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        if !args.headless && !terminal {
+            return Err(Trouble::input("there is no terminal here for the cockpit")
+                .hint("run it in a terminal, or with --headless"));
+        }
+        for step in args.roll_back_at.iter().chain(&args.roll_back_to) {
+            if !plan.steps.iter().any(|planned| planned.id == *step) {
+                let known = plan.steps.iter().map(|planned| planned.id.as_str());
+                let hint = crate::runbook::fault::nearest(step, known)
+                    .unwrap_or_else(|| "see the ids in: pointsman plan".to_owned());
+                return Err(Trouble::input(format!("the runbook has no step {step}")).hint(hint));
+            }
+        }
+        Ok(Self {
+            operator: operator(args.operator.as_deref(), plan)?,
+            headless: args.headless,
+            format: match args.format {
+                LinesOrJson::Lines => Format::Lines,
+                LinesOrJson::Json => Format::Json,
+            },
+            approve_all: args.approve_all,
+            roll_back_at: args.roll_back_at.clone().map(|at| (at, args.roll_back_to.clone())),
+        })
+    }
+
+    /// The seat as records name it.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            id: self.operator.clone(),
+            via: if self.headless { "headless" } else { "cockpit" }.to_owned(),
+            uid: rustix::process::getuid().as_raw(),
+            host: host(),
+        }
+    }
+}
+
+fn operator(named: Option<&str>, plan: &Plan) -> Result<String, Trouble> {
+    let people = &plan.environment.people;
+    if plan.environment.kind == EnvironmentKind::Lab {
+        let user = || {
+            ["USER", "LOGNAME"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+                .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+        };
+        return Ok(named.map_or_else(user, str::to_owned));
+    }
+    let known: Vec<&str> = people.keys().map(String::as_str).collect();
+    let hint = format!("people of {}: {}", plan.environment.name, known.join(", "));
+    match named {
+        Some(person) if people.contains_key(person) => Ok(person.to_owned()),
+        Some(person) => Err(Trouble::input(format!("the environment has no person {person}")).hint(hint)),
+        None => Err(Trouble::input("say who operates with --as PERSON").hint(hint)),
+    }
+}
+
+/// This process, as a run's lock names it.
+pub fn holder(clock: &Clock) -> Holder {
+    Holder {
+        pid: std::process::id(),
+        host: host(),
+        boot: boot_id(),
+        since: clock.now(),
+    }
+}
+
+/// One sitting.
+pub struct Session {
+    pub folder: RunFolder,
+    pub plan: Arc<Plan>,
+    pub mode: Mode,
+    pub world: World,
+    pub seat: Seat,
+    /// Held until the sitting ends.
+    pub lock: RunLock,
+    pub writer: JournalWriter,
+    pub clock: Clock,
+    /// The run so far.
+    pub state: RunState,
+    pub updates: Vec<Arc<Update>>,
+    /// What the sitting begins with: open or resume.
+    pub first: Command,
+    /// What printed commands need besides the run's id.
+    pub option: String,
+}
+
+impl Session {
+    /// Sits until the run is over or left; prints the summary and gives the exit code.
+    pub async fn conduct(self, out: Out) -> Result<u8, Trouble> {
+        let log = super::diagnostics::start(&self.folder.path, self.world.redactor.clone())
+            .map_err(|error| Trouble::failed(format!("the diagnostic log cannot be written: {error}")))?;
+        let channels = Channels::new();
+        let feed = channels.handle.listen();
+        let connections = self.world.connections.clone();
+        let executor = Executor::new(Setup {
+            run: self.folder.id.clone(),
+            plan: self.plan.clone(),
+            mode: self.mode,
+            build: Arc::new(move |uses: &str, on: &[String], with: &serde_json::Value| {
+                build(&Request { uses, on, with }, &connections).map_err(|error| error.to_string())
+            }),
+            redactor: self.world.redactor.clone(),
+            speed: self.world.speed,
+            handle: channels.handle.clone(),
+        });
+        let actor = self.seat.actor();
+        let dispatcher = Dispatcher::new(
+            self.state,
+            self.updates,
+            self.writer,
+            actor,
+            self.clock,
+            executor,
+            &channels,
+        );
+        let (handle, thread) = dispatcher
+            .spawn(channels)
+            .map_err(|error| Trouble::failed(format!("the engine could not be started: {error}")))?;
+        let table = Table {
+            seat: &self.seat,
+            run_id: &self.folder.id,
+            dry_run: self.mode == Mode::DryRun,
+            lab: self.world.lab_line(),
+            zone: zone(&self.plan),
+            next: next_commands(&self.folder.id, &self.option),
+        };
+        let ended = match handle.tell(self.first).await {
+            Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
+            Err(Refused::Journal(reason)) => Err(Trouble::journal(reason)),
+            Err(Refused::Rejected(reason)) => Err(Trouble::input(reason)),
+            Err(refused @ Refused::Gone) => Err(Trouble::failed(refused.to_string())),
+        };
+        handle.close().await;
+        // A dispatcher that broke has said so in the diagnostic log; the journal is what it is.
+        let _broken = tokio::task::spawn_blocking(move || thread.join()).await;
+        let measured = self.world.measured();
+        self.world.close().await;
+        drop(self.lock);
+        let ending = ended.inspect_err(|_| hint_of_resume(out, &self.folder.id, &self.option))?;
+        tell(&ending, measured, &self.seat, out);
+        drop(log);
+        Ok(ending.exit)
+    }
+}
+
+/// A run that a broken front end leaves behind is not lost.
+fn hint_of_resume(out: Out, id: &str, option: &str) {
+    out.faults(&format!("the run is kept; go on with: pointsman resume {id}{option}\n"));
+}
+
+fn next_commands(id: &str, option: &str) -> NextCommands {
+    NextCommands {
+        resume: format!("pointsman resume {id}{option}"),
+        verify: format!("pointsman verify {id} --require chain{option}"),
+        report: format!("pointsman report {id}{option}"),
+    }
+}
+
+/// The zone that times are shown in.
+pub fn zone(plan: &Plan) -> Tz {
+    let window = plan.environment.window.as_ref();
+    window
+        .and_then(|window| window.timezone.as_deref())
+        .and_then(|name| name.parse().ok())
+        .unwrap_or(Tz::UTC)
+}
+
+/// Where the front end sits.
+struct Table<'a> {
+    seat: &'a Seat,
+    run_id: &'a str,
+    dry_run: bool,
+    lab: Option<LabLine>,
+    zone: Tz,
+    next: NextCommands,
+}
+
+impl Table<'_> {
+    async fn sit(
+        self,
+        handle: Handle,
+        plan: Arc<Plan>,
+        feed: tokio::sync::broadcast::Receiver<crate::engine::handle::Feed>,
+        out: Out,
+    ) -> Result<Ending, Trouble> {
+        if self.seat.headless {
+            let options = HeadlessOptions {
+                run_id: self.run_id.to_owned(),
+                operator: self.seat.operator.clone(),
+                approve_all: self.seat.approve_all,
+                format: self.seat.format,
+                dry_run: self.dry_run,
+                roll_back_at: self.seat.roll_back_at.clone(),
+                sink: Box::new(io::stdout()),
+                zone: self.zone,
+                feed: Some(feed),
+                next: self.next,
+            };
+            let stop = stop_on_signals()
+                .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
+            return Ok(headless::run(handle, plan, options, stop).await);
+        }
+        let options = CockpitOptions {
+            operator: self.seat.operator.clone(),
+            run_id: self.run_id.to_owned(),
+            dry_run: self.dry_run,
+            lab: self.lab,
+            zone: self.zone,
+            color: out.is_colored(&io::stdout()),
+            feed: Some(feed),
+            next: self.next,
+        };
+        tui::run(handle, plan, options).await.map_err(|error| match error {
+            CockpitError::NoTerminal => Trouble::input(error.to_string()),
+            CockpitError::Terminal(_) => Trouble {
+                exit: exit::STOPPED,
+                message: error.to_string(),
+                hint: None,
+            },
+            CockpitError::Gone(Refused::Journal(reason)) => Trouble::journal(reason),
+            CockpitError::Gone(Refused::Gone | Refused::Rejected(_)) => Trouble::failed(error.to_string()),
+        })
+    }
+}
+
+/// Cancelled by SIGINT, SIGTERM or SIGHUP.
+fn stop_on_signals() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut int, mut term, mut hup) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    );
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(stop)
+}
+
+/// The last words, on the normal screen.
+fn tell(ending: &Ending, measured: Option<Result<Measure, String>>, seat: &Seat, out: Out) {
+    let mut lines = Vec::new();
+    if let Some(summary) = &ending.summary {
+        lines.push(summary.headline.clone());
+        lines.extend(summary.lines.iter().cloned());
+    }
+    let lab = match &measured {
+        None => json!(null),
+        Some(Ok(measure)) => {
+            lines.push(lab_words(measure));
+            json!({
+                "acknowledged": measure.acknowledged,
+                "lost": measure.lost,
+                "downtime_ms": measure.downtime.map(|downtime| downtime.as_millis()),
+            })
+        }
+        Some(Err(error)) => {
+            lines.push(format!("the lab could not be measured: {error}"));
+            json!({ "error": error })
+        }
+    };
+    if seat.headless && seat.format == Format::Json {
+        let summary = json!({ "seq": null, "ev": "summary", "exit": ending.exit, "lines": lines, "lab": lab });
+        out.line(&summary.to_string());
+    } else {
+        out.text(&format!("\n{}\n", lines.join("\n")));
+    }
+}
+
+fn lab_words(measure: &Measure) -> String {
+    let downtime = measure.downtime.map_or_else(
+        || "its writer was never refused".to_owned(),
+        |downtime| {
+            let delta = chrono::TimeDelta::from_std(downtime).unwrap_or_default();
+            format!("its writer could not write for {} (real time)", clock_words(delta))
+        },
+    );
+    format!(
+        "the lab measured: {} lost writes of {} acknowledged; {downtime}",
+        measure.lost, measure.acknowledged
+    )
+}

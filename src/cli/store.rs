@@ -1,0 +1,180 @@
+//! Where runs are kept: one folder a run under the state folder. Owns names and files; the journal inside a run's
+//! folder belongs to `journal`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rand::RngExt;
+
+use crate::journal::disk::sync_folder;
+use crate::runbook::digest::sha256;
+use crate::runbook::plan::Plan;
+
+use super::trouble::Trouble;
+
+/// The state folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    root: PathBuf,
+    /// Whether it was named, so that printed commands have to name it too.
+    named: bool,
+}
+
+/// One run's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    pub id: String,
+    pub path: PathBuf,
+}
+
+impl Store {
+    /// The folder that was named, else the XDG one (XDG Base Directory Specification).
+    pub fn at(named: Option<&Path>) -> Result<Self, Trouble> {
+        if let Some(root) = named {
+            let named = std::env::var_os("POINTSMAN_STATE_DIR").is_none_or(|value| value != *root.as_os_str());
+            let root = std::path::absolute(root)
+                .map_err(|error| Trouble::input(format!("the state folder {}: {error}", root.display())))?;
+            return Ok(Self { root, named });
+        }
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let base = absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .ok_or_else(|| Trouble::input("there is no HOME to keep runs in").hint("name a folder with --state-dir"))?;
+        Ok(Self {
+            root: base.join("pointsman"),
+            named: false,
+        })
+    }
+
+    /// A file or folder in the state folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// ` --state-dir DIR` where a printed command needs it.
+    pub fn option(&self) -> String {
+        if self.named {
+            format!(" --state-dir {}", quoted(&self.root.display().to_string()))
+        } else {
+            String::new()
+        }
+    }
+
+    /// Makes the folder of a new run, with its plan and the runbook's bytes; everything synced.
+    pub fn create(&self, plan: &Plan, runbook: &[u8], now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
+        let runs = self.root.join("runs");
+        let at = |path: &Path, error: io::Error| {
+            Trouble::input(format!("{}: {error}", path.display()))
+                .hint("runs are kept there; name another folder with --state-dir")
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&runs)
+            .map_err(|error| at(&runs, error))?;
+        let (id, path) = loop {
+            let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
+            let path = runs.join(&id);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => break (id, path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at(&path, error)),
+            }
+        };
+        let folder = RunFolder { id, path };
+        let text = serde_json::to_vec_pretty(plan)
+            .map_err(|error| Trouble::failed(format!("the plan cannot be written: {error}")))?;
+        for (name, bytes) in [("plan.json", text.as_slice()), ("runbook.yaml", runbook)] {
+            write_new(&folder.path.join(name), bytes).map_err(|error| at(&folder.path, error))?;
+        }
+        sync_folder(&folder.path)
+            .and_then(|()| sync_folder(&runs))
+            .map_err(|error| at(&folder.path, error))?;
+        Ok(folder)
+    }
+
+    /// The run with this id, or in this folder.
+    pub fn find(&self, run: &Path) -> Result<RunFolder, Trouble> {
+        let by_id = self.root.join("runs").join(run);
+        let is_id = run.components().count() == 1;
+        let path = if is_id && by_id.is_dir() {
+            by_id
+        } else if run.join("journal").is_dir() {
+            std::path::absolute(run).map_err(|error| Trouble::input(format!("{}: {error}", run.display())))?
+        } else {
+            return Err(Trouble::input(format!("there is no run {}", run.display()))
+                .hint(format!("list them with: pointsman runs{}", self.option())));
+        };
+        let id = path
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(RunFolder { id, path })
+    }
+
+    /// Every run's folder, newest first.
+    pub fn list(&self) -> Result<Vec<RunFolder>, Trouble> {
+        let runs = self.root.join("runs");
+        let entries = match fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Trouble::failed(format!("{}: {error}", runs.display()))),
+        };
+        let mut found: Vec<RunFolder> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().join("journal").is_dir())
+            .map(|entry| RunFolder {
+                id: entry.file_name().to_string_lossy().into_owned(),
+                path: entry.path(),
+            })
+            .collect();
+        found.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(found)
+    }
+}
+
+impl RunFolder {
+    /// The run's own plan and the digest of its file.
+    pub fn plan(&self) -> Result<(Plan, String), Trouble> {
+        let path = self.path.join("plan.json");
+        let bytes = fs::read(&path).map_err(|error| Trouble::input(format!("{}: {error}", path.display())))?;
+        let plan = serde_json::from_slice(&bytes).map_err(|error| {
+            Trouble::input(format!("{}: {error}", path.display()))
+                .hint("was the run made by another version of pointsman? use that one")
+        })?;
+        Ok((plan, sha256(&bytes)))
+    }
+}
+
+/// Four letters and digits that are hard to confuse.
+fn tail() -> String {
+    const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    (0..4)
+        .filter_map(|_| LETTERS.get(random.random_range(0..LETTERS.len())))
+        .map(|letter| char::from(*letter))
+        .collect()
+}
+
+/// Writes a file that must not exist, synced.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A word for a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+=:@,".contains(char);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

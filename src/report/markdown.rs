@@ -1,0 +1,338 @@
+//! A run as Markdown (CommonMark with tables): the summary, each step, each gate with what it showed, the way back,
+//! notes, every event, and the verdict on the journal.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
+
+use crate::projection::Story;
+use crate::projection::escape::visible;
+use crate::projection::summary::{NextCommands, Summary};
+use crate::projection::words::{assured, clock, describe, environment, gate, label, rollback, stage, step_in};
+use crate::run::Event;
+use crate::run::event::{Decision, Role, Subject};
+use crate::run::facts::RequestId;
+
+use super::source::{Entry, Source};
+
+/// The report.
+pub fn render(source: &Source<'_>) -> String {
+    let mut out = String::new();
+    // Writing into a string cannot fail.
+    let _infallible = write_all(source, &mut out);
+    out
+}
+
+fn write_all(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    let mut story = Story::new(source.plan);
+    for entry in source.entries {
+        story.fold(entry.at, &entry.event);
+    }
+    let summary = Summary::new(
+        source.plan,
+        source.state,
+        &story,
+        source.run,
+        &NextCommands::default(),
+        source.now,
+    );
+    writeln!(out, "# {}\n", plain(&source.plan.title))?;
+    writeln!(out, "{}\n", plain(&summary.headline))?;
+    writeln!(out, "```text")?;
+    for line in &summary.lines {
+        writeln!(out, "{}", visible(line))?;
+    }
+    writeln!(out, "```\n")?;
+    origin(source, out)?;
+    steps(source, &story, out)?;
+    gates(source, out)?;
+    way_back(source, out)?;
+    notes(source, out)?;
+    events(source, out)?;
+    writeln!(out, "## The journal\n\n```text")?;
+    for line in source.verdict {
+        writeln!(out, "{}", visible(line))?;
+    }
+    writeln!(out, "```\n")?;
+    writeln!(
+        out,
+        "Records after the last witness can be rewritten by whoever owns the host. Typed approvals name a person who \
+         was claimed at the keyboard; they carry no signature.\n\n\
+         Times are {} and UTC. Retention: five years, unless the client's policy says otherwise.",
+        source.zone.name()
+    )
+}
+
+/// Where the run came from: its first record.
+fn origin(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    let Some((first, Event::Genesis { operator, data })) = source.entries.first().map(|first| (first, &first.event))
+    else {
+        return Ok(());
+    };
+    let environment = &source.plan.environment;
+    writeln!(out, "## Origin\n\n| | |\n|---|---|")?;
+    let mut row = |name: &str, value: &str| writeln!(out, "| {name} | {} |", plain(value));
+    row("run", source.run)?;
+    row("begun", &moment(source, first.at))?;
+    row("by", &format!("{operator} ({})", first.via))?;
+    row(
+        "environment",
+        &format!("{} ({})", environment.name, self::environment(environment.kind)),
+    )?;
+    for (key, value) in data {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if !["environment", "kind"].contains(&key.as_str()) {
+            row(&key.replace('_', " "), &text)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn steps(source: &Source<'_>, story: &Story, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "## Steps\n")?;
+    writeln!(
+        out,
+        "| step | state | attempts | begun | machine | people | gate | rollback |\n|---|---|---|---|---|---|---|---|"
+    )?;
+    for (index, (planned, step)) in source.plan.steps.iter().zip(&source.state.steps).enumerate() {
+        let times = story.timeline.of(&crate::run::facts::StepId(planned.id.clone()));
+        let last = times.and_then(|times| times.last());
+        let begun = last.map_or_else(String::new, |attempt| moment(source, attempt.began));
+        let machine = last.map_or_else(String::new, |attempt| clock(attempt.machine(source.now)));
+        let people = last.map_or_else(String::new, |attempt| clock(attempt.human(source.now)));
+        let (sign, word) = stage(step.stage);
+        writeln!(
+            out,
+            "| {} {} | {sign} {word} | {} | {begun} | {machine} | {people} | {} | {} |",
+            index + 1,
+            plain(&planned.title),
+            step.attempt,
+            plain(&gate(&planned.gate)),
+            plain(&rollback(planned).join("; ")),
+        )?;
+    }
+    writeln!(out)
+}
+
+/// Each request with its votes and with what was shown.
+fn gates(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "## Gates\n")?;
+    for entry in source.entries {
+        let Event::GateRequested {
+            step,
+            request,
+            subject,
+            action_digest,
+            evidence_digest,
+            auto_reason,
+            ..
+        } = &entry.event
+        else {
+            continue;
+        };
+        let about = match (subject, step) {
+            (Subject::Step, Some(step)) => label(source.plan, step),
+            (Subject::Step, None) => "a step".to_owned(),
+            (Subject::Unwind, _) => "the way back".to_owned(),
+            (Subject::Commit, _) => "commit".to_owned(),
+        };
+        writeln!(out, "### Request {request}: {}\n", plain(&about))?;
+        writeln!(out, "- asked {} (record {})", moment(source, entry.at), entry.seq)?;
+        if let Some(reason) = auto_reason {
+            writeln!(out, "- nobody was asked: {}", plain(reason))?;
+        }
+        votes(source, *request, out)?;
+        writeln!(out, "- action digest `{action_digest}`")?;
+        writeln!(out, "- evidence digest `{evidence_digest}`")?;
+        shown(entry, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn votes(source: &Source<'_>, about: RequestId, out: &mut String) -> std::fmt::Result {
+    for entry in source.entries {
+        let line = match &entry.event {
+            Event::GateVote {
+                request,
+                decision,
+                person,
+                role,
+                assurance,
+                comment,
+            } if *request == about => {
+                let what = match decision {
+                    Decision::Approve => "approved",
+                    Decision::Reject => "REJECTED",
+                };
+                let org = source.plan.environment.people.get(person).and_then(|it| it.org.clone());
+                let org = org.map_or_else(String::new, |org| format!(", {org}"));
+                let said = if comment.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {comment}")
+                };
+                format!("{what} by {person} as {role}{org} ({}){said}", assured(*assurance))
+            }
+            Event::GateGranted { request } if *request == about => "granted".to_owned(),
+            Event::GateVoided { request, reason } if *request == about => format!("void: {reason}"),
+            Event::GateExpired { request } if *request == about => "expired".to_owned(),
+            _ => continue,
+        };
+        writeln!(
+            out,
+            "- {} {} (record {})",
+            moment(source, entry.at),
+            plain(&line),
+            entry.seq
+        )?;
+    }
+    Ok(())
+}
+
+/// What the gate showed: the exact commands, observed facts, checks.
+fn shown(entry: &Entry, out: &mut String) -> std::fmt::Result {
+    for evidence in &entry.evidence {
+        let Some(text) = &evidence.text else {
+            writeln!(
+                out,
+                "- what was shown (blob `{}`) is missing or was altered",
+                evidence.digest
+            )?;
+            continue;
+        };
+        let briefing: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let list = |value: &Value, key: &str| -> Vec<Value> {
+            value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
+        let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        writeln!(out, "\n```text")?;
+        for action in list(&briefing, "actions") {
+            let name = [word(&action, "step"), word(&action, "uses"), word(&action, "summary")].join("  ");
+            writeln!(out, "{}", visible(&name))?;
+            for (key, mark) in [("commands", "  "), ("notes", "  note: ")] {
+                for line in list(&action, key) {
+                    writeln!(out, "{mark}{}", visible(line.as_str().unwrap_or_default()))?;
+                }
+            }
+        }
+        for check in list(&briefing, "checks") {
+            let ok = check.get("ok").and_then(Value::as_bool).unwrap_or(false);
+            let mark = if ok { "passed" } else { "FAILED" };
+            let line = format!("check {} {mark}: {}", word(&check, "uses"), word(&check, "detail"));
+            writeln!(out, "{}", visible(&line))?;
+        }
+        if let Some(lost) = briefing.get("lost").and_then(Value::as_u64) {
+            writeln!(out, "rows that would be lost so far: {lost}")?;
+        }
+        for fault in list(&briefing, "faults") {
+            writeln!(out, "not known: {}", visible(fault.as_str().unwrap_or_default()))?;
+        }
+        writeln!(out, "```")?;
+    }
+    Ok(())
+}
+
+fn way_back(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    let is_back = |event: &Event| {
+        matches!(
+            event,
+            Event::UnwindPlanned { .. }
+                | Event::UnwindPrepared { .. }
+                | Event::UnwindDropped { .. }
+                | Event::UnwindFinished { .. }
+                | Event::EffectOutcome { role: Role::Undo, .. }
+                | Event::EffectDecided { role: Role::Undo, .. }
+        )
+    };
+    let entries: Vec<&Entry> = source.entries.iter().filter(|entry| is_back(&entry.event)).collect();
+    writeln!(out, "## Rollback\n")?;
+    if entries.is_empty() {
+        return writeln!(out, "Nothing was rolled back.\n");
+    }
+    for entry in entries {
+        let about = step_in(source.state, &entry.event).map_or_else(String::new, |step| format!("{step}: "));
+        writeln!(
+            out,
+            "- {} {}{} (record {})",
+            moment(source, entry.at),
+            plain(&about),
+            plain(&describe(&entry.event)),
+            entry.seq
+        )?;
+    }
+    writeln!(out)
+}
+
+fn notes(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    let mut any = false;
+    for entry in source.entries {
+        let Event::Note { person, .. } = &entry.event else {
+            continue;
+        };
+        if !any {
+            writeln!(out, "## Notes\n")?;
+            any = true;
+        }
+        let text: Vec<&str> = entry
+            .evidence
+            .iter()
+            .map(|evidence| evidence.text.as_deref().unwrap_or("(missing, altered or erased)"))
+            .collect();
+        writeln!(
+            out,
+            "- {} {}: {}",
+            moment(source, entry.at),
+            plain(person),
+            plain(&text.join(" "))
+        )?;
+    }
+    if any { writeln!(out) } else { Ok(()) }
+}
+
+fn events(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "## Every event\n\n| record | time | by | step | event |\n|---|---|---|---|---|"
+    )?;
+    for entry in source.entries {
+        let step = step_in(source.state, &entry.event).map_or_else(String::new, |step| label(source.plan, step));
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            entry.seq,
+            moment(source, entry.at),
+            plain(&entry.actor),
+            plain(&step),
+            plain(&describe(&entry.event)),
+        )?;
+    }
+    writeln!(out)
+}
+
+/// In the runbook's zone and in UTC.
+fn moment(source: &Source<'_>, at: DateTime<Utc>) -> String {
+    let utc = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    if source.zone == chrono_tz::Tz::UTC {
+        return utc;
+    }
+    let local = at.with_timezone(&source.zone).format("%Y-%m-%d %H:%M:%S %Z");
+    format!("{local} ({utc})")
+}
+
+/// Text that Markdown takes as it is.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in visible(text).chars() {
+        if "\\`*_[]<>#|".contains(char) {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out
+}
