@@ -15,12 +15,14 @@ const KEPT: usize = 14;
 
 /// Starts the log; it is written as long as the guard lives. `POINTSMAN_LOG` sets levels as `RUST_LOG` does elsewhere.
 pub fn start(run: &Path, redactor: Arc<Redactor>) -> io::Result<WorkerGuard> {
+    let folder = run.join("log");
+    std::fs::create_dir_all(&folder)?;
     let files = tracing_appender::rolling::Builder::new()
         .rotation(tracing_appender::rolling::Rotation::DAILY)
         .filename_prefix("diagnostic")
         .filename_suffix("log")
         .max_log_files(KEPT)
-        .build(run.join("log"))
+        .build(folder)
         .map_err(io::Error::other)?;
     let (to, guard) = tracing_appender::non_blocking(files);
     let filter = EnvFilter::try_from_env("POINTSMAN_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));

@@ -17,6 +17,8 @@ pub enum Effect {
 pub enum Reversibility {
     /// Named actions undo it.
     Inverse(&'static [&'static str]),
+    /// The named action puts it back when the run closes, not in the middle of it (a lowered TTL).
+    AtClose(&'static str),
     /// Its result stays and harms nobody (a snapshot).
     Kept,
     /// The old side resumes and the migration starts again.

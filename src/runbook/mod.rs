@@ -18,6 +18,7 @@ mod document;
 mod environment;
 mod gate;
 mod graph;
+mod rollback;
 mod separation;
 mod step;
 

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::catalogue::Effect;
-use super::plan::{EnvironmentKind, GateKind, GateSpec, Plan, PlannedAction, PlannedStep, Rollback};
+use super::plan::{
+    DowntimeMark, EnvironmentKind, GateKind, GateSpec, Plan, PlannedAction, PlannedStep, Rollback, Span,
+};
 use super::text::duration_text;
 
 /// The plan as text.
@@ -46,7 +48,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\n{}", phase.title)?;
         for step in plan.steps.iter().filter(|step| step.phase == phase.id) {
             number += 1;
-            one_step(number, step, out)?;
+            one_step(plan, number, step, out)?;
         }
     }
     writeln!(out, "\nunwinding gate      {}", gate_words(&plan.unwind_gate))?;
@@ -66,6 +68,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     coverage(plan, out)?;
+    planned(plan, out)?;
     for warning in &plan.warnings {
         writeln!(out, "warning             {warning}")?;
     }
@@ -75,7 +78,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn one_step(number: usize, step: &PlannedStep, out: &mut String) -> std::fmt::Result {
+fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) -> std::fmt::Result {
     let effect = match step.action.effect {
         Effect::Read => "read",
         Effect::Mutate => "mutate",
@@ -86,7 +89,18 @@ fn one_step(number: usize, step: &PlannedStep, out: &mut String) -> std::fmt::Re
         .map(|span| format!("  ~{}", duration_text(span)))
         .unwrap_or_default();
     writeln!(out, "{number:>3} {}  [{effect}]{expected}", step.title)?;
-    writeln!(out, "      {}", action_words(&step.action))?;
+    let on = &step.action.on;
+    let on = if on.is_empty() {
+        String::new()
+    } else {
+        format!(" on {}", on.join(", "))
+    };
+    writeln!(out, "      {}{on}", step.action.uses)?;
+    if let serde_json::Value::Object(with) = &step.action.with {
+        for (name, value) in with {
+            writeln!(out, "        {name}: {}", value_words(value))?;
+        }
+    }
     for check in &step.before {
         writeln!(out, "      before   {}", action_words(check))?;
     }
@@ -94,9 +108,22 @@ fn one_step(number: usize, step: &PlannedStep, out: &mut String) -> std::fmt::Re
         writeln!(out, "      after    {}", action_words(check))?;
     }
     writeln!(out, "      gate     {}", gate_words(&step.gate))?;
+    let no_return = step.writes_on_target || matches!(step.rollback, Rollback::Irreversible { .. });
+    if no_return {
+        writeln!(
+            out,
+            "               and the point of no return: {}",
+            gate_words(&plan.point_of_no_return)
+        )?;
+    }
     writeln!(out, "      rollback {}", rollback_words(&step.rollback))?;
     if step.writes_on_target {
         writeln!(out, "      POINT OF NO RETURN: from here an undo may lose rows")?;
+    }
+    match step.downtime {
+        Some(DowntimeMark::Begins) => writeln!(out, "      DOWNTIME BEGINS")?,
+        Some(DowntimeMark::Ends) => writeln!(out, "      DOWNTIME ENDS")?,
+        None => {}
     }
     Ok(())
 }
@@ -109,10 +136,48 @@ pub fn action_words(action: &PlannedAction) -> String {
         format!(" on {}", action.on.join(", "))
     };
     let with = match &action.with {
-        serde_json::Value::Object(map) if map.is_empty() => String::new(),
+        serde_json::Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| format!(" {name}={}", value_words(value)))
+            .collect::<String>(),
         with => format!(" {with}"),
     };
     format!("{}{on}{with}", action.uses)
+}
+
+/// A parameter's value; a predicate without the scope that it is evaluated in.
+fn value_words(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Object(map) => match map.get("predicate") {
+            Some(serde_json::Value::String(predicate)) => predicate.clone(),
+            Some(_) | None => value.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// How long the steps take as planned, as a whole and while nobody can write.
+fn planned(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let at = |mark: DowntimeMark| plan.steps.iter().position(|step| step.downtime == Some(mark));
+    let sum = |steps: &[PlannedStep]| Span(steps.iter().filter_map(|step| step.expect).map(|span| span.0).sum());
+    let down = match (at(DowntimeMark::Begins), at(DowntimeMark::Ends)) {
+        (Some(from), Some(to)) => plan.steps.get(from..=to).map(sum),
+        _ => None,
+    };
+    let down = down.map_or_else(String::new, |span| format!(", of it downtime {}", duration_text(span)));
+    let budget = plan.environment.downtime_budget;
+    let budget = budget.map_or_else(String::new, |span| format!(" (budget {})", duration_text(span)));
+    let silent = plan.steps.iter().filter(|step| step.expect.is_none()).count();
+    let silent = match silent {
+        0 => String::new(),
+        count => format!("; {count} steps say nothing"),
+    };
+    writeln!(
+        out,
+        "planned duration    {}{down}{budget}{silent}",
+        duration_text(sum(&plan.steps))
+    )
 }
 
 /// A gate in words.

@@ -29,6 +29,7 @@ struct Parameters {
     ttl: Option<i64>,
     wait: Option<bool>,
     to: Option<To>,
+    only: Option<Only>,
     #[serde(default)]
     until: Vec<String>,
 }
@@ -40,10 +41,22 @@ enum To {
     Sets(Vec<RecordSet>),
 }
 
+/// The part that is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Only {
+    Ttl,
+}
+
 enum What {
     LowerTtl(i64),
-    Flip { values: Vec<String>, ttl: Option<i64> },
+    Flip {
+        values: Vec<String>,
+        ttl: Option<i64>,
+    },
     Restore(Vec<RecordSet>),
+    /// The TTLs of these record sets, on whatever the record points at by now.
+    RestoreTtl(Vec<RecordSet>),
 }
 
 /// A change of one name's record sets.
@@ -77,6 +90,9 @@ impl Change {
             ("dns.flip", Some(To::Values(mut values))) => {
                 values.sort();
                 (What::Flip { values, ttl: with.ttl }, ttl_passed)
+            }
+            ("dns.restore", Some(To::Sets(sets))) if with.only == Some(Only::Ttl) => {
+                (What::RestoreTtl(sets), ttl_passed)
             }
             ("dns.restore", Some(To::Sets(sets))) => (What::Restore(sets), ttl_passed),
             // An empty list of record sets: there was nothing before.
@@ -129,6 +145,20 @@ impl Change {
                 let mut sets = sets.clone();
                 sets.sort();
                 Ok(sets)
+            }
+            What::RestoreTtl(sets) => {
+                let highest = sets.iter().map(|set| set.ttl).max();
+                let before = |set: &RecordSet| {
+                    let same = sets.iter().find(|old| old.set_identifier == set.set_identifier);
+                    same.map(|old| old.ttl).or(highest).unwrap_or(set.ttl)
+                };
+                Ok(prior
+                    .iter()
+                    .map(|set| RecordSet {
+                        ttl: before(set),
+                        ..set.clone()
+                    })
+                    .collect())
             }
         }
     }
@@ -245,6 +275,18 @@ impl Action for Change {
                     sets.iter().map(RecordSet::words).collect::<Vec<_>>().join("; ")
                 ),
             ),
+            What::RestoreTtl(sets) => {
+                let ttls: Vec<String> = sets.iter().map(|set| set.ttl.to_string()).collect();
+                (
+                    format!("puts the TTL of {} {} back", self.record, self.kind),
+                    format!(
+                        "UPSERT {} {} TTL {}, same values",
+                        self.record,
+                        self.kind,
+                        ttls.join(", ")
+                    ),
+                )
+            }
         };
         let mut notes = vec!["waits for INSYNC, then for the authoritative server's answer".to_owned()];
         if self.wait_ttl {

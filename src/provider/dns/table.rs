@@ -37,7 +37,7 @@ pub const ACTIONS: &[ActionSpec] = &[
         uses: "dns.lower_ttl",
         doc: "Lowers a record's TTL and waits until the old one has run out everywhere.",
         effect: Effect::Mutate,
-        reversibility: Reversibility::Inverse(&["dns.restore"]),
+        reversibility: Reversibility::AtClose("dns.restore"),
         on: &["aws"],
         params: &[
             ZONE,
@@ -87,6 +87,12 @@ pub const ACTIONS: &[ActionSpec] = &[
             RECORD,
             TYPE,
             param("to", ParamKind::Any, true, "the output prior of the change"),
+            param(
+                "only",
+                ParamKind::OneOf(&["ttl"]),
+                false,
+                "put back the TTL only, whatever the record points at by now",
+            ),
             UNTIL,
         ],
         results: &["change_id", "ttl"],

@@ -1,0 +1,189 @@
+//! Rollbacks of steps: the forms, what an action admits, and what runs at the close.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::builder::Builder;
+use super::catalogue::{ActionSpec, Effect, ParamKind, Reversibility};
+use super::node::{Node, known_keys};
+use super::plan::{PlannedAction, Rollback};
+
+const ROLLBACK_KEYS: &[&str] = &[
+    "uses",
+    "on",
+    "with",
+    "timeout",
+    "retry",
+    "checks",
+    "not_needed",
+    "abandon",
+    "redo",
+    "at_close",
+    "irreversible",
+];
+
+impl Builder<'_> {
+    /// The rollback of a step, or the fault that it has none.
+    pub(super) fn rollback(
+        &mut self,
+        step: &Node,
+        spec: &ActionSpec,
+        action: &PlannedAction,
+        outputs: &BTreeMap<String, String>,
+    ) -> Rollback {
+        let Some(node) = step.get("rollback") else {
+            if action.effect == Effect::Mutate {
+                let hint = match spec.reversibility {
+                    Reversibility::Inverse(undos) => format!("its inverse is {}", undos.join(" or ")),
+                    Reversibility::AtClose(_) => "write rollback: { at_close: true }".to_owned(),
+                    Reversibility::Kept => "it stays: write rollback: { not_needed: \"why\" }".to_owned(),
+                    Reversibility::Irreversible => "write rollback: { irreversible: \"why\" }".to_owned(),
+                    Reversibility::Abandon | Reversibility::Declared | Reversibility::Nothing => {
+                        "write an action, not_needed, abandon, at_close or irreversible".to_owned()
+                    }
+                };
+                self.fault(
+                    step.at,
+                    format!("step {} changes something and has no rollback", self.step.clone()),
+                    &hint,
+                );
+            }
+            return Rollback::Nothing;
+        };
+        let entries = node.map("a rollback", &mut self.faults);
+        known_keys(entries, ROLLBACK_KEYS, "a rollback", &mut self.faults);
+        let reason = |builder: &mut Self, key: &str| {
+            let node = node.get(key)?;
+            let text = node
+                .word(key, &mut builder.faults)
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+            if text.is_empty() {
+                builder.fault(node.at, format!("{key} needs its reason"), "say why in a few words");
+            }
+            Some(text)
+        };
+        if let Some(reason) = reason(self, "not_needed") {
+            return Rollback::NotNeeded { reason };
+        }
+        if let Some(reason) = reason(self, "irreversible") {
+            return Rollback::Irreversible { reason };
+        }
+        if let Some(abandon) = node.get("abandon") {
+            let redo = node.get("redo").or_else(|| abandon.get("redo"));
+            let redo = redo.and_then(|node| self.duration(node, "redo"));
+            if redo.is_none() {
+                self.fault(
+                    abandon.at,
+                    "abandon does not say what doing it again costs",
+                    "add redo: 30h",
+                );
+            }
+            let action = self.action(abandon, "abandon").map(|(action, _)| action);
+            return match (action, redo) {
+                (Some(action), Some(redo)) => Rollback::Abandon { action, redo },
+                (Some(_) | None, _) => Rollback::Nothing,
+            };
+        }
+        if let Some(flag) = node.get("at_close") {
+            if flag.flag("at_close", &mut self.faults) == Some(false) {
+                self.fault(flag.at, "at_close can only be true", "write another form instead");
+            }
+            return self.at_close(node, spec, action, outputs);
+        }
+        let retry = self.retry(node.get("retry"));
+        let (_, after) = self.checks(node.get("checks"));
+        let Some((undo, undo_spec)) = self.action(node, "a rollback") else {
+            return Rollback::Nothing;
+        };
+        if let Reversibility::Inverse(undos) = spec.reversibility
+            && !undos.contains(&undo_spec.uses)
+            && undo_spec.reversibility != Reversibility::Declared
+        {
+            let hint = format!("its inverse is {}", undos.join(" or "));
+            self.fault(
+                node.at,
+                format!("{} does not undo {}", undo_spec.uses, spec.uses),
+                &hint,
+            );
+        }
+        if matches!(spec.reversibility, Reversibility::AtClose(_)) {
+            self.fault(
+                node.at,
+                format!(
+                    "what {} changes is put back when the run closes, not in the middle of it",
+                    spec.uses
+                ),
+                "write rollback: { at_close: true }",
+            );
+        }
+        if matches!(spec.reversibility, Reversibility::Irreversible) {
+            self.fault(
+                node.at,
+                format!("{} cannot be undone", spec.uses),
+                "write rollback: { irreversible: \"why\" }",
+            );
+        }
+        if matches!(spec.reversibility, Reversibility::Kept) {
+            let hint = "write rollback: { not_needed: \"why\" }";
+            self.fault(
+                node.at,
+                format!("what {} makes is never deleted by an unwinding", spec.uses),
+                hint,
+            );
+        }
+        Rollback::Action {
+            action: undo,
+            after,
+            retry,
+        }
+    }
+
+    /// The inverse that runs when the run closes: made from the step itself and its output `prior`.
+    fn at_close(
+        &mut self,
+        node: &Node,
+        spec: &ActionSpec,
+        action: &PlannedAction,
+        outputs: &BTreeMap<String, String>,
+    ) -> Rollback {
+        let Reversibility::AtClose(undo) = spec.reversibility else {
+            self.fault(
+                node.at,
+                format!("{} has nothing that could be put back at the close", spec.uses),
+                "write another form",
+            );
+            return Rollback::Nothing;
+        };
+        if !outputs.contains_key("prior") {
+            let hint = "add outputs: { prior: result.prior }";
+            self.fault(node.at, "at_close needs to know what was before", hint);
+        }
+        let known = self.catalogue.find(undo).map_or(&[][..], |undo| undo.params);
+        let mut with = serde_json::Map::new();
+        for param in known {
+            if let Some(value) = action.with.get(param.name) {
+                with.insert(param.name.to_owned(), value.clone());
+            }
+            // What the step did not change is left as it is by then: the record may point elsewhere.
+            if let ("only", ParamKind::OneOf([part, ..])) = (param.name, param.kind) {
+                with.insert(param.name.to_owned(), json!(part));
+            }
+        }
+        with.insert(
+            "to".to_owned(),
+            json!(format!("${{ steps.{}.outputs.prior }}", self.step)),
+        );
+        let action = PlannedAction {
+            uses: undo.to_owned(),
+            on: action.on.clone(),
+            with: Value::Object(with),
+            effect: Effect::Mutate,
+            timeout: action.timeout,
+            dry_run_execute: false,
+        };
+        Rollback::AtClose { action }
+    }
+}
