@@ -121,7 +121,7 @@ pub struct SeatArgs {
     /// Approve every gate without a look (lab, or a rehearsal with auto_approve)
     #[arg(long, requires = "headless")]
     pub approve_all: bool,
-    /// Rehearse the way back: roll back once, when this step reaches its gate
+    /// Rehearse the way back: roll back once, when this step is reached
     #[arg(long, value_name = "STEP", requires = "approve_all")]
     pub roll_back_at: Option<String>,
     /// With --roll-back-at: keep this step and go forward again from it

@@ -73,6 +73,15 @@ impl Seat {
                 return Err(Trouble::input(format!("the runbook has no step {step}")).hint(hint));
             }
         }
+        let place = |step: &Option<String>| plan.steps.iter().position(|planned| Some(&planned.id) == step.as_ref());
+        if let (Some(at), Some(to)) = (place(&args.roll_back_at), place(&args.roll_back_to))
+            && to >= at
+        {
+            return Err(
+                Trouble::input("--roll-back-to names a step that comes after --roll-back-at")
+                    .hint("name an earlier step: it stands, what came after it is undone"),
+            );
+        }
         Ok(Self {
             operator: operator(args.operator.as_deref(), plan)?,
             headless: args.headless,
@@ -195,11 +204,11 @@ impl Session {
         handle.close().await;
         // A dispatcher that broke has said so in the diagnostic log; the journal is what it is.
         let _broken = tokio::task::spawn_blocking(move || thread.join()).await;
-        let measured = self.world.measured();
+        let (measured, speed) = (self.world.measured(), self.world.speed);
         self.world.close().await;
         drop(self.lock);
         let ending = ended.inspect_err(|_| hint_of_resume(out, &self.folder.id, &self.option))?;
-        tell(&ending, measured, &self.seat, out);
+        tell(&ending, measured, speed, &self.seat, out);
         drop(log);
         Ok(ending.exit)
     }
@@ -306,16 +315,18 @@ fn stop_on_signals() -> io::Result<CancellationToken> {
 }
 
 /// The last words, on the normal screen.
-fn tell(ending: &Ending, measured: Option<Result<Measure, String>>, seat: &Seat, out: Out) {
+fn tell(ending: &Ending, measured: Option<Result<Measure, String>>, speed: f64, seat: &Seat, out: Out) {
     let mut lines = Vec::new();
     if let Some(summary) = &ending.summary {
         lines.push(summary.headline.clone());
         lines.extend(summary.lines.iter().cloned());
     }
+    // Beside the downtime, before the list of steps.
+    let place = lines.iter().position(String::is_empty).unwrap_or(lines.len());
     let lab = match &measured {
         None => json!(null),
         Some(Ok(measure)) => {
-            lines.push(lab_words(measure));
+            lines.insert(place, lab_words(measure, speed));
             json!({
                 "acknowledged": measure.acknowledged,
                 "lost": measure.lost,
@@ -323,7 +334,7 @@ fn tell(ending: &Ending, measured: Option<Result<Measure, String>>, seat: &Seat,
             })
         }
         Some(Err(error)) => {
-            lines.push(format!("the lab could not be measured: {error}"));
+            lines.insert(place, format!("the lab could not be measured: {error}"));
             json!({ "error": error })
         }
     };
@@ -335,12 +346,17 @@ fn tell(ending: &Ending, measured: Option<Result<Measure, String>>, seat: &Seat,
     }
 }
 
-fn lab_words(measure: &Measure) -> String {
+fn lab_words(measure: &Measure, speed: f64) -> String {
     let downtime = measure.downtime.map_or_else(
         || "its writer was never refused".to_owned(),
         |downtime| {
-            let delta = chrono::TimeDelta::from_std(downtime).unwrap_or_default();
-            format!("its writer could not write for {} (real time)", clock_words(delta))
+            let words = |downtime| clock_words(chrono::TimeDelta::from_std(downtime).unwrap_or_default());
+            let nominal = downtime.mul_f64(speed);
+            format!(
+                "its writer could not write for {}, {} without the speed of {speed}",
+                words(downtime),
+                words(nominal)
+            )
         },
     );
     format!(

@@ -157,42 +157,50 @@ fn gates(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
 
 fn votes(source: &Source<'_>, about: RequestId, out: &mut String) -> std::fmt::Result {
     for entry in source.entries {
-        let line = match &entry.event {
-            Event::GateVote {
-                request,
-                decision,
-                person,
-                role,
-                assurance,
-                comment,
-            } if *request == about => {
-                let what = match decision {
-                    Decision::Approve => "approved",
-                    Decision::Reject => "REJECTED",
-                };
-                let org = source.plan.environment.people.get(person).and_then(|it| it.org.clone());
-                let org = org.map_or_else(String::new, |org| format!(", {org}"));
-                let said = if comment.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {comment}")
-                };
-                format!("{what} by {person} as {role}{org} ({}){said}", assured(*assurance))
-            }
-            Event::GateGranted { request } if *request == about => "granted".to_owned(),
-            Event::GateVoided { request, reason } if *request == about => format!("void: {reason}"),
-            Event::GateExpired { request } if *request == about => "expired".to_owned(),
-            _ => continue,
-        };
-        writeln!(
-            out,
-            "- {} {} (record {})",
-            moment(source, entry.at),
-            plain(&line),
-            entry.seq
-        )?;
+        if let Some(line) = vote(source, &entry.event, about) {
+            let at = moment(source, entry.at);
+            writeln!(out, "- {at} {} (record {})", plain(&line), entry.seq)?;
+        }
     }
     Ok(())
+}
+
+/// What an event says about a request.
+fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> {
+    if let Event::GateVote {
+        request,
+        decision,
+        person,
+        role,
+        assurance,
+        comment,
+    } = event
+    {
+        let what = match decision {
+            Decision::Approve => "approved",
+            Decision::Reject => "REJECTED",
+        };
+        let known = source.plan.environment.people.get(person);
+        let org = known.and_then(|person| person.org.as_ref());
+        let org = org.map_or_else(String::new, |org| format!(", {org}"));
+        let said = if comment.is_empty() {
+            String::new()
+        } else {
+            format!(": {comment}")
+        };
+        let words = format!("{what} by {person} as {role}{org} ({}){said}", assured(*assurance));
+        return (*request == about).then_some(words);
+    }
+    if let Event::GateVoided { request, reason } = event {
+        return (*request == about).then(|| format!("void: {reason}"));
+    }
+    let granted = matches!(event, Event::GateGranted { request } if *request == about);
+    let expired = matches!(event, Event::GateExpired { request } if *request == about);
+    let words = [(granted, "granted"), (expired, "expired")];
+    words
+        .into_iter()
+        .find(|(holds, _)| *holds)
+        .map(|(_, word)| word.to_owned())
 }
 
 /// What the gate showed: the exact commands, observed facts, checks.

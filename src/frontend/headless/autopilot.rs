@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::frontend::ending::is_stuck_way_back;
 use crate::frontend::voters::{Voter, candidates};
-use crate::run::event::{Decision, Subject};
+use crate::run::event::Decision;
 use crate::run::facts::{RequestId, StepId};
 use crate::run::gate::minimum;
 use crate::run::state::{Phase, Request, Stage};
@@ -31,7 +31,7 @@ pub enum Next {
 pub struct Autopilot {
     pub operator: String,
     pub approve_all: bool,
-    /// A scripted rehearsal: when this step reaches its gate, unwind to that one (none: the whole run), once.
+    /// A scripted rehearsal: when this step is reached, unwind to that one (none: the whole run), once.
     pub roll_back_at: Option<(StepId, Option<StepId>)>,
     begun: bool,
     released: bool,
@@ -80,6 +80,9 @@ impl Autopilot {
         if state.hold.is_some() {
             return self.held(state);
         }
+        if let Some(command) = self.scripted(state) {
+            return Next::Tell(command);
+        }
         match state.open_requests().next() {
             Some(request) => self.at_gate(state, request),
             None => Next::Wait,
@@ -96,13 +99,25 @@ impl Autopilot {
         }
     }
 
-    /// A command was refused; the same is not tried again.
-    pub fn refused(&mut self, command: &Command, reason: &str) {
+    /// A command was refused in `state`; the same is not tried again, but for a rollback that came while something ran.
+    pub fn refused(&mut self, command: &Command, reason: &str, state: Option<&RunState>) {
+        let running = state.is_some_and(|state| state.open_effects().next().is_some());
         if let Command::Vote { request, person, .. } = command {
             self.refused.insert((*request, person.clone()));
-        } else {
+        } else if !(running && matches!(command, Command::Rollback { .. })) {
             self.fault = Some(format!("it could not go on as asked: {reason}"));
         }
+    }
+
+    /// The scripted rollback, once its step is reached and nothing runs.
+    fn scripted(&self, state: &RunState) -> Option<Command> {
+        let (at, to) = self.roll_back_at.as_ref().filter(|_| !self.begun)?;
+        let reached = state.step(at).is_some_and(|step| step.stage != Stage::Waiting);
+        let idle = state.open_effects().next().is_none();
+        (reached && idle).then(|| Command::Rollback {
+            to: to.clone(),
+            person: self.operator.clone(),
+        })
     }
 
     /// Only the hold that its own partial unwinding ended in is released.
@@ -118,16 +133,6 @@ impl Autopilot {
     }
 
     fn at_gate(&self, state: &RunState, request: &Request) -> Next {
-        if let Some((at, to)) = &self.roll_back_at
-            && !self.begun
-            && request.subject == Subject::Step
-            && request.step.as_ref() == Some(at)
-        {
-            return Next::Tell(Command::Rollback {
-                to: to.clone(),
-                person: self.operator.clone(),
-            });
-        }
         if !self.approve_all {
             return Next::Wait;
         }

@@ -28,7 +28,7 @@ pub struct HeadlessOptions {
     pub approve_all: bool,
     pub format: Format,
     pub dry_run: bool,
-    /// A scripted rehearsal: when this step reaches its gate, unwind (to that step, or the whole run), once.
+    /// A scripted rehearsal: when this step is reached, unwind (to that step, or the whole run), once.
     pub roll_back_at: Option<(String, Option<String>)>,
     pub sink: Box<dyn Write + Send>,
     /// The zone of printed times.
@@ -58,7 +58,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: HeadlessOptions, stop
         Err(fault) => conductor.given_up(fault).await,
     };
     if conductor.autopilot.missed_its_rollback() {
-        reason.push_str("; the step of the scripted rollback never reached its gate");
+        reason.push_str("; the step of the scripted rollback was never reached");
     }
     conductor.ended(exit, reason)
 }
@@ -188,7 +188,9 @@ impl Conductor {
         match self.handle.tell(command.clone()).await {
             Ok(()) => self.autopilot.told(&command),
             Err(Refused::Rejected(reason)) => {
-                self.autopilot.refused(&command, &reason);
+                self.catch_up().await?;
+                let state = self.follower.as_ref().map(|follower| &follower.state);
+                self.autopilot.refused(&command, &reason, state);
                 self.printer
                     .notice(&self.plan, Utc::now(), &format!("refused: {reason}"))?;
             }

@@ -74,21 +74,22 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
 
 fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
-    let mut lines = vec![Line::styled("What it does, exactly", theme.strong())];
-    lines.extend(briefed(model, request, columns));
     let planned = request
         .step
         .as_ref()
         .and_then(|id| model.plan.steps.iter().find(|step| step.id == id.0));
+    let mut lines = Vec::new();
+    if planned.is_some_and(|planned| planned.writes_on_target) {
+        let words = "THE POINT OF NO RETURN: it opens the target for writes; from here an undo may lose rows";
+        lines.extend(hanging("", words, columns, theme.bad()));
+    }
+    lines.push(Line::styled("What it does, exactly", theme.strong()));
+    lines.extend(briefed(model, request, columns));
     if let Some(planned) = planned {
         let beyond = matches!(planned.rollback, Rollback::Irreversible { .. });
         let style = if beyond { theme.bad() } else { theme.plain() };
         for line in rollback(planned) {
             lines.extend(named("Rollback", &line, columns, theme.strong(), style));
-        }
-        if planned.writes_on_target {
-            let words = "opens the target for writes: from here an undo may lose rows";
-            lines.extend(named("No return", words, columns, theme.strong(), theme.bad()));
         }
     }
     lines

@@ -1,0 +1,207 @@
+//! The shipped quickstart, conducted headless on a lab in its own process: forwards, backwards, dry, and with the steps
+//! missing that protect it. What is claimed is read from the lab, not from the program.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+
+use support::{Place, QUICKSTART, assert_nothing_twice};
+
+#[test]
+fn it_commits_without_a_lost_write_and_its_journal_stands_up_to_a_stranger() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let ended = place.run_on(&lab, QUICKSTART, &[]).expect(0);
+    assert_eq!(ended.lost(), 0);
+    assert!(
+        lab.measure().acknowledged > 0,
+        "a writer that wrote nothing proves nothing"
+    );
+    assert_eq!(lab.answer().values, ["127.0.0.2"]);
+    assert_eq!(lab.answer().ttl, 300, "the old TTL is back");
+    assert_eq!(lab.replication(), "stopped");
+    assert!(!lab.is_writable(), "the old house stays frozen");
+    assert_nothing_twice(&lab, &[]);
+    let run = place.only_run();
+    place.program(&["verify", &run, "--require", "chain"]).expect(0);
+    place.program(&["verify", &run]).expect(1);
+    let resumed = place.program(&["resume", &run, "--headless"]).expect(2);
+    assert!(resumed.err.contains("is over: committed"), "{}", resumed.err);
+    altered(&place, &run);
+    let report = place.program(&["report", &run]).expect(0).out;
+    for words in [
+        "committed, exit 0",
+        "approved by bruno as dba",
+        "Point the record at the new house",
+    ] {
+        assert!(report.contains(words), "{words}\n{report}");
+    }
+}
+
+/// One flipped byte, one removed line, one swapped pair of lines: each is found.
+fn altered(place: &Place, run: &str) {
+    let journal = place.run_folder(run).join("journal/000001.jsonl");
+    let original = fs::read(&journal).unwrap();
+    let lines: Vec<&[u8]> = original.split_inclusive(|byte| *byte == b'\n').collect();
+    let middle = lines.len() / 2;
+    let mut flipped = original.clone();
+    let at = lines[..middle].concat().len() + 200;
+    flipped[at] ^= 1;
+    let mut removed = lines.clone();
+    removed.remove(middle);
+    let mut swapped = lines.clone();
+    swapped.swap(middle, middle + 1);
+    for (what, bytes) in [
+        ("byte", flipped),
+        ("line", removed.concat()),
+        ("pair", swapped.concat()),
+    ] {
+        fs::write(&journal, bytes).unwrap();
+        let verdict = place.program(&["verify", run, "--require", "chain"]);
+        assert_eq!(verdict.code, 4, "{what}: {}", verdict.out);
+        assert!(verdict.out.contains("FAULT"), "{what}: {}", verdict.out);
+    }
+    fs::write(&journal, original).unwrap();
+    place.program(&["verify", run, "--require", "chain"]).expect(0);
+}
+
+#[test]
+fn without_the_freeze_the_validation_stops_it() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let runbook = place.quickstart_without("unfrozen.yaml", &["freeze"]);
+    let ended = place.run_on(&lab, &runbook, &[]).expect(1);
+    let failed = ended.named("step.failed");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(
+        ["drained", "validate_target"].contains(&failed[0]["step"].as_str().unwrap()),
+        "{failed:?}"
+    );
+    assert_eq!(lab.answer().values, ["127.0.0.1"], "nothing was flipped");
+}
+
+#[test]
+fn without_freeze_fence_drain_and_validation_writes_are_lost_and_counted() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let text_of = [
+        "freeze",
+        "fence",
+        "drained",
+        "count_source",
+        "validate_target",
+        "writes_arrive",
+    ];
+    let runbook = place.quickstart_without("reckless.yaml", &text_of);
+    let text = fs::read_to_string(&runbook).unwrap();
+    // Without a fence nothing tells which rows came after it.
+    let blind = text.replace(
+        "created_at > (select max(written_at) from pointsman_fence)",
+        "writer = 'nobody'",
+    );
+    fs::write(&runbook, blind).unwrap();
+    let ended = place.run_on(&lab, &runbook, &[]).expect(0);
+    assert!(ended.lost() > 0, "{}", ended.out);
+    assert_eq!(lab.measure().lost, ended.lost());
+}
+
+#[test]
+fn rolled_back_before_the_flip_everything_is_as_it_was() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let ended = place.run_on(&lab, QUICKSTART, &["--roll-back-at", "flip"]).expect(4);
+    assert_eq!(lab.answer().values, ["127.0.0.1"]);
+    assert_eq!(lab.answer().ttl, 300, "the old TTL is back");
+    assert_eq!(lab.replication(), "stopped", "not replicating, as before");
+    assert!(lab.is_writable());
+    assert_eq!(ended.lost(), 0);
+    // Once as its own step, once as the way back of the start.
+    assert_nothing_twice(&lab, &[("LABTASK stop", 2)]);
+    let run = place.only_run();
+    place.program(&["verify", &run, "--require", "chain"]).expect(0);
+}
+
+#[test]
+fn rolled_back_after_the_flip_it_loses_what_it_announced() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let ended = place
+        .run_on(&lab, QUICKSTART, &["--roll-back-at", "writes_arrive"])
+        .expect(4);
+    assert_eq!(lab.answer().values, ["127.0.0.1"]);
+    assert_eq!(lab.answer().ttl, 300, "the old TTL is back");
+    assert_eq!(lab.replication(), "stopped");
+    assert!(lab.is_writable());
+    let counted: Vec<u64> = ended
+        .named("effect.outcome")
+        .iter()
+        .filter(|event| event["role"] == "undo")
+        .filter_map(|event| event["outputs"]["lost"].as_u64())
+        .collect();
+    assert_eq!(counted.len(), 1, "counted once, at the last: {}", ended.out);
+    assert_eq!(ended.lost(), counted[0], "the lab measures what the rollback announced");
+    assert!(counted[0] > 0, "a rollback that lost nothing proves nothing");
+    let asked = ended.named("unwind.prepared");
+    assert!(asked[0]["lost"].as_u64().unwrap() <= counted[0], "{asked:?}");
+    let lines = ended.named("summary")[0]["lines"].to_string();
+    assert!(
+        lines.contains(&format!("rows LOST by the rollback: {}", counted[0])),
+        "{lines}"
+    );
+}
+
+#[test]
+fn unwound_to_the_freeze_it_goes_forward_again() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let ended = place
+        .run_on(
+            &lab,
+            QUICKSTART,
+            &["--roll-back-at", "flip", "--roll-back-to", "freeze"],
+        )
+        .expect(0);
+    let planned = ended.named("unwind.planned");
+    assert_eq!(planned.len(), 1);
+    assert_eq!(planned[0]["to"], "freeze");
+    assert_eq!(ended.lost(), 0);
+    assert_eq!(lab.answer().values, ["127.0.0.2"]);
+    // Stopped before the unwinding, and again after it.
+    assert_nothing_twice(&lab, &[("LABTASK stop", 2)]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let folder = lab.folder.display().to_string();
+    let arguments = [
+        "run",
+        QUICKSTART,
+        "--env",
+        "lab",
+        "--headless",
+        "--dry-run",
+        "--lab",
+        &folder,
+    ];
+    let ended = place.program(&arguments).expect(0);
+    for word in ["DRY RUN", "simulated", "unverifiable"] {
+        assert!(ended.out.contains(word), "{word}\n{}", ended.out);
+    }
+    let requests = lab.requests();
+    assert!(!requests.is_empty(), "a dry run executes reads");
+    let mutating: Vec<_> = requests.iter().filter(|request| request["mutating"] == true).collect();
+    assert!(mutating.is_empty(), "{mutating:?}");
+    let effects: i64 = lab
+        .source()
+        .query_row("select count(*) from lab_ledger", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(effects, 0);
+    assert_eq!(lab.answer().values, ["127.0.0.1"]);
+    assert!(lab.is_writable());
+    place
+        .program(&["verify", &place.only_run(), "--require", "chain"])
+        .expect(0);
+}
