@@ -132,15 +132,21 @@ fn run_and_kill(place: &Place, lab: &LabProcess, moment: Moment) -> Vec<Value> {
 
 #[test]
 fn a_reply_that_is_cut_after_the_effect_is_adopted_not_repeated() {
-    for fault in ["snapshot-reply-lost", "dms-start-reply-lost", "dns-change-reply-lost"] {
+    let faults = [
+        ("snapshot-reply-lost", "snapshot"),
+        ("dms-start-reply-lost", "dms_start"),
+        ("dns-change-reply-lost", "lower_ttl"),
+        ("dns-flip-reply-lost", "flip"),
+    ];
+    for (fault, step) in faults {
         let place = Place::new();
         let lab = place.lab("lab", &[fault]);
         let ended = place.run_on(&lab, QUICKSTART, &[]);
         assert_eq!(ended.code, 0, "{fault}\n{}\n{}", ended.out, ended.err);
-        let found = ended
-            .named("effect.outcome")
+        let outcomes = ended.named("effect.outcome");
+        let found = outcomes
             .iter()
-            .any(|event| event["observed"] == true);
+            .any(|event| event["observed"] == true && event["step"] == step && event["result"] == "done");
         assert!(found, "{fault}: the effect was found by looking\n{}", ended.out);
         assert_eq!(ended.lost(), 0, "{fault}");
         assert_nothing_twice(&lab, &[]);

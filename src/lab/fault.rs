@@ -12,6 +12,8 @@ pub enum Fault {
     DmsStartReplyLost,
     /// The record is changed, the answer never comes; once.
     DnsChangeReplyLost,
+    /// The record is pointed at the new application, the answer never comes; once.
+    DnsFlipReplyLost,
     /// The first mutating call of each service is throttled.
     ThrottleOnce,
     /// Snapshots stay at 40 %.
@@ -30,6 +32,7 @@ const ALL: &[(&str, Fault)] = &[
     ("snapshot-reply-lost", Fault::SnapshotReplyLost),
     ("dms-start-reply-lost", Fault::DmsStartReplyLost),
     ("dns-change-reply-lost", Fault::DnsChangeReplyLost),
+    ("dns-flip-reply-lost", Fault::DnsFlipReplyLost),
     ("throttle-once", Fault::ThrottleOnce),
     ("snapshot-stalls", Fault::SnapshotStalls),
     ("replication-stalls", Fault::ReplicationStalls),

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
+use super::endpoints::NEW;
 use super::fault::Fault;
 use super::replicator::Tables;
 use super::requests::{Requests, Served};
@@ -135,7 +136,13 @@ impl Gateway {
         let fault = match call.operation.as_str() {
             "CreateDBSnapshot" => Fault::SnapshotReplyLost,
             "StartReplicationTask" => Fault::DmsStartReplyLost,
-            "ChangeResourceRecordSets" => Fault::DnsChangeReplyLost,
+            "ChangeResourceRecordSets" => {
+                let flips = call.params.as_str().is_some_and(|text| text.contains(NEW));
+                if flips && self.cloud.use_up(Fault::DnsFlipReplyLost, "")? {
+                    return Ok(true);
+                }
+                Fault::DnsChangeReplyLost
+            }
             _ => return Ok(false),
         };
         self.cloud.use_up(fault, "")

@@ -168,16 +168,19 @@ impl Builder<'_> {
                 .map(|node| node.words("residency", &mut self.faults))
                 .unwrap_or_default(),
             digests: Digests {
-                runbook: sha256(bytes),
+                runbook: String::new(),
                 plan: String::new(),
                 rehearsal: rehearsal(root),
             },
             not_available: self.not_available.clone(),
-            warnings,
+            warnings: Vec::new(),
         };
+        // What the file looks like (comments, lines that warnings name) is no part of what would happen.
         plan.digests.plan = serde_json::to_value(&plan)
             .map(|json| digest(&json))
             .unwrap_or_default();
+        plan.digests.runbook = sha256(bytes);
+        plan.warnings = warnings;
         Some(plan)
     }
 

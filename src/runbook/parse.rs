@@ -53,18 +53,18 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
     match reading.root {
         _ if !reading.faults.is_empty() => Err(reading.faults),
         Some(root) => Ok(root),
-        None => Err(vec![
-            Fault::new(START, "the runbook is empty").hint("start from `pointsman init`"),
-        ]),
+        None => Err(vec![Fault::new(START, "the runbook is empty").hint(
+            "write version: 1, a name and phases; runbooks/quickstart.yaml is one to begin with",
+        )]),
     }
 }
 
 fn decoded(bytes: &[u8]) -> Result<&str, Fault> {
     if bytes.len() > LARGEST {
-        return Err(Fault::new(
-            START,
-            format!("the runbook has {} bytes; 1 MiB is the limit", bytes.len()),
-        ));
+        return Err(
+            Fault::new(START, "the runbook is larger than 1 MiB, which is the limit")
+                .hint("split the night into several runbooks"),
+        );
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Fault::new(START, "the runbook is UTF-16").hint("save it as UTF-8 without BOM"));
