@@ -53,17 +53,24 @@ pub fn check(bytes: &[u8], env: Option<&str>, catalogue: &Catalogue, now: DateTi
     };
     let mut faults: Vec<Fault> = Vec::new();
     for name in names {
-        for fault in planned(&root, bytes, &name, catalogue, now).1 {
-            if !faults.contains(&fault) {
-                faults.push(fault);
-            }
-        }
+        faults.extend(planned(&root, bytes, &name, catalogue, now).1);
     }
     if env.is_none() {
         faults.extend(super::separation::faults(&root));
     }
-    faults.sort_by_key(|fault| fault.place);
-    faults
+    in_order(faults)
+}
+
+/// By place, each once: environments share most of a runbook.
+fn in_order(faults: Vec<Fault>) -> Vec<Fault> {
+    let mut once: Vec<Fault> = Vec::new();
+    for fault in faults {
+        if !once.contains(&fault) {
+            once.push(fault);
+        }
+    }
+    once.sort_by_key(|fault| fault.place);
+    once
 }
 
 /// The plan of one environment, or every fault that stands against it.
@@ -71,7 +78,7 @@ pub fn plan(bytes: &[u8], env: &str, catalogue: &Catalogue, now: DateTime<Utc>) 
     let root = parse(bytes)?;
     let (plan, mut faults) = planned(&root, bytes, env, catalogue, now);
     faults.extend(super::separation::faults(&root));
-    faults.sort_by_key(|fault| fault.place);
+    let faults = in_order(faults);
     if any_error(&faults) {
         return Err(faults);
     }
