@@ -161,10 +161,13 @@ const CASES: &[Case] = &[
     ),
     case(
         "argument that may be an option",
-        &[(
-            QUERY,
-            "        uses: shell.command\n        effect: read\n        lab: { uses: sql.query, on: source, with: { sql: select 1 } }\n        with:\n          argv: [echo, \"${ vars.who }\"]\n",
-        )],
+        &[
+            ("who: world", "who: -rf"),
+            (
+                QUERY,
+                "        uses: shell.command\n        effect: read\n        lab: { uses: sql.query, on: source, with: { sql: select 1 } }\n        with:\n          argv: [echo, \"${ vars.who }\"]\n",
+            ),
+        ],
         &[("19:24", "may begin with -")],
     ),
     case(

@@ -51,6 +51,17 @@ impl Builder<'_> {
         Some((action, spec))
     }
 
+    /// Checks an action that the lab replaces by its substitute: against the connections as declared, and without
+    /// asking whether this version executes it.
+    pub fn replaced_action(&mut self, node: &Node, what: &str) {
+        let declared = self.declared.clone();
+        let connections = std::mem::replace(&mut self.connections, declared);
+        let later = self.not_available.clone();
+        let _checked = self.action(node, what);
+        self.not_available = later;
+        self.connections = connections;
+    }
+
     fn targets(&mut self, node: &Node, spec: &ActionSpec) -> Vec<String> {
         let Some(target) = node.get("on") else {
             if !spec.on.is_empty() && spec.on != ["http"] {
@@ -73,6 +84,12 @@ impl Builder<'_> {
         }
         for (name, wanted) in names.iter().zip(spec.on) {
             let Some(connection) = self.connections.get(name) else {
+                if self.declared.contains_key(name) {
+                    let hint =
+                        "it offers source, target, aws and app; use these names, or write lab: with a substitute";
+                    self.fault(target.at, format!("the lab has no connection {name}"), hint);
+                    continue;
+                }
                 let known: Vec<&str> = self.connections.keys().map(String::as_str).collect();
                 let hint =
                     nearest(name, known.iter().copied()).unwrap_or_else(|| format!("declared: {}", known.join(", ")));

@@ -34,6 +34,8 @@ pub(super) struct Builder<'a> {
     /// `vars` and `env`, for expressions.
     pub scope: Value,
     pub connections: BTreeMap<String, Connection>,
+    /// Connections as the runbook declares them, where the lab replaces them.
+    pub declared: BTreeMap<String, Connection>,
     pub secrets: BTreeSet<String>,
     pub people: BTreeSet<String>,
     /// Ids of people that were named without being defined: personas in the lab.
@@ -54,6 +56,7 @@ impl<'a> Builder<'a> {
             kind: EnvironmentKind::Lab,
             scope: json!({}),
             connections: BTreeMap::new(),
+            declared: BTreeMap::new(),
             secrets: BTreeSet::new(),
             people: BTreeSet::new(),
             personas: BTreeSet::new(),

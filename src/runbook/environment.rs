@@ -274,12 +274,7 @@ impl Builder<'_> {
             }
         }
         if self.kind == EnvironmentKind::Lab {
-            for (key, _) in shared.iter().chain(own).filter(|(key, _)| key.text != "inherit") {
-                if !LAB.iter().any(|(name, _)| *name == key.text) {
-                    let hint = "the lab offers source, target, aws and app; use these names";
-                    self.fault(key.at, format!("the lab has no connection {}", key.text), hint);
-                }
-            }
+            self.declared = known;
             known = LAB
                 .iter()
                 .map(|(name, kind)| {

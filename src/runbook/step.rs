@@ -56,6 +56,9 @@ impl Builder<'_> {
         }
         let substitute = node.get("lab").filter(|_| self.kind == EnvironmentKind::Lab);
         let acting = substitute.unwrap_or(node);
+        if substitute.is_some() {
+            self.replaced_action(node, &format!("step {id}"));
+        }
         let (mut action, spec) = self.action(acting, &format!("step {id}"))?;
         self.lab_rule(node, spec, substitute.is_some());
         self.declared_effect(node, spec, &mut action);
