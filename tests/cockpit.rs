@@ -466,6 +466,28 @@ fn leaving_asks_and_holding_keeps_the_run() {
 }
 
 #[test]
+fn a_run_that_ends_under_a_window_shows_its_summary() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("flip");
+    while !night.state.is_closed() {
+        if night.model.modal.is_none() && night.state.open_requests().next().is_none() {
+            night.keys("q");
+        }
+        if night.model.modal.is_some() && night.work.is_empty() {
+            night.key(KeyCode::Esc);
+        }
+        night.play_on();
+    }
+    assert!(night.screen(80, 24).contains("committed, exit 0"));
+    night.keys("q");
+    assert!(
+        matches!(night.asked.as_slice(), [Action::Quit { exit: 0, .. }]),
+        "{:?}",
+        night.asked
+    );
+}
+
+#[test]
 fn help_is_made_from_the_keymap() {
     let mut night = Night::begin();
     night.keys("?");

@@ -7,7 +7,7 @@ use crate::projection::words::{describe, step_in};
 use crate::provider::action::Progress;
 use crate::run::{Command, Event, RunState};
 
-use super::model::{LineKind, Modal, Model, OutputLine, Row};
+use super::model::{LineKind, Modal, Model, OutputLine, Purpose, Row};
 use super::msg::Action;
 use super::offers::is_open;
 
@@ -140,14 +140,15 @@ fn drop_stale(model: &mut Model) {
         Some(Modal::Failure { step, .. }) => {
             (model.failed_step().as_ref() != Some(step)).then_some("it has gone on meanwhile")
         }
-        Some(
-            Modal::Rollback { .. }
-            | Modal::Leave { .. }
-            | Modal::Reason { .. }
-            | Modal::Help { .. }
-            | Modal::Summary { .. },
-        )
-        | None => None,
+        // Words that are being typed into a note are kept: a note is taken after the end, too.
+        Some(Modal::Rollback { .. } | Modal::Leave { .. }) => {
+            model.state().is_closed().then_some("the run is over; q leaves")
+        }
+        Some(Modal::Reason { purpose, .. }) => {
+            let note = *purpose == Purpose::Note;
+            (!note && model.state().is_closed()).then_some("the run is over; q leaves")
+        }
+        Some(Modal::Help { .. } | Modal::Summary { .. }) | None => None,
     };
     if let Some(text) = over {
         model.modal = None;

@@ -160,7 +160,10 @@ fn standing(model: &Model, columns: usize) -> Line<'static> {
                 format!("⏸ every step is done; request {request} asks to commit - a looks"),
                 theme.warn(),
             ),
-            Phase::Closing(_) => ("▶ committed; closing effects are done".to_owned(), theme.busy()),
+            Phase::Closing(_) => (
+                "▶ the commit is approved: closing effects are under way".to_owned(),
+                theme.busy(),
+            ),
             Phase::Closed { state, exit } => (
                 format!(
                     "■ the run is over: {} (exit {exit})",
