@@ -155,3 +155,39 @@ fn a_reply_that_is_cut_after_the_effect_is_adopted_not_repeated() {
             .expect(0);
     }
 }
+
+#[test]
+fn a_throttled_call_is_sent_again_because_it_changed_nothing() {
+    let place = Place::new();
+    let lab = place.lab("lab", &["throttle-once"]);
+    let ended = place.run_on(&lab, QUICKSTART, &[]).expect(0);
+    let throttled = lab.requests().into_iter().filter(|request| request["status"] == 400);
+    assert_eq!(throttled.count(), 3, "one of each service");
+    assert_eq!(ended.named("step.failed").len(), 0);
+    assert_nothing_twice(&lab, &[]);
+}
+
+#[test]
+fn an_unhealthy_target_ends_the_run_resumably_and_the_way_back_is_open() {
+    let place = Place::new();
+    let lab = place.lab("lab", &["target-unhealthy"]);
+    let ended = place.run_on(&lab, QUICKSTART, &[]).expect(1);
+    assert_eq!(ended.named("step.failed")[0]["step"], "http_ok");
+    let run = place.only_run();
+    let arguments = [
+        "resume",
+        &run,
+        "--headless",
+        "--format",
+        "json",
+        "--approve-all",
+        "--roll-back-at",
+        "http_ok",
+    ];
+    let back = place.program(&arguments).expect(4);
+    assert_eq!(lab.answer().values, ["127.0.0.1"]);
+    assert!(lab.is_writable());
+    let outcome = back.named("effect.outcome");
+    let counted = outcome.iter().find_map(|event| event["outputs"]["lost"].as_u64());
+    assert_eq!(Some(back.lost()), counted);
+}

@@ -74,14 +74,16 @@ impl Autopilot {
                 format!("step {step} could not be put back by itself, and nobody can be asked"),
             );
         }
+        if state.hold.is_none()
+            && let Some(command) = self.scripted(state)
+        {
+            return Next::Tell(command);
+        }
         if let Some(failed) = failed(state) {
             return end(1, failed);
         }
         if state.hold.is_some() {
             return self.held(state);
-        }
-        if let Some(command) = self.scripted(state) {
-            return Next::Tell(command);
         }
         match state.open_requests().next() {
             Some(request) => self.at_gate(state, request),
