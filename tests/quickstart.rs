@@ -142,6 +142,15 @@ fn rolled_back_after_the_flip_it_loses_what_it_announced() {
     assert_eq!(counted.len(), 1, "counted once, at the last: {}", ended.out);
     assert_eq!(ended.lost(), counted[0], "the lab measures what the rollback announced");
     assert!(counted[0] > 0, "a rollback that lost nothing proves nothing");
+    let started = lab
+        .requests()
+        .into_iter()
+        .filter(|it| it["operation"] == "StartReplicationTask");
+    assert_eq!(
+        started.count(),
+        1,
+        "nothing is replicated onto a target with writes of its own"
+    );
     let asked = ended.named("unwind.prepared");
     assert!(asked[0]["lost"].as_u64().unwrap() <= counted[0], "{asked:?}");
     let lines = ended.named("summary")[0]["lines"].to_string();

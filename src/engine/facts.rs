@@ -24,7 +24,7 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
     let mut steps: Vec<StepFacts> = plan.steps.iter().map(|step| step_of(step, gate(&step.gate))).collect();
     if mode == Mode::Real {
         for (facts, step) in steps.iter_mut().zip(&plan.steps) {
-            if is_no_return(step) {
+            if step.is_no_return() {
                 facts.gate = merged(&facts.gate, &gate_of(plan, &plan.point_of_no_return));
             }
         }
@@ -50,11 +50,6 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
             .collect::<BTreeMap<_, _>>(),
         personas: plan.environment.kind == EnvironmentKind::Lab,
     }
-}
-
-/// Whether a step is a point of no return: it cannot be undone, or opens the target for writes.
-pub const fn is_no_return(step: &PlannedStep) -> bool {
-    step.writes_on_target || matches!(step.rollback, Rollback::Irreversible { .. })
 }
 
 fn open(reason: &str) -> Gate {

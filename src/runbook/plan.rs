@@ -268,3 +268,10 @@ pub struct Digests {
     /// Of the plan without environment values.
     pub rehearsal: String,
 }
+
+impl PlannedStep {
+    /// Whether the step is a point of no return: it cannot be undone, or opens the target for writes.
+    pub const fn is_no_return(&self) -> bool {
+        self.writes_on_target || matches!(self.rollback, Rollback::Irreversible { .. })
+    }
+}

@@ -108,8 +108,7 @@ fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) ->
         writeln!(out, "      after    {}", action_words(check))?;
     }
     writeln!(out, "      gate     {}", gate_words(&step.gate))?;
-    let no_return = step.writes_on_target || matches!(step.rollback, Rollback::Irreversible { .. });
-    if no_return {
+    if step.is_no_return() {
         writeln!(
             out,
             "               and the point of no return: {}",

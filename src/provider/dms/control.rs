@@ -144,7 +144,7 @@ impl Action for Control {
             Verb::Resume => (
                 format!("lets the replication task {} go on", self.task),
                 "dms:StartReplicationTask resume-processing",
-                "only while nobody has written on the target",
+                "where the target has taken writes of its own it is kept stopped: replicating could overwrite them",
             ),
         };
         Preview {
@@ -188,6 +188,13 @@ impl Action for Control {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let client = client(&self.aws).await;
         let before = describe(&client, &self.task).await?;
+        if self.verb == Verb::Resume && cx.target_written {
+            let words = format!(
+                "is kept {}: the target has taken writes of its own, and replicating could overwrite them; nothing was sent",
+                before.status
+            );
+            return Ok(self.outcome(&before, &words));
+        }
         self.allowed(&before)?;
         let there = match self.verb {
             Verb::Start => false,

@@ -16,7 +16,10 @@ use super::text::{hanging, named};
 /// Everything of a briefing.
 pub fn briefing(model: &Model, briefing: &Briefing, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
-    let mut lines = Vec::new();
+    let mut lines = losses(model, briefing, columns);
+    if briefing.step.is_none() && !briefing.actions.is_empty() {
+        lines.push(Line::styled("Undoes, in this order", theme.strong()));
+    }
     for (index, action) in briefing.actions.iter().enumerate() {
         let of_unwinding = briefing.step.is_none();
         if of_unwinding {
@@ -38,14 +41,20 @@ pub fn briefing(model: &Model, briefing: &Briefing, columns: usize) -> Vec<Line<
     for check in &briefing.checks {
         lines.extend(one_check(model, check, columns));
     }
-    match briefing.lost {
-        Some(0) => lines.extend(hanging("rows lost  ", "0 so far", columns, theme.good())),
+    lines
+}
+
+/// What it costs and what could not be found out: before everything else.
+fn losses(model: &Model, briefing: &Briefing, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = match briefing.lost {
+        Some(0) => hanging("rows lost  ", "0 so far", columns, theme.good()),
         Some(rows) => {
             let text = format!("{rows} so far; the summary says the final number");
-            lines.extend(hanging("ROWS LOST  ", &text, columns, theme.bad()));
+            hanging("ROWS LOST  ", &text, columns, theme.bad())
         }
-        None => {}
-    }
+        None => Vec::new(),
+    };
     for fault in &briefing.faults {
         lines.extend(hanging("not known  ", fault, columns, theme.bad()));
     }

@@ -88,6 +88,13 @@ fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static
     if let Some(planned) = planned {
         let beyond = matches!(planned.rollback, Rollback::Irreversible { .. });
         let style = if beyond { theme.bad() } else { theme.plain() };
+        if let Some(divergence) = &planned.divergence {
+            let text = format!(
+                "an undo would lose the rows of, on {}: {}",
+                divergence.on, divergence.sql
+            );
+            lines.extend(named("Loses", &text, columns, theme.strong(), theme.plain()));
+        }
         for line in rollback(planned) {
             lines.extend(named("Rollback", &line, columns, theme.strong(), style));
         }
@@ -125,7 +132,6 @@ fn of_unwinding(model: &Model, columns: usize) -> Vec<Line<'static>> {
         let text = "PAST THE POINT OF NO RETURN: the target has taken writes";
         lines.extend(named("Beyond", text, columns, theme.strong(), theme.bad()));
     }
-    lines.push(Line::styled("Undoes, in this order", theme.strong()));
     lines.extend(
         model
             .briefings

@@ -137,6 +137,13 @@ fn checks(model: &Model, planned: &PlannedStep, state: &StepState, columns: usiz
 fn approvals(model: &Model, planned: &PlannedStep, id: &StepId, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
     let mut lines = named("Gate", &gate(&planned.gate), columns, theme.strong(), theme.plain());
+    if planned.is_no_return() {
+        let text = format!(
+            "and, as the point of no return, {}",
+            gate(&model.plan.point_of_no_return)
+        );
+        lines.extend(named("", &text, columns, theme.strong(), theme.bad()));
+    }
     let latest: Option<&Request> = model
         .state()
         .requests
