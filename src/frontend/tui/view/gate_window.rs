@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
 use crate::projection::escape::{clip, visible};
-use crate::projection::words::{environment, label, rollback};
+use crate::projection::words::{clock, environment, label, rollback};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
 use crate::run::state::Request;
@@ -65,7 +65,7 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
     let mut lines = named("Where", &place, columns, theme.strong(), theme.strong());
     match request.subject {
         Subject::Step => lines.extend(of_step(model, request, columns)),
-        Subject::Unwind => lines.extend(of_unwinding(model, columns)),
+        Subject::Unwind => lines.extend(of_unwinding(model, request, columns)),
         Subject::Commit => lines.extend(of_commit(model, columns)),
     }
     lines.extend(evidence::votes(model, request, columns));
@@ -117,7 +117,7 @@ fn briefed(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static
     )
 }
 
-fn of_unwinding(model: &Model, columns: usize) -> Vec<Line<'static>> {
+fn of_unwinding(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
     let mut lines = Vec::new();
     let Some(unwind) = &model.state().unwind else {
@@ -131,6 +131,12 @@ fn of_unwinding(model: &Model, columns: usize) -> Vec<Line<'static>> {
     if unwind.past_no_return {
         let text = "PAST THE POINT OF NO RETURN: the target has taken writes";
         lines.extend(named("Beyond", text, columns, theme.strong(), theme.bad()));
+        let ago = chrono::TimeDelta::milliseconds(model.now.timestamp_millis() - request.requested_ms);
+        let text = format!(
+            "{} ago; the target goes on taking writes, so it is more by now",
+            clock(ago)
+        );
+        lines.extend(named("Counted", &text, columns, theme.strong(), theme.plain()));
     }
     lines.extend(
         model
