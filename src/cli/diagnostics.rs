@@ -25,7 +25,8 @@ pub fn start(run: &Path, redactor: Arc<Redactor>) -> io::Result<WorkerGuard> {
         .build(folder)
         .map_err(io::Error::other)?;
     let (to, guard) = tracing_appender::non_blocking(files);
-    let filter = EnvFilter::try_from_env("POINTSMAN_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("POINTSMAN_LOG").unwrap_or_else(|_unset| EnvFilter::new("info,hickory_server=warn"));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
