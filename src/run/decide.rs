@@ -258,6 +258,8 @@ fn forward(batch: &mut Batch) -> Result<(), Rejected> {
         return batch.push(event);
     }
     if batch.state.all_done() {
+        // The approval of a commit covers what is put back under it.
+        let closing = batch.state.closing_left();
         return request(
             batch,
             Subject::Commit,
@@ -265,7 +267,7 @@ fn forward(batch: &mut Batch) -> Result<(), Rejected> {
             &Binding {
                 action_digest: String::new(),
                 evidence_digest: String::new(),
-                identity: serde_json::Value::Null,
+                identity: serde_json::json!({ "closing": closing }),
             },
         );
     }

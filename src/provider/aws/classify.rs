@@ -47,7 +47,12 @@ where
             let words = failure
                 .as_connector_error()
                 .map_or_else(|| "not sent".to_owned(), |error| chain(error));
-            ActionError::new(unanswered, format!("{call}: the connection failed: {words}"))
+            let kind = if failure.as_connector_error().is_some_and(|error| never_connected(error)) {
+                ActionErrorKind::Transient
+            } else {
+                unanswered
+            };
+            ActionError::new(kind, format!("{call}: the connection failed: {words}"))
         }
         SdkError::ResponseError(cause) => {
             let status = cause.raw().status().as_u16();
@@ -70,6 +75,18 @@ where
         }
         _ => ActionError::new(unanswered, format!("{call}: {error:?}")),
     }
+}
+
+/// Whether there never was a connection: nothing can have been sent.
+fn never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(error);
+    while let Some(cause) = source {
+        if let Some(client) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return client.is_connect();
+        }
+        source = cause.source();
+    }
+    false
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

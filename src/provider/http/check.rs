@@ -180,14 +180,14 @@ impl Action for Check {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let begun = Instant::now();
         loop {
-            let seen = match self.once().await {
+            let (kind, seen) = match self.once().await {
                 Ok((outcome, true)) => return Ok(outcome),
-                Ok((outcome, false)) => outcome.summary,
-                Err(error) if error.kind == ActionErrorKind::Transient => error.message,
+                Ok((outcome, false)) => (ActionErrorKind::Permanent, outcome.summary),
+                Err(error) if error.kind == ActionErrorKind::Transient => (error.kind, error.message),
                 Err(error) => return Err(error),
             };
             let Some(within) = self.with.within else {
-                return Err(ActionError::new(ActionErrorKind::Permanent, seen));
+                return Err(ActionError::new(kind, seen));
             };
             if begun.elapsed().mul_f64(cx.speed.max(1.0)) >= within.0 {
                 let words = format!("not within {} s: {seen}", within.0.as_secs());
