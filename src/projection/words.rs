@@ -6,7 +6,8 @@ use crate::run::Event;
 use crate::run::event::{Assurance, CloseState, Decision, OutcomeResult, PersonDecision, Role, Subject};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::state::{RunState, Stage};
-use crate::runbook::plan::{EnvironmentKind, GateKind, GateSpec, Plan, PlannedStep, Rollback};
+use crate::runbook::plan::{Plan, PlannedStep, Rollback};
+pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
 
 /// The number and title of a step: `7 Validate row counts`.
 pub fn label(plan: &Plan, step: &StepId) -> String {
@@ -255,15 +256,6 @@ pub const fn stage(stage: Stage) -> (&'static str, &'static str) {
     }
 }
 
-/// An environment's kind, loudly.
-pub const fn environment(kind: EnvironmentKind) -> &'static str {
-    match kind {
-        EnvironmentKind::Lab => "LAB",
-        EnvironmentKind::Rehearsal => "REHEARSAL",
-        EnvironmentKind::Production => "PRODUCTION",
-    }
-}
-
 /// How a step is taken back, one thought a line.
 pub fn rollback(step: &PlannedStep) -> Vec<String> {
     match &step.rollback {
@@ -278,34 +270,6 @@ pub fn rollback(step: &PlannedStep) -> Vec<String> {
         Rollback::AtClose { action } => vec![format!("put back when the run closes, by {}", action.uses)],
         Rollback::Irreversible { reason } => vec!["POINT OF NO RETURN: it cannot be undone".to_owned(), reason.clone()],
     }
-}
-
-/// Who a gate asks.
-pub fn gate(spec: &GateSpec) -> String {
-    let who = match &spec.kind {
-        GateKind::Operator => "the operator confirms".to_owned(),
-        GateKind::Open { reason } => return format!("nobody is asked: {reason}"),
-        GateKind::Quorum {
-            roles,
-            min,
-            org,
-            distinct_from,
-        } => {
-            let of = org.as_ref().map_or_else(String::new, |org| format!(" of {org}"));
-            let not = if distinct_from.is_empty() {
-                String::new()
-            } else {
-                format!(", not the {}", distinct_from.join(" or the "))
-            };
-            format!("{min} of {}{of}{not}", roles.join(", "))
-        }
-    };
-    let typed = if spec.phrase.is_some() {
-        ", with a typed phrase"
-    } else {
-        ""
-    };
-    format!("{who}{typed}")
 }
 
 /// A duration as a clock: `41:07`, `1:02:03`.

@@ -67,6 +67,18 @@ pub struct ParamSpec {
     pub doc: &'static str,
 }
 
+impl ParamSpec {
+    /// A parameter.
+    pub const fn new(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            required,
+            doc,
+        }
+    }
+}
+
 /// One action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActionSpec {

@@ -8,18 +8,13 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 use super::control::Control;
 use super::wait::{Until, Wait};
 
-const TASK: ParamSpec = ParamSpec {
-    name: "task",
-    kind: ParamKind::Text,
-    required: true,
-    doc: "replication task ARN",
-};
-const FENCE: ParamSpec = ParamSpec {
-    name: "fence",
-    kind: ParamKind::Text,
-    required: true,
-    doc: "the token of the fence row: ${ steps.fence.outputs.token }",
-};
+const TASK: ParamSpec = ParamSpec::new("task", ParamKind::Text, true, "replication task ARN");
+const FENCE: ParamSpec = ParamSpec::new(
+    "fence",
+    ParamKind::Text,
+    true,
+    "the token of the fence row: ${ steps.fence.outputs.token }",
+);
 
 const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static str]) -> ActionSpec {
     ActionSpec {

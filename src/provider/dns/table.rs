@@ -8,24 +8,15 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 use super::change::Change;
 use super::lookup::Lookup;
 
-const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
-    ParamSpec {
-        name,
-        kind,
-        required,
-        doc,
-    }
-}
-
-const ZONE: ParamSpec = param("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
-const RECORD: ParamSpec = param("record", ParamKind::Text, true, "the record's name: erp.example.com");
-const TYPE: ParamSpec = param(
+const ZONE: ParamSpec = ParamSpec::new("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
+const RECORD: ParamSpec = ParamSpec::new("record", ParamKind::Text, true, "the record's name: erp.example.com");
+const TYPE: ParamSpec = ParamSpec::new(
     "type",
     ParamKind::OneOf(&["A", "AAAA", "CNAME", "TXT"]),
     false,
     "record type; A",
 );
-const UNTIL: ParamSpec = param(
+const UNTIL: ParamSpec = ParamSpec::new(
     "until",
     ParamKind::TextList,
     false,
@@ -43,13 +34,13 @@ pub const ACTIONS: &[ActionSpec] = &[
             ZONE,
             RECORD,
             TYPE,
-            param(
+            ParamSpec::new(
                 "ttl",
                 ParamKind::Integer { min: 1, max: 86_400 },
                 true,
                 "new TTL in seconds",
             ),
-            param("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
+            ParamSpec::new("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
         ],
         results: &["prior", "change_id", "ttl"],
         available: true,
@@ -64,8 +55,8 @@ pub const ACTIONS: &[ActionSpec] = &[
             ZONE,
             RECORD,
             TYPE,
-            param("to", ParamKind::TextList, true, "the new values"),
-            param(
+            ParamSpec::new("to", ParamKind::TextList, true, "the new values"),
+            ParamSpec::new(
                 "ttl",
                 ParamKind::Integer { min: 1, max: 86_400 },
                 false,
@@ -86,8 +77,8 @@ pub const ACTIONS: &[ActionSpec] = &[
             ZONE,
             RECORD,
             TYPE,
-            param("to", ParamKind::Any, true, "the output prior of the change"),
-            param(
+            ParamSpec::new("to", ParamKind::Any, true, "the output prior of the change"),
+            ParamSpec::new(
                 "only",
                 ParamKind::OneOf(&["ttl"]),
                 false,
@@ -107,7 +98,7 @@ pub const ACTIONS: &[ActionSpec] = &[
         params: &[
             RECORD,
             TYPE,
-            param(
+            ParamSpec::new(
                 "expect",
                 ParamKind::Predicate,
                 false,

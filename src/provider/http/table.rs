@@ -7,15 +7,6 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::check::Check;
 
-const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
-    ParamSpec {
-        name,
-        kind,
-        required,
-        doc,
-    }
-}
-
 pub const ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         uses: "http.check",
@@ -24,22 +15,22 @@ pub const ACTIONS: &[ActionSpec] = &[
         reversibility: Reversibility::Nothing,
         on: &["http"],
         params: &[
-            param("path", ParamKind::Text, false, "path on the connection: /health"),
-            param("url", ParamKind::Text, false, "whole URL, where no connection is named"),
-            param(
+            ParamSpec::new("path", ParamKind::Text, false, "path on the connection: /health"),
+            ParamSpec::new("url", ParamKind::Text, false, "whole URL, where no connection is named"),
+            ParamSpec::new(
                 "status",
                 ParamKind::Integer { min: 100, max: 599 },
                 false,
                 "expected status; 200",
             ),
-            param(
+            ParamSpec::new(
                 "expect",
                 ParamKind::Predicate,
                 false,
                 "what must hold: json.side == 'new'",
             ),
-            param("within", ParamKind::Duration, false, "ask again until it holds: 2m"),
-            param("every", ParamKind::Duration, false, "how often to ask: 2s"),
+            ParamSpec::new("within", ParamKind::Duration, false, "ask again until it holds: 2m"),
+            ParamSpec::new("every", ParamKind::Duration, false, "how often to ask: 2s"),
         ],
         results: &["status", "body", "json", "latency_ms"],
         available: true,

@@ -7,12 +7,7 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::snapshot::{Describe, Snapshot};
 
-const INSTANCE: ParamSpec = ParamSpec {
-    name: "instance",
-    kind: ParamKind::Text,
-    required: true,
-    doc: "DB instance identifier",
-};
+const INSTANCE: ParamSpec = ParamSpec::new("instance", ParamKind::Text, true, "DB instance identifier");
 
 const fn later(uses: &'static str, doc: &'static str, reversibility: Reversibility) -> ActionSpec {
     ActionSpec {
@@ -46,12 +41,12 @@ pub const ACTIONS: &[ActionSpec] = &[
         on: &["aws"],
         params: &[
             INSTANCE,
-            ParamSpec {
-                name: "expect",
-                kind: ParamKind::Predicate,
-                required: false,
-                doc: "what must hold: status == 'available'",
-            },
+            ParamSpec::new(
+                "expect",
+                ParamKind::Predicate,
+                false,
+                "what must hold: status == 'available'",
+            ),
         ],
         results: &["status", "engine", "class", "multi_az", "storage_gib"],
         available: true,

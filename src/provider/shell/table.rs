@@ -7,15 +7,6 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::command::Command;
 
-const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
-    ParamSpec {
-        name,
-        kind,
-        required,
-        doc,
-    }
-}
-
 pub const ACTIONS: &[ActionSpec] = &[
     ActionSpec {
         uses: "shell.command",
@@ -24,14 +15,14 @@ pub const ACTIONS: &[ActionSpec] = &[
         reversibility: Reversibility::Declared,
         on: &[],
         params: &[
-            param(
+            ParamSpec::new(
                 "argv",
                 ParamKind::Argv,
                 true,
                 "program and arguments: [rsync, --archive, …]",
             ),
-            param("cwd", ParamKind::Text, false, "working directory"),
-            param(
+            ParamSpec::new("cwd", ParamKind::Text, false, "working directory"),
+            ParamSpec::new(
                 "env",
                 ParamKind::TextMap,
                 false,
@@ -47,7 +38,7 @@ pub const ACTIONS: &[ActionSpec] = &[
         effect: Effect::Mutate,
         reversibility: Reversibility::Declared,
         on: &["ssh"],
-        params: &[param("argv", ParamKind::Argv, true, "program and arguments")],
+        params: &[ParamSpec::new("argv", ParamKind::Argv, true, "program and arguments")],
         results: &["code", "stdout", "stderr"],
         available: false,
     },

@@ -9,18 +9,9 @@ use super::change::Change;
 use super::freeze::{Freeze, Thaw};
 use super::query::Read;
 
-const fn param(name: &'static str, kind: ParamKind, required: bool, doc: &'static str) -> ParamSpec {
-    ParamSpec {
-        name,
-        kind,
-        required,
-        doc,
-    }
-}
-
-const SQL: ParamSpec = param("sql", ParamKind::Sql, true, "one statement; values go into params as ?");
-const PARAMS: ParamSpec = param("params", ParamKind::Params, false, "values for the ? of the statement");
-const EXPECT: ParamSpec = param(
+const SQL: ParamSpec = ParamSpec::new("sql", ParamKind::Sql, true, "one statement; values go into params as ?");
+const PARAMS: ParamSpec = ParamSpec::new("params", ParamKind::Params, false, "values for the ? of the statement");
+const EXPECT: ParamSpec = ParamSpec::new(
     "expect",
     ParamKind::Predicate,
     true,
@@ -72,8 +63,8 @@ pub const ACTIONS: &[ActionSpec] = &[
             SQL,
             PARAMS,
             EXPECT,
-            param("within", ParamKind::Duration, true, "how long to wait: 5m"),
-            param("every", ParamKind::Duration, false, "how often to read: 2s"),
+            ParamSpec::new("within", ParamKind::Duration, true, "how long to wait: 5m"),
+            ParamSpec::new("every", ParamKind::Duration, false, "how often to read: 2s"),
         ],
         results: ROWS,
         available: true,
@@ -105,13 +96,13 @@ pub const ACTIONS: &[ActionSpec] = &[
         reversibility: Reversibility::Inverse(&["sql.thaw_writes"]),
         on: &["sql"],
         params: &[
-            param(
+            ParamSpec::new(
                 "sessions",
                 ParamKind::OneOf(&["keep", "kill"]),
                 false,
                 "what happens to open sessions",
             ),
-            param(
+            ParamSpec::new(
                 "proof",
                 ParamKind::Boolean,
                 false,
@@ -127,7 +118,12 @@ pub const ACTIONS: &[ActionSpec] = &[
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["sql.freeze_writes"]),
         on: &["sql"],
-        params: &[param("to", ParamKind::Any, true, "the freeze's output prior_state")],
+        params: &[ParamSpec::new(
+            "to",
+            ParamKind::Any,
+            true,
+            "the freeze's output prior_state",
+        )],
         results: &["thawed"],
         available: true,
     },
