@@ -164,6 +164,7 @@ impl Timeline {
                 step, role, decision, ..
             } => match decision {
                 PersonDecision::Done | PersonDecision::ByHand => self.back(step, *role, at),
+                PersonDecision::NotStarted if *role == Role::Do => self.end(step, at, AttemptEnd::Void),
                 PersonDecision::NotStarted => {}
             },
             Event::StepVerifying { step, .. } => {
@@ -206,6 +207,10 @@ impl Timeline {
     fn checking(&mut self, step: &StepId, number: u32, at: DateTime<Utc>) {
         if let Some(times) = self.index(step).and_then(|index| self.steps.get_mut(index)) {
             times.undo = None;
+            if let Some(before) = times.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+                before.ended = Some(at);
+                before.end = AttemptEnd::Void;
+            }
             times.attempts.push(Attempt {
                 number,
                 began: at,

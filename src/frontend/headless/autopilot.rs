@@ -136,7 +136,13 @@ impl Autopilot {
 
     fn at_gate(&self, state: &RunState, request: &Request) -> Next {
         if !self.approve_all {
-            return Next::Wait;
+            return end(
+                3,
+                format!(
+                    "request {} asks for an approval, and nobody sits here to give it; resume in the cockpit",
+                    request.id
+                ),
+            );
         }
         let voter = candidates(state, request)
             .into_iter()
