@@ -18,7 +18,13 @@ use super::trouble::Trouble;
 use super::world::LabChoice;
 
 /// The data of a run's first record.
-pub fn data(plan: &Plan, plan_file: &str, mode: Mode, lab: Option<&LabChoice>) -> Result<Map<String, Value>, Trouble> {
+pub fn data(
+    plan: &Plan,
+    plan_file: &str,
+    mode: Mode,
+    lab: Option<&LabChoice>,
+    speed: f64,
+) -> Result<Map<String, Value>, Trouble> {
     let binary =
         binary_digest().map_err(|error| Trouble::failed(format!("the program cannot read itself: {error}")))?;
     let people = serde_json::to_value(&plan.environment.people)
@@ -31,11 +37,11 @@ pub fn data(plan: &Plan, plan_file: &str, mode: Mode, lab: Option<&LabChoice>) -
     };
     let lab = match lab {
         None => Value::Null,
-        Some(LabChoice::Own { speed, faults, .. }) => {
+        Some(LabChoice::Own { faults, .. }) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             json!({ "speed": speed, "faults": faults })
         }
-        Some(LabChoice::Other { folder }) => json!({ "folder": folder }),
+        Some(LabChoice::Other { folder }) => json!({ "folder": folder, "speed": speed }),
     };
     let data = json!({
         "runbook": plan.name,

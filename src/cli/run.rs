@@ -33,8 +33,8 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
-        let data = super::genesis::data(&plan, &plan_file, mode, lab.as_ref())?;
-        let world = World::open(&plan, lab).await?;
+        let world = World::open(&plan, lab.clone()).await?;
+        let data = super::genesis::data(&plan, &plan_file, mode, lab.as_ref(), world.speed)?;
         let writer = JournalWriter::create(&folder.path, &folder.id, &boot_id()).map_err(Trouble::journal)?;
         let session = Session {
             state: RunState::new(Arc::new(facts_of(&plan, mode))),

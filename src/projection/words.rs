@@ -272,6 +272,16 @@ pub fn rollback(step: &PlannedStep) -> Vec<String> {
     }
 }
 
+/// Who is asked before a step: its own gate, and the point of no return where it is one.
+pub fn gates(plan: &Plan, step: &PlannedStep) -> String {
+    let own = gate(&step.gate);
+    if step.is_no_return() {
+        format!("{own}; as the point of no return {}", gate(&plan.point_of_no_return))
+    } else {
+        own
+    }
+}
+
 /// A duration as a clock: `41:07`, `1:02:03`.
 pub fn clock(delta: TimeDelta) -> String {
     let seconds = delta.num_seconds().max(0);

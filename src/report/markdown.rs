@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::projection::Story;
 use crate::projection::escape::visible;
 use crate::projection::summary::{NextCommands, Summary};
-use crate::projection::words::{assured, clock, describe, environment, gate, label, rollback, stage, step_in};
+use crate::projection::words::{assured, clock, describe, environment, gates, label, rollback, stage, step_in};
 use crate::run::Event;
 use crate::run::event::{Decision, Role, Subject};
 use crate::run::facts::RequestId;
@@ -55,12 +55,16 @@ fn write_all(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{}", visible(line))?;
     }
     writeln!(out, "```\n")?;
+    let zone = if source.zone == chrono_tz::Tz::UTC {
+        "UTC".to_owned()
+    } else {
+        format!("{} and UTC", source.zone.name())
+    };
     writeln!(
         out,
         "Records after the last witness can be rewritten by whoever owns the host. Typed approvals name a person who \
          was claimed at the keyboard; they carry no signature.\n\n\
-         Times are {} and UTC. Retention: five years, unless the client's policy says otherwise.",
-        source.zone.name()
+         Times are {zone}. Retention: five years, unless the client's policy says otherwise."
     )
 }
 
@@ -112,7 +116,7 @@ fn steps(source: &Source<'_>, story: &Story, out: &mut String) -> std::fmt::Resu
             index + 1,
             plain(&planned.title),
             step.attempt,
-            plain(&gate(&planned.gate)),
+            plain(&gates(source.plan, planned)),
             plain(&rollback(planned).join("; ")),
         )?;
     }

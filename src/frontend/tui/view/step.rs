@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::Model;
-use crate::projection::words::{clock, gate, rollback, span, stage};
+use crate::projection::words::{clock, gates, rollback, span, stage};
 use crate::run::facts::StepId;
 use crate::run::state::{Request, Stage, StepState};
 use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
@@ -136,14 +136,8 @@ fn checks(model: &Model, planned: &PlannedStep, state: &StepState, columns: usiz
 /// The gate in words, and the votes of its latest request.
 fn approvals(model: &Model, planned: &PlannedStep, id: &StepId, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
-    let mut lines = named("Gate", &gate(&planned.gate), columns, theme.strong(), theme.plain());
-    if planned.is_no_return() {
-        let text = format!(
-            "and, as the point of no return, {}",
-            gate(&model.plan.point_of_no_return)
-        );
-        lines.extend(named("", &text, columns, theme.strong(), theme.bad()));
-    }
+    let asked = gates(&model.plan, planned);
+    let mut lines = named("Gate", &asked, columns, theme.strong(), theme.plain());
     let latest: Option<&Request> = model
         .state()
         .requests
