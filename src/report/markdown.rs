@@ -46,7 +46,7 @@ fn write_all(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
     writeln!(out, "```\n")?;
     origin(source, out)?;
     steps(source, &story, out)?;
-    gates(source, out)?;
+    requests(source, out)?;
     way_back(source, out)?;
     notes(source, out)?;
     events(source, out)?;
@@ -124,7 +124,7 @@ fn steps(source: &Source<'_>, story: &Story, out: &mut String) -> std::fmt::Resu
 }
 
 /// Each request with its votes and with what was shown.
-fn gates(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
+fn requests(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
     writeln!(out, "## Gates\n")?;
     for entry in source.entries {
         let Event::GateRequested {
