@@ -214,3 +214,119 @@ fn a_dry_run_changes_nothing() {
         .program(&["verify", &place.only_run(), "--require", "chain"])
         .expect(0);
 }
+
+const REHEARSAL: &str = r#"
+version: 1
+name: rehearsal
+title: A rehearsal
+secrets: { token: { env: REHEARSAL_TOKEN } }
+connections:
+  source: { uses: sqlite, path: PLACE/erp.db }
+environments:
+  staging:
+    kind: rehearsal
+    auto_approve: AUTO
+    people:
+      ana: { name: Ana, roles: [lead] }
+      bruno: { name: Bruno, roles: [dba] }
+phases:
+  - id: one
+    steps:
+      - id: change
+        uses: sql.exec
+        on: source
+        with: { sql: "insert into t values (?)", params: [1] }
+        gate: { approve: { roles: [dba], min: 1, distinct_from: [operator] } }
+        rollback: { uses: sql.exec, on: source, with: { sql: "delete from t" } }
+      - id: print
+        uses: shell.command
+        effect: read
+        with: { argv: [sh, -c, "base64 PLACE/token; cat PLACE/token"] }
+        gate: { none: it only reads }
+"#;
+
+/// A rehearsal's folder, with its runbook's path.
+fn rehearsal(auto: &str) -> (Place, String) {
+    let place = Place::new();
+    let folder = place.path("").display().to_string();
+    let text = REHEARSAL
+        .replace("PLACE", folder.trim_end_matches('/'))
+        .replace("AUTO", auto);
+    fs::write(place.path("rehearsal.yaml"), text).unwrap();
+    fs::write(place.path("token"), "correct-horse-battery").unwrap();
+    support::open(&place.path("erp.db"))
+        .execute_batch("create table t(a)")
+        .unwrap();
+    let runbook = place.path("rehearsal.yaml").display().to_string();
+    (place, runbook)
+}
+
+#[test]
+fn a_rehearsal_knows_its_people_and_never_writes_a_secret_down() {
+    let (place, runbook) = rehearsal("true");
+    let run = |more: &[&str], token: Option<&str>| {
+        let mut arguments = vec!["run", &runbook, "--env", "staging", "--headless", "--approve-all"];
+        arguments.extend(more);
+        let mut command = place.command(&arguments);
+        if let Some(token) = token {
+            command.env("REHEARSAL_TOKEN", token);
+        }
+        support::Ended::from(command.output().unwrap())
+    };
+    let token = Some("correct-horse-battery");
+    assert!(run(&[], token).expect(2).err.contains("--as PERSON"));
+    assert!(run(&["--as", "eva"], token).expect(2).err.contains("no person eva"));
+    assert!(
+        run(&["--as", "ana"], None)
+            .expect(2)
+            .err
+            .contains("REHEARSAL_TOKEN is not set")
+    );
+    assert!(
+        run(&["--as", "ana", "--speed", "5"], token)
+            .expect(2)
+            .err
+            .contains("kind lab")
+    );
+    assert_eq!(place.runs(), Vec::<String>::new(), "none of these began");
+    let alone = run(&["--as", "bruno"], token).expect(3);
+    assert!(alone.out.contains("nobody is left who may vote"), "{}", alone.out);
+    let ended = run(&["--as", "ana"], token).expect(0);
+    assert!(ended.out.contains("[secret token]"), "{}", ended.out);
+    let kept = place.run_folder(&place.runs()[0]);
+    let mut folders = vec![kept];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            for form in ["correct-horse", "Y29ycmVjdC1ob3Jz"] {
+                assert!(!text.contains(form), "{form} stands in {}", path.display());
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 5, "the run's files were not read");
+}
+
+#[test]
+fn a_rehearsal_without_auto_approve_is_not_approved_by_an_option() {
+    let (place, runbook) = rehearsal("false");
+    let arguments = [
+        "run",
+        &runbook,
+        "--env",
+        "staging",
+        "--headless",
+        "--approve-all",
+        "--as",
+        "ana",
+    ];
+    let ended = place.program(&arguments).expect(2);
+    assert!(ended.err.contains("--approve-all is not allowed"), "{}", ended.err);
+}

@@ -32,6 +32,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
     let runtime = runtime()?;
+    let path = folder.path.clone();
     let exit = runtime.block_on(async {
         let world = World::open(&plan, lab.clone()).await?;
         let data = super::genesis::data(&plan, &plan_file, mode, lab.as_ref(), world.speed)?;
@@ -56,6 +57,10 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
         session.conduct(out).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    if exit.is_err() && !path.join("journal").exists() {
+        // It never began: there is nothing to keep. A folder that cannot be removed is in nobody's way.
+        let _kept = std::fs::remove_dir_all(&path);
+    }
     exit
 }
 
