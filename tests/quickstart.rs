@@ -75,7 +75,7 @@ fn without_the_freeze_the_validation_stops_it() {
     let failed = ended.named("step.failed");
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert!(
-        ["drained", "validate_target"].contains(&failed[0]["step"].as_str().unwrap()),
+        ["count_source", "drained", "validate_target"].contains(&failed[0]["step"].as_str().unwrap()),
         "{failed:?}"
     );
     assert_eq!(lab.answer().values, ["127.0.0.1"], "nothing was flipped");
