@@ -10,6 +10,17 @@ use super::facts::{RequestId, StepId};
 use super::state::{EffectState, Phase, RequestStatus, Stage};
 use super::unwind;
 
+fn record(batch: &mut Batch, step: &StepId, attempt: u32, results: &[CheckResult]) -> Result<(), Rejected> {
+    for result in results {
+        batch.push(Event::CheckResult {
+            step: step.clone(),
+            attempt,
+            result: result.clone(),
+        })?;
+    }
+    Ok(())
+}
+
 pub(super) fn checked(
     batch: &mut Batch,
     step: &StepId,
@@ -21,13 +32,7 @@ pub(super) fn checked(
     if current.stage != Stage::Checking {
         return Err(Rejected::new(format!("step {step} is not being checked any more")));
     }
-    for result in results {
-        batch.push(Event::CheckResult {
-            step: step.clone(),
-            attempt,
-            result: result.clone(),
-        })?;
-    }
+    record(batch, step, attempt, results)?;
     let failed = results.iter().find(|result| !result.ok);
     match (failed, binding) {
         (None, Some(binding)) => request(batch, Subject::Step, Some((step, attempt)), binding),
@@ -116,13 +121,7 @@ pub(super) fn verified(
     if current.stage != Stage::Verifying {
         return Err(Rejected::new(format!("step {step} is not being verified any more")));
     }
-    for result in results {
-        batch.push(Event::CheckResult {
-            step: step.clone(),
-            attempt,
-            result: result.clone(),
-        })?;
-    }
+    record(batch, step, attempt, results)?;
     let failed = results
         .iter()
         .find(|result| !result.ok)

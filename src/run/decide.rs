@@ -159,17 +159,7 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
 }
 
 fn resume(batch: &mut Batch, operator: &str, host: &str, pid: u32) -> Result<(), Rejected> {
-    let pending: Vec<RequestId> = batch
-        .state
-        .requests
-        .values()
-        .filter(|request| match request.status {
-            RequestStatus::Open => true,
-            RequestStatus::Granted => request.subject == Subject::Step,
-            RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
-        })
-        .map(|request| request.id)
-        .collect();
+    let pending = batch.state.pending_approvals();
     let reads: Vec<(StepId, u32)> = batch
         .state
         .facts

@@ -265,6 +265,22 @@ impl RunState {
         RequestId(self.requests.keys().next_back().map_or(1, |last| last.0 + 1))
     }
 
+    /// Requests that are asked, and approvals of steps that are granted and not consumed: what dies with a process and
+    /// with the way forward.
+    pub fn pending_approvals(&self) -> Vec<RequestId> {
+        self.requests
+            .values()
+            .filter(|request| match request.status {
+                RequestStatus::Open => true,
+                RequestStatus::Granted => request.subject == Subject::Step,
+                RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => {
+                    false
+                }
+            })
+            .map(|request| request.id)
+            .collect()
+    }
+
     /// Requests that wait for votes.
     pub fn open_requests(&self) -> impl Iterator<Item = &Request> {
         self.requests

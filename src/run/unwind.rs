@@ -4,7 +4,7 @@ use super::command::Binding;
 use super::decide::{Batch, Rejected, intent, request};
 use super::event::{CloseState, Event, PersonDecision, Role, Subject};
 use super::facts::{RequestId, StepId, Undo};
-use super::state::{Phase, RequestStatus, RunState, Stage, UnwindStage};
+use super::state::{Phase, RunState, Stage, UnwindStage};
 
 /// What an unwinding to `to` would undo, in order: reverse of the actual start, only what happened or may have.
 pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, Rejected> {
@@ -73,18 +73,7 @@ pub(super) fn plan(batch: &mut Batch, to: Option<&StepId>, person: &str) -> Resu
         ));
     }
     let steps = plannable(&batch.state, to)?;
-    let pending: Vec<RequestId> = batch
-        .state
-        .requests
-        .values()
-        .filter(|request| match request.status {
-            RequestStatus::Open => true,
-            RequestStatus::Granted => request.subject == Subject::Step,
-            RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
-        })
-        .map(|request| request.id)
-        .collect();
-    for request in pending {
+    for request in batch.state.pending_approvals() {
         batch.push(Event::GateVoided {
             request,
             reason: "the run is being unwound".to_owned(),

@@ -32,6 +32,15 @@ const NO_RETRY: Retry = Retry {
     to: crate::runbook::plan::Span(1_000),
 };
 
+/// An action that is ready to be executed or observed.
+struct Ready<'a> {
+    action: &'a PlannedAction,
+    /// The checks after it.
+    after: &'a [PlannedAction],
+    bound: Bound,
+    cx: Cx,
+}
+
 impl Job {
     /// Does the effect of a role.
     pub async fn execute(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
@@ -65,14 +74,12 @@ impl Job {
             let words = format!("unverifiable: not executed, it depends on {cause}, which was only simulated");
             return Ok((simulated(planned, &words), Vec::new()));
         }
-        let (action, after) = way_back(planned, role).ok_or_else(|| {
-            ActionError::new(
-                ActionErrorKind::Permanent,
-                format!("step {step} declares no such way back"),
-            )
-        })?;
-        let bound = self.bind(step, action)?;
-        let cx = self.context(step, attempt, role, &bound, Some(request));
+        let Ready {
+            action,
+            after,
+            bound,
+            cx,
+        } = self.ready(planned, step, attempt, role, request)?;
         let done = match role {
             Role::Do => {
                 let limit = planned.timeout.map(|span| span.as_duration());
@@ -88,6 +95,31 @@ impl Job {
             ));
         }
         Ok((self.done(planned, &done, false), self.captured(&done)))
+    }
+
+    /// The action of a step in a role, bound, with its context.
+    fn ready<'a>(
+        &self,
+        planned: &'a PlannedStep,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        request: RequestId,
+    ) -> Result<Ready<'a>, ActionError> {
+        let (action, after) = way_back(planned, role).ok_or_else(|| {
+            ActionError::new(
+                ActionErrorKind::Permanent,
+                format!("step {step} declares no such way back"),
+            )
+        })?;
+        let bound = self.bind(step, action)?;
+        let cx = self.context(step, attempt, role, &bound, Some(request));
+        Ok(Ready {
+            action,
+            after,
+            bound,
+            cx,
+        })
     }
 
     /// An undo looks first: what a previous try already did is not done again.
@@ -182,14 +214,7 @@ impl Job {
         request: RequestId,
     ) -> Result<(Outcome, Vec<u8>), ActionError> {
         let planned = self.planned(step)?;
-        let (action, after) = way_back(planned, role).ok_or_else(|| {
-            ActionError::new(
-                ActionErrorKind::Permanent,
-                format!("step {step} declares no such way back"),
-            )
-        })?;
-        let bound = self.bind(step, action)?;
-        let cx = self.context(step, attempt, role, &bound, Some(request));
+        let Ready { after, bound, cx, .. } = self.ready(planned, step, attempt, role, request)?;
         let seen = match self.look_patiently(&bound, &cx).await? {
             Observed::Running { .. } => match bound.action.adopt(&cx).await {
                 Ok(done) => Observed::Done(done),

@@ -1,0 +1,278 @@
+//! The cockpit, pane by pane and modal by modal: keys go through the keymap, messages through `update`, the screen is a
+//! snapshot at 80×24 and 120×40. The run behind it is the pure state machine over the shipped quickstart; clock and ids
+//! are fixed.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod night;
+
+use crossterm::event::KeyCode;
+use pointsman::engine::handle::Feed;
+use pointsman::frontend::tui::theme::Theme;
+use pointsman::frontend::tui::{Action, Msg};
+use pointsman::provider::action::Progress;
+use pointsman::run::event::OutcomeResult;
+use pointsman::run::state::Stage;
+
+use night::{Night, id};
+
+#[test]
+fn the_panes() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.snapshot("tree");
+    night.key(KeyCode::Tab);
+    night.snapshot("step");
+    night.key(KeyCode::Tab);
+    night.snapshot("output");
+}
+
+#[test]
+fn a_gate_with_a_phrase_is_approved_by_the_phrase_alone() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.keys("a");
+    night.snapshot("gate_phrase");
+    night.keys("frieze");
+    night.key(KeyCode::Enter);
+    assert!(
+        matches!(night.stage("freeze"), Stage::AtGate(_)),
+        "a wrong phrase approves nothing"
+    );
+    for _ in 0..6 {
+        night.key(KeyCode::Backspace);
+    }
+    night.keys("freeze");
+    night.key(KeyCode::Enter);
+    assert!(!matches!(night.stage("freeze"), Stage::AtGate(_)));
+}
+
+#[test]
+fn enter_never_executes_and_approving_is_never_one_key() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("snapshot");
+    for code in [KeyCode::Enter, KeyCode::Char('y'), KeyCode::Char(' '), KeyCode::Tab] {
+        night.key(code);
+        assert!(matches!(night.stage("snapshot"), Stage::AtGate(_)), "{code:?}");
+    }
+    night.key(KeyCode::Esc);
+    night.keys("a");
+    night.key(KeyCode::Enter);
+    assert!(
+        matches!(night.stage("snapshot"), Stage::AtGate(_)),
+        "Enter in the gate's window"
+    );
+    night.keys("y");
+    assert!(!matches!(night.stage("snapshot"), Stage::AtGate(_)));
+}
+
+#[test]
+fn a_pasted_phrase_with_a_line_feed_does_not_submit_itself() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.keys("a");
+    night.hear(Msg::Paste("freeze\n".to_owned()));
+    assert!(matches!(night.stage("freeze"), Stage::AtGate(_)));
+}
+
+#[test]
+fn the_point_of_no_return_says_so_and_needs_two() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("flip");
+    night.keys("a");
+    night.snapshot("gate_no_return");
+    night.keys("no return");
+    night.key(KeyCode::Enter);
+    assert!(matches!(night.stage("flip"), Stage::AtGate(_)), "one of two");
+    night.play_on();
+    assert!(!matches!(night.stage("flip"), Stage::AtGate(_)));
+}
+
+#[test]
+fn a_gate_is_rejected_with_a_reason_only() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.keys("x");
+    night.key(KeyCode::Enter);
+    assert!(
+        matches!(night.stage("freeze"), Stage::AtGate(_)),
+        "a rejection needs words"
+    );
+    night.keys("not yet");
+    night.snapshot("reject");
+    night.key(KeyCode::Enter);
+    assert!(!matches!(night.stage("freeze"), Stage::AtGate(_)));
+}
+
+#[test]
+fn a_failure_offers_its_choices() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.play_on();
+    night.answer(OutcomeResult::Done);
+    night.answer(OutcomeResult::Failed);
+    assert_eq!(night.stage("freeze"), Stage::Failed);
+    if night.model.modal.is_none() {
+        night.keys("d");
+    }
+    night.snapshot("failure");
+    night.keys("y");
+    assert_ne!(night.stage("freeze"), Stage::Failed, "the first choice tries again");
+}
+
+#[test]
+fn a_doubt_asks_a_person_for_words() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    night.play_on();
+    night.answer(OutcomeResult::Done);
+    night.answer(OutcomeResult::InDoubt);
+    night.answer(OutcomeResult::InDoubt);
+    assert_eq!(night.stage("freeze"), Stage::InDoubt);
+    if night.model.modal.is_none() {
+        night.keys("d");
+    }
+    night.snapshot("doubt");
+    night.keys("y");
+    night.key(KeyCode::Enter);
+    assert_eq!(night.stage("freeze"), Stage::InDoubt, "a decision needs words");
+    night.keys("the triggers are there");
+    night.key(KeyCode::Enter);
+    assert_ne!(night.stage("freeze"), Stage::InDoubt);
+}
+
+#[test]
+fn a_rollback_shows_its_order_before_it_is_asked_for_and_its_gate_before_it_is_done() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("flip");
+    night.keys("u");
+    night.snapshot("rollback_preview");
+    night.keys("y");
+    night.answer(OutcomeResult::Done);
+    assert!(night.state.unwind.is_some());
+    night.keys("a");
+    night.snapshot("rollback_gate");
+    night.keys("roll back");
+    night.key(KeyCode::Enter);
+    for _ in 0..200 {
+        if night.state.is_closed() {
+            break;
+        }
+        night.play_on();
+    }
+    assert!(night.state.is_closed());
+    assert_eq!(night.stage("freeze"), Stage::RolledBack);
+    night.snapshot("rolled_back_summary");
+}
+
+#[test]
+fn a_hold_and_a_note_take_words_and_reach_the_engine() {
+    let mut night = Night::begin();
+    night.keys("h");
+    night.snapshot("hold");
+    night.keys("the bridge is down");
+    night.key(KeyCode::Enter);
+    assert_eq!(night.state.hold.as_ref().unwrap().reason, "the bridge is down");
+    night.snapshot("held");
+    night.keys("n");
+    night.keys("aha: q and y are letters here");
+    night.key(KeyCode::Enter);
+    assert_eq!(night.asked, [Action::Note("aha: q and y are letters here".to_owned())]);
+    night.keys("r");
+    assert!(night.state.hold.is_none());
+}
+
+#[test]
+fn leaving_asks_and_holding_keeps_the_run() {
+    let mut night = Night::begin();
+    night.keys("q");
+    night.snapshot("leave");
+    night.keys("y");
+    let quit = night.asked.iter().find_map(|action| match action {
+        Action::Quit { exit, .. } => Some(*exit),
+        _ => None,
+    });
+    assert_eq!(quit, Some(3));
+    assert!(!night.state.is_closed());
+}
+
+#[test]
+fn a_run_that_ends_under_a_window_shows_its_summary() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("flip");
+    while !night.state.is_closed() {
+        if night.model.modal.is_none() && night.state.open_requests().next().is_none() {
+            night.keys("q");
+        }
+        if night.model.modal.is_some() && night.work.is_empty() {
+            night.key(KeyCode::Esc);
+        }
+        night.play_on();
+    }
+    assert!(night.screen(80, 24).contains("committed, exit 0"));
+    night.keys("q");
+    assert!(
+        matches!(night.asked.as_slice(), [Action::Quit { exit: 0, .. }]),
+        "{:?}",
+        night.asked
+    );
+}
+
+#[test]
+fn help_is_made_from_the_keymap() {
+    let mut night = Night::begin();
+    night.keys("?");
+    night.snapshot("help");
+    night.key(KeyCode::Esc);
+    assert!(night.model.modal.is_none());
+}
+
+#[test]
+fn progress_and_output_are_shown_never_obeyed() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("snapshot");
+    night.play_on();
+    let lines = [
+        Progress::Line("\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[2Jgone\rback \u{202e}txt".to_owned()),
+        Progress::Share {
+            done: 0.4,
+            text: "creating, 40 %".to_owned(),
+        },
+    ];
+    for progress in lines {
+        let step = id("snapshot");
+        night.hear(Msg::Feed(Feed::Progress { step, progress }));
+    }
+    night.key(KeyCode::Tab);
+    night.key(KeyCode::Tab);
+    let screen = night.screen(120, 40);
+    assert!(!screen.contains('\u{1b}') && !screen.contains('\u{202e}') && !screen.contains('\u{7}'));
+    assert!(screen.contains("\\e]52"), "{screen}");
+    night.snapshot("progress");
+}
+
+#[test]
+fn a_small_terminal_says_so_and_recovers() {
+    let mut night = Night::begin();
+    assert!(night.screen(40, 10).contains("terminal too small"));
+    assert!(night.screen(60, 16).contains("Go or no go"));
+    assert!(night.screen(200, 60).contains("Go or no go"));
+}
+
+#[test]
+fn without_colour_every_word_stays() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("freeze");
+    let colored = night.screen(120, 40);
+    night.model.theme = Theme { color: false };
+    assert_eq!(colored, night.screen(120, 40));
+}
+
+#[test]
+fn a_halted_journal_is_loud() {
+    let mut night = Night::begin();
+    night.hear(Msg::Feed(Feed::Halted("no space left on device".to_owned())));
+    let screen = night.screen(80, 24);
+    assert!(screen.contains("no space left on device"), "{screen}");
+    night.keys("a");
+    assert!(night.model.modal.is_none(), "nothing can be approved any more");
+}
