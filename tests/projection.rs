@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pointsman::projection::Story;
 use pointsman::provider::registry::catalogue;
 use pointsman::run::Event;
-use pointsman::run::event::{OutcomeResult, PersonDecision, Role, Subject};
+use pointsman::run::event::{Fidelity, OutcomeResult, PersonDecision, Role, Subject};
 use pointsman::run::facts::{RequestId, StepId};
 use serde_json::{Map, Value};
 
@@ -80,6 +80,7 @@ fn an_attempt_that_was_decided_about_does_not_go_on_counting() {
                 detail: String::new(),
                 outputs: Map::new(),
                 observed: true,
+                fidelity: Fidelity::Executed,
             },
         ),
         (

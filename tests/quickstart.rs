@@ -196,7 +196,13 @@ fn a_dry_run_changes_nothing() {
         &folder,
     ];
     let ended = place.program(&arguments).expect(0);
-    for word in ["DRY RUN", "simulated", "unverifiable"] {
+    let counted = "steps: 1 of 14 executed, 7 simulated, 6 unverifiable";
+    for word in [
+        "DRY RUN",
+        "simulated: nothing was sent",
+        "unverifiable: not executed",
+        counted,
+    ] {
         assert!(ended.out.contains(word), "{word}\n{}", ended.out);
     }
     let requests = lab.requests();
@@ -213,6 +219,15 @@ fn a_dry_run_changes_nothing() {
     place
         .program(&["verify", &place.only_run(), "--require", "chain"])
         .expect(0);
+    let run = place.only_run();
+    for told in [
+        ended.out,
+        place.program(&["runs"]).out,
+        place.program(&["report", &run]).out,
+    ] {
+        assert!(told.contains("dry run"), "{told}");
+        assert!(!told.contains("committed"), "a dry run commits nothing: {told}");
+    }
 }
 
 const REHEARSAL: &str = r#"

@@ -41,7 +41,7 @@ pub fn perform(args: &RunsArgs, store: &Store, out: Out) -> Result<u8, Trouble> 
         TextOrJson::Text if lines.is_empty() => out.line("no runs yet"),
         TextOrJson::Text => {
             let row = |cells: [&str; 5]| {
-                let widths = [20, 24, 14, 14, 22];
+                let widths = [20, 24, 14, 18, 22];
                 let cells = cells.iter().zip(widths).map(|(cell, width)| fit(&visible(cell), width));
                 cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
             };

@@ -49,6 +49,7 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
             })
             .collect::<BTreeMap<_, _>>(),
         personas: plan.environment.kind == EnvironmentKind::Lab,
+        dry_run: mode == Mode::DryRun,
     }
 }
 

@@ -4,13 +4,13 @@
 use chrono::{DateTime, Utc};
 
 use crate::run::RunState;
-use crate::run::event::{Decision, Role, Subject};
+use crate::run::event::{Decision, Fidelity, Role, Subject};
 use crate::run::state::{Phase, Stage};
 use crate::runbook::plan::Plan;
 
 use super::story::Story;
 use super::timeline::AttemptEnd;
-use super::words::{assured, clock, closed, environment, label, span, stage};
+use super::words::{self, assured, clock, closed, environment, label, span};
 
 /// Commands that a person may type next, ready to be pasted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,8 +46,10 @@ impl Summary {
             lines.push(format!("because: {reason}"));
         }
         lines.push(times(story, now));
-        lines.push(downtime(plan, story, now));
-        lines.extend(losses(state, story));
+        if !state.facts.dry_run {
+            lines.push(downtime(plan, story, now));
+            lines.extend(losses(state, story));
+        }
         lines.push(String::new());
         lines.extend(steps(plan, state, story, now));
         lines.push(String::new());
@@ -62,8 +64,9 @@ impl Summary {
             }
         }
         let exit = exit.map_or_else(String::new, |exit| format!(", exit {exit}"));
+        let dry = if state.facts.dry_run { "DRY RUN, " } else { "" };
         Self {
-            headline: format!("run {run_id}: {word}{exit}"),
+            headline: format!("{dry}run {run_id}: {word}{exit}"),
             lines,
         }
     }
@@ -155,15 +158,26 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
         .iter()
         .filter(|step| step.stage == Stage::RolledBack)
         .count();
-    let mut lines = vec![format!(
-        "steps: {done} of {} done, {undone} rolled back",
-        plan.steps.len()
-    )];
+    let count = |wanted: Fidelity| {
+        let counted = state.steps.iter().filter(|step| step.stage == Stage::Done);
+        counted.filter(|step| step.fidelity == wanted).count()
+    };
+    let mut lines = vec![if state.facts.dry_run {
+        format!(
+            "steps: {} of {} executed, {} simulated, {} unverifiable",
+            count(Fidelity::Executed),
+            plan.steps.len(),
+            count(Fidelity::Simulated),
+            count(Fidelity::Unverifiable)
+        )
+    } else {
+        format!("steps: {done} of {} done, {undone} rolled back", plan.steps.len())
+    }];
     for ((planned, step), times) in plan.steps.iter().zip(&state.steps).zip(&story.timeline.steps) {
         if step.attempt == 0 && times.attempts.is_empty() {
             continue;
         }
-        let (sign, word) = stage(step.stage);
+        let (sign, word) = words::standing(state, step);
         let took = times
             .attempts
             .iter()

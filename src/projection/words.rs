@@ -3,9 +3,11 @@
 use chrono::TimeDelta;
 
 use crate::run::Event;
-use crate::run::event::{Assurance, CloseState, Decision, OutcomeResult, PersonDecision, Role, Subject};
+use crate::run::event::{
+    Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
+};
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::{RunState, Stage};
+use crate::run::state::{RunState, Stage, StepState};
 use crate::runbook::plan::{Plan, PlannedStep, Rollback};
 pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
 
@@ -73,8 +75,13 @@ pub fn describe(event: &Event) -> String {
         Event::StepChecking { attempt, .. } if *attempt > 1 => format!("checking before attempt {attempt}"),
         Event::StepChecking { .. } => "checking".to_owned(),
         Event::CheckResult { result, .. } => {
-            let mark = if result.ok { "passed" } else { "FAILED" };
-            format!("check {} {} {mark}: {}", result.when, result.uses, result.detail)
+            format!(
+                "check {} {} {}: {}",
+                result.when,
+                result.uses,
+                verdict(result),
+                result.detail
+            )
         }
         Event::GateRequested {
             request,
@@ -130,10 +137,14 @@ pub fn describe(event: &Event) -> String {
             result,
             detail,
             observed,
+            fidelity,
             ..
         } => {
             let found = if *observed { ", found by looking" } else { "" };
-            format!("{}{found}: {detail}", ending(*role, *result))
+            match fidelity {
+                Fidelity::Executed => format!("{}{found}: {detail}", ending(*role, *result)),
+                other => format!("{}: {detail}", faithful(*other)),
+            }
         }
         Event::EffectDecided {
             role,
@@ -185,9 +196,31 @@ pub fn describe(event: &Event) -> String {
         Event::UnwindFinished { complete: false } => "rolled back as far as asked".to_owned(),
         Event::RunHeld { reason, person } => format!("HELD by {person}: {reason}"),
         Event::RunReleased { person } => format!("released by {person}"),
-        Event::RunClosed { state, exit, reason } => format!("run {} (exit {exit}): {reason}", closed(*state)),
+        Event::RunClosed { state, exit, reason } => {
+            format!("the run is over: {} (exit {exit}): {reason}", closed(*state))
+        }
         Event::Note { person, .. } => format!("note by {person}"),
         Event::Interrupted { reason } => format!("left, can be resumed: {reason}"),
+    }
+}
+
+/// Whether a step of a dry run really took place, in a word.
+pub const fn faithful(fidelity: Fidelity) -> &'static str {
+    match fidelity {
+        Fidelity::Executed => "executed",
+        Fidelity::Simulated => "simulated",
+        Fidelity::Unverifiable => "unverifiable",
+    }
+}
+
+/// A check's verdict in a word.
+pub const fn verdict(result: &CheckResult) -> &'static str {
+    if result.unverifiable {
+        "unverifiable"
+    } else if result.ok {
+        "passed"
+    } else {
+        "FAILED"
     }
 }
 
@@ -235,6 +268,7 @@ pub const fn closed(state: CloseState) -> &'static str {
         CloseState::RolledBack => "rolled back",
         CloseState::Stopped => "stopped",
         CloseState::Failed => "failed",
+        CloseState::DryRun => "dry run complete",
     }
 }
 
@@ -253,6 +287,14 @@ pub const fn stage(stage: Stage) -> (&'static str, &'static str) {
         Stage::RollingBack => ("◀", "rolling back"),
         Stage::RolledBack => ("↶", "rolled back"),
         Stage::RollbackFailed => ("✘", "UNDO FAILED"),
+    }
+}
+
+/// Where a step of a run stands: its stage, or in a dry run whether it really took place.
+pub fn standing(state: &RunState, step: &StepState) -> (&'static str, &'static str) {
+    match (state.facts.dry_run, step.stage) {
+        (true, Stage::Done) => ("·", faithful(step.fidelity)),
+        (true | false, other) => stage(other),
     }
 }
 

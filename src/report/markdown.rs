@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::projection::Story;
 use crate::projection::escape::visible;
 use crate::projection::summary::{NextCommands, Summary};
-use crate::projection::words::{assured, clock, describe, environment, gates, label, rollback, stage, step_in};
+use crate::projection::words::{assured, clock, describe, environment, gates, label, rollback, standing, step_in};
 use crate::run::Event;
 use crate::run::event::{Decision, Role, Subject};
 use crate::run::facts::RequestId;
@@ -109,7 +109,7 @@ fn steps(source: &Source<'_>, story: &Story, out: &mut String) -> std::fmt::Resu
         let begun = last.map_or_else(String::new, |attempt| moment(source, attempt.began));
         let machine = last.map_or_else(String::new, |attempt| clock(attempt.machine(source.now)));
         let people = last.map_or_else(String::new, |attempt| clock(attempt.human(source.now)));
-        let (sign, word) = stage(step.stage);
+        let (sign, word) = standing(source.state, step);
         writeln!(
             out,
             "| {} {} | {sign} {word} | {} | {begun} | {machine} | {people} | {} | {} |",
@@ -234,8 +234,12 @@ fn shown(entry: &Entry, out: &mut String) -> std::fmt::Result {
             }
         }
         for check in list(&briefing, "checks") {
-            let ok = check.get("ok").and_then(Value::as_bool).unwrap_or(false);
-            let mark = if ok { "passed" } else { "FAILED" };
+            let flag = |key: &str| check.get(key).and_then(Value::as_bool).unwrap_or(false);
+            let mark = match (flag("unverifiable"), flag("ok")) {
+                (true, _) => "unverifiable",
+                (false, true) => "passed",
+                (false, false) => "FAILED",
+            };
             let line = format!("check {} {mark}: {}", word(&check, "uses"), word(&check, "detail"));
             writeln!(out, "{}", visible(&line))?;
         }

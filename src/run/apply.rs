@@ -85,10 +85,13 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             detail,
             outputs,
             observed,
+            fidelity,
             ..
         } => {
             if *role == Role::Do && *result == OutcomeResult::Done {
-                step_mut(state, step)?.result = outputs.clone();
+                let step = step_mut(state, step)?;
+                step.result = outputs.clone();
+                step.fidelity = *fidelity;
             }
             outcome(state, step, *role, *result, detail, *observed)?;
             if let (Role::Undo, Some(unwind)) = (role, &mut state.unwind)

@@ -98,6 +98,7 @@ pub(super) fn finished(
         detail: outcome.detail.clone(),
         outputs: outcome.outputs.clone(),
         observed: outcome.observed,
+        fidelity: outcome.fidelity,
     })?;
     match (role, outcome.result) {
         (Role::Do, OutcomeResult::Done) => batch.push(Event::StepVerifying {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::event::{CheckResult, Decision, OutcomeResult, Role};
+use super::event::{CheckResult, Decision, Fidelity, OutcomeResult, Role};
 use super::facts::{RequestId, StepId};
 
 /// A command to a run.
@@ -116,4 +116,5 @@ pub struct Outcome {
     pub outputs: Map<String, Value>,
     /// Found by reading, not reported by the executor that sent it.
     pub observed: bool,
+    pub fidelity: Fidelity,
 }

@@ -6,7 +6,7 @@ use serde_json::Map;
 use super::apply::apply;
 use super::attempt::{checked, decided, fail, finished, rechecked, retry, verified};
 use super::command::{Binding, Command};
-use super::event::{CloseState, Event, OutcomeResult, Role, Subject};
+use super::event::{CloseState, Event, Fidelity, OutcomeResult, Role, Subject};
 use super::facts::{RequestId, StepEffect, StepFacts, StepId, Who};
 use super::gate::{Cast, gate_of, minimum, revoke, roles, vote};
 use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
@@ -188,6 +188,7 @@ fn resume(batch: &mut Batch, operator: &str, host: &str, pid: u32) -> Result<(),
             detail: "the process ended while it read; it is read again".to_owned(),
             outputs: Map::new(),
             observed: true,
+            fidelity: Fidelity::Executed,
         })?;
     }
     Ok(())
@@ -271,11 +272,18 @@ fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
     }
     match batch.state.closing_left().into_iter().next() {
         Some(step) => intent(batch, &step, Role::Close, request),
-        None => batch.push(Event::RunClosed {
-            state: CloseState::Committed,
-            exit: 0,
-            reason: "every step is done and the commit was approved".to_owned(),
-        }),
+        None => {
+            let (state, reason) = if batch.state.facts.dry_run {
+                (CloseState::DryRun, "every step was gone through; nothing was changed")
+            } else {
+                (CloseState::Committed, "every step is done and the commit was approved")
+            };
+            batch.push(Event::RunClosed {
+                state,
+                exit: 0,
+                reason: reason.to_owned(),
+            })
+        }
     }
 }
 

@@ -43,6 +43,25 @@ pub enum OutcomeResult {
     NotSent,
 }
 
+/// Whether what a record tells of really took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fidelity {
+    #[default]
+    Executed,
+    /// In a dry run: nothing was sent.
+    Simulated,
+    /// In a dry run: it depends on something that was only simulated, so it was not executed.
+    Unverifiable,
+}
+
+impl Fidelity {
+    /// Whether it really took place.
+    pub const fn is_executed(&self) -> bool {
+        matches!(self, Self::Executed)
+    }
+}
+
 /// How sure the tool is of who voted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +80,8 @@ pub enum CloseState {
     RolledBack,
     Stopped,
     Failed,
+    /// A dry run came to its end; nothing was changed.
+    DryRun,
 }
 
 /// One check's result.
@@ -71,6 +92,9 @@ pub struct CheckResult {
     pub index: u32,
     pub uses: String,
     pub ok: bool,
+    /// In a dry run: nothing could be checked, so nothing failed either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverifiable: bool,
     pub detail: String,
 }
 
@@ -159,6 +183,8 @@ pub enum Event {
         detail: String,
         outputs: Map<String, Value>,
         observed: bool,
+        #[serde(default, skip_serializing_if = "Fidelity::is_executed")]
+        fidelity: Fidelity,
     },
     #[serde(rename = "effect.decided")]
     EffectDecided {

@@ -112,6 +112,8 @@ pub struct Facts {
     pub people: BTreeMap<String, PersonFacts>,
     /// In the lab one person may play every part: anybody may claim any role, and is marked as a persona.
     pub personas: bool,
+    /// Mutations are only simulated.
+    pub dry_run: bool,
 }
 
 impl Facts {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{CheckResult, CloseState, Decision, Role, Subject};
+use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
 use super::facts::{Facts, Gate, RequestId, StepEffect, StepId, Undo};
 
 /// A run.
@@ -68,6 +68,8 @@ pub struct StepState {
     pub close: EffectState,
     /// The number of the intent in actual order, once there was one in this attempt.
     pub started: Option<u64>,
+    /// Whether the effect of the attempt really took place.
+    pub fidelity: Fidelity,
     /// The action's result, as far as the record keeps it.
     pub result: Map<String, Value>,
     /// The declared outputs, once verified.

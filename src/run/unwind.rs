@@ -169,7 +169,11 @@ fn running(batch: &mut Batch, left: &[StepId], whole: bool, request: RequestId) 
     }
     batch.push(Event::UnwindFinished { complete: true })?;
     batch.push(Event::RunClosed {
-        state: CloseState::RolledBack,
+        state: if batch.state.facts.dry_run {
+            CloseState::DryRun
+        } else {
+            CloseState::RolledBack
+        },
         exit: 4,
         reason: "everything that was done is undone".to_owned(),
     })

@@ -14,7 +14,7 @@ use pointsman::frontend::tui::{Action, LabLine, Model, Msg, Session};
 use pointsman::projection::summary::NextCommands;
 use pointsman::provider::registry::catalogue;
 use pointsman::run::command::{Binding, Outcome};
-use pointsman::run::event::{CheckResult, OutcomeResult, Role};
+use pointsman::run::event::{CheckResult, Fidelity, OutcomeResult, Role};
 use pointsman::run::facts::StepId;
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, RunState, apply, decide, effects};
@@ -143,6 +143,7 @@ impl Night {
                         index: 0,
                         uses: "sql.assert".to_owned(),
                         ok: true,
+                        unverifiable: false,
                         detail: "value 0; value == 0 is true".to_owned(),
                     }],
                     binding: Some(Binding {
@@ -176,6 +177,7 @@ impl Night {
                     },
                     outputs: Map::new(),
                     observed,
+                    fidelity: Fidelity::Executed,
                 },
             },
             Effect::Verify { step, attempt } => Command::Verified {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pointsman::run::command::{Binding, Outcome};
-use pointsman::run::event::{CheckResult, Decision, OutcomeResult, Role};
+use pointsman::run::event::{CheckResult, Decision, Fidelity, OutcomeResult, Role};
 use pointsman::run::facts::{Facts, Gate, PersonFacts, RequestId, StepEffect, StepFacts, StepId, Undo, Who};
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, Event, RunState, apply, decide, effects};
@@ -107,6 +107,7 @@ pub fn facts() -> Arc<Facts> {
             ),
         ]),
         personas: false,
+        dry_run: false,
     })
 }
 
@@ -167,6 +168,7 @@ impl Night {
             index: 0,
             uses: "sql.assert".to_owned(),
             ok,
+            unverifiable: false,
             detail: String::new(),
         };
         let command = match effect {
@@ -287,6 +289,7 @@ pub fn outcome(result: OutcomeResult, observed: bool) -> Outcome {
         detail: "so it went".to_owned(),
         outputs: Map::new(),
         observed,
+        fidelity: Fidelity::Executed,
     }
 }
 

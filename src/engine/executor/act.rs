@@ -11,7 +11,7 @@ use crate::engine::facts::Mode;
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed, Outcome as Done};
 use crate::run::Command;
 use crate::run::command::Outcome;
-use crate::run::event::{OutcomeResult, Role};
+use crate::run::event::{Fidelity, OutcomeResult, Role};
 use crate::run::facts::{RequestId, StepId};
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
@@ -68,11 +68,11 @@ impl Job {
     ) -> Result<(Outcome, Vec<u8>), ActionError> {
         let planned = self.planned(step)?;
         if self.setup.mode == Mode::DryRun && (role != Role::Do || self.simulates(step)) {
-            return Ok((simulated(planned, "simulated: nothing was sent"), Vec::new()));
+            return Ok((simulated(planned, Fidelity::Simulated, "nothing was sent"), Vec::new()));
         }
         if let Some(cause) = self.unknowable(step) {
-            let words = format!("unverifiable: not executed, it depends on {cause}, which was only simulated");
-            return Ok((simulated(planned, &words), Vec::new()));
+            let words = format!("not executed: it depends on {cause}, which was only simulated");
+            return Ok((simulated(planned, Fidelity::Unverifiable, &words), Vec::new()));
         }
         let Ready {
             action,
@@ -186,6 +186,7 @@ impl Job {
             detail,
             outputs,
             observed: false,
+            fidelity: Fidelity::Executed,
         })
     }
 
@@ -231,6 +232,7 @@ impl Job {
             detail: self.setup.redactor.redact(detail),
             outputs: Map::new(),
             observed: true,
+            fidelity: Fidelity::Executed,
         };
         Ok(match seen {
             Observed::Done(done) if role == Role::Do => (self.done(planned, &done, true), self.captured(&done)),
@@ -353,6 +355,7 @@ impl Job {
             detail,
             outputs,
             observed,
+            fidelity: Fidelity::Executed,
         }
     }
 
@@ -386,6 +389,7 @@ impl Job {
             detail: self.setup.redactor.redact(&format!("{}{request_id}", error.message)),
             outputs: Map::new(),
             observed,
+            fidelity: Fidelity::Executed,
         }
     }
 }
@@ -401,7 +405,7 @@ fn evidence_of(done: &Done) -> Vec<u8> {
 }
 
 /// The outcome of what a dry run does not execute: declared outputs get a marked placeholder.
-fn simulated(planned: &PlannedStep, detail: &str) -> Outcome {
+fn simulated(planned: &PlannedStep, fidelity: Fidelity, detail: &str) -> Outcome {
     let outputs = planned
         .outputs
         .keys()
@@ -418,5 +422,6 @@ fn simulated(planned: &PlannedStep, detail: &str) -> Outcome {
         detail: detail.to_owned(),
         outputs,
         observed: false,
+        fidelity,
     }
 }

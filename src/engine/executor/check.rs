@@ -33,6 +33,7 @@ impl Job {
                     index,
                     uses,
                     ok: false,
+                    unverifiable: false,
                     detail,
                 });
                 (None, Vec::new())
@@ -117,13 +118,11 @@ impl Job {
             index,
             uses: check.uses.clone(),
             ok,
+            unverifiable: unknowable.is_some(),
             detail: self.setup.redactor.redact(&detail),
         };
         if let Some(simulated) = unknowable {
-            return made(
-                true,
-                format!("unverifiable: depends on {simulated}, which was only simulated"),
-            );
+            return made(true, format!("it depends on {simulated}, which was only simulated"));
         }
         let bound = match self.bind(step, check) {
             Ok(bound) => bound,

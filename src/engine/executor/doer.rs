@@ -14,7 +14,7 @@ use crate::engine::handle::{Feed, Handle};
 use crate::journal::Redactor;
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Progress, Reporter};
 use crate::run::command::Outcome;
-use crate::run::event::{OutcomeResult, Role};
+use crate::run::event::{Fidelity, OutcomeResult, Role};
 use crate::run::facts::StepId;
 use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
@@ -145,6 +145,7 @@ pub(super) fn in_doubt(detail: &str, observed: bool) -> Outcome {
         detail: detail.to_owned(),
         outputs: Map::new(),
         observed,
+        fidelity: Fidelity::Executed,
     }
 }
 

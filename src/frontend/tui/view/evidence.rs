@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::engine::handle::{BriefedAction, Briefing};
 use crate::frontend::tui::model::Model;
-use crate::projection::words::{clock, label};
+use crate::projection::words::{clock, label, verdict};
 use crate::run::event::{CheckResult, Decision, Role};
 use crate::run::gate::minimum;
 use crate::run::state::Request;
@@ -98,13 +98,18 @@ pub fn flat(value: &Value) -> String {
 
 /// One check with its verdict in a sign and a word.
 pub fn one_check(model: &Model, check: &CheckResult, columns: usize) -> Vec<Line<'static>> {
-    let (sign, style) = if check.ok {
+    let (sign, style) = if check.unverifiable {
+        ("○", model.theme.faint())
+    } else if check.ok {
         ("✔", model.theme.good())
     } else {
         ("✘", model.theme.bad())
     };
-    let verdict = if check.ok { "" } else { "FAILED: " };
-    let text = format!("{} {}: {verdict}{}", check.when, check.uses, check.detail);
+    let word = match verdict(check) {
+        "passed" => String::new(),
+        other => format!("{other}: "),
+    };
+    let text = format!("{} {}: {word}{}", check.when, check.uses, check.detail);
     hanging(&format!("  {sign} "), &text, columns, style)
 }
 

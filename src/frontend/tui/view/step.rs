@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::Model;
-use crate::projection::words::{clock, gates, rollback, span, stage};
+use crate::projection::words::{clock, gates, rollback, span, standing};
 use crate::run::facts::StepId;
 use crate::run::state::{Request, Stage, StepState};
 use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
@@ -16,7 +16,11 @@ pub fn title(model: &Model) -> (String, String) {
     let Some((index, planned)) = model.shown_step() else {
         return ("Step".to_owned(), String::new());
     };
-    let word = model.state().steps.get(index).map_or("", |step| stage(step.stage).1);
+    let word = model
+        .state()
+        .steps
+        .get(index)
+        .map_or("", |step| standing(model.state(), step).1);
     let title = crate::projection::escape::visible(&planned.title);
     (format!("{} {title}", index + 1), word.to_owned())
 }

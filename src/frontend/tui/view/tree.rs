@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use crate::frontend::tui::model::{Model, Row};
 use crate::projection::escape::{fit, visible};
-use crate::projection::words::{clock, stage};
+use crate::projection::words::{clock, standing};
 use crate::run::facts::StepId;
 use crate::run::state::Stage;
 use crate::runbook::plan::Rollback;
@@ -62,7 +62,7 @@ fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
     let (Some(planned), Some(state)) = (model.plan.steps.get(index), model.state().steps.get(index)) else {
         return Line::default();
     };
-    let (sign, word) = stage(state.stage);
+    let (sign, word) = standing(model.state(), state);
     let irreversible = matches!(planned.rollback, Rollback::Irreversible { .. });
     let waiting_word = if irreversible { "no return" } else { "" };
     let word = if state.stage == Stage::Waiting {
