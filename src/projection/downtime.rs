@@ -12,10 +12,12 @@ use crate::run::facts::StepId;
 use crate::runbook::plan::{DowntimeMark, Plan};
 
 /// The downtime of a run, perhaps in several pieces.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Downtime {
     begins: Vec<StepId>,
     ends: Vec<StepId>,
+    /// How much faster than nominal the run's world went, where the record says so: the lab.
+    pub speed: Option<f64>,
     /// Closed pieces, and the open one at the end.
     pub pieces: Vec<Piece>,
 }
@@ -42,6 +44,7 @@ impl Downtime {
         Self {
             begins: marked(DowntimeMark::Begins),
             ends: marked(DowntimeMark::Ends),
+            speed: None,
             pieces: Vec::new(),
         }
     }
@@ -71,6 +74,10 @@ impl Downtime {
 
     /// Takes one event in.
     pub fn fold(&mut self, at: DateTime<Utc>, event: &Event) {
+        if let Event::Genesis { data, .. } = event {
+            let speed = data.get("lab").and_then(|lab| lab.get("speed"));
+            self.speed = speed.and_then(serde_json::Value::as_f64).filter(|speed| *speed > 1.0);
+        }
         if let Event::EffectIntent { step, role, .. } = event {
             let runs_on = *role == Role::Undo && self.ends.contains(step) && !self.pieces.is_empty();
             if runs_on || (*role == Role::Do && self.begins.contains(step)) {

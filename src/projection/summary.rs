@@ -118,10 +118,12 @@ fn downtime(plan: &Plan, story: &Story, now: DateTime<Utc>) -> String {
         return format!("downtime: none begun{planned}");
     };
     let over = budget.is_some_and(|budget| taken.num_milliseconds() > i64::try_from(budget.0).unwrap_or(i64::MAX));
-    let verdict = match (budget, over) {
-        (Some(_), true) => ", OVER the budget",
-        (Some(_), false) => ", within the budget",
-        (None, _) => "",
+    let verdict = match (budget, over, story.downtime.speed) {
+        (Some(_), true, _) => ", OVER the budget".to_owned(),
+        // A lab that runs faster than the night proves nothing about the night's length.
+        (Some(_), false, Some(speed)) => format!(", at {speed} times speed: no measure of the budget"),
+        (Some(_), false, None) => ", within the budget".to_owned(),
+        (None, _, _) => String::new(),
     };
     let still = if story.downtime.is_running() {
         ", STILL RUNNING"
