@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod night;
+mod table;
 
 use std::collections::BTreeSet;
 

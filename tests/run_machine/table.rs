@@ -1,0 +1,339 @@
+//! Every command in every state: what follows from it, or why it is refused. The table is a snapshot, so that a changed
+//! outcome is seen and read.
+
+use std::fmt::Write;
+
+use pointsman::run::command::Binding;
+use pointsman::run::event::{Decision, OutcomeResult, Role};
+use pointsman::run::facts::{RequestId, StepId};
+use pointsman::run::{Command, Effect, decide};
+use serde_json::{Map, Value};
+
+use super::night::{Night, id, outcome};
+
+/// Plays on until `freeze` stands as `stage` says, by what its work was answered with.
+fn frozen(answers: &[u8]) -> Night {
+    let mut night = Night::begin();
+    night.play_until("freeze");
+    if answers.is_empty() {
+        return night;
+    }
+    night.approve_all();
+    night.settle();
+    for luck in answers {
+        let work = night.work.pop().unwrap();
+        night.answer(work, *luck);
+        night.settle();
+    }
+    night
+}
+
+fn at_flip() -> Night {
+    let mut night = Night::begin();
+    night.play_until("flip");
+    night
+}
+
+fn unwinding(prepared: bool, approved: bool, failing: bool) -> Night {
+    let mut night = at_flip();
+    let person = "olga".to_owned();
+    assert!(night.tell(Command::Rollback { to: None, person }));
+    night.settle();
+    if prepared {
+        let work = night.work.pop().unwrap();
+        night.answer(work, 0);
+        night.settle();
+    }
+    if approved {
+        night.approve_all();
+        night.settle();
+    }
+    if failing {
+        let work = night.work.pop().unwrap();
+        night.answer(work, 1);
+        night.settle();
+    }
+    night
+}
+
+fn at_commit(approved: bool, over: bool) -> Night {
+    let mut night = at_flip();
+    night.approve_all();
+    night.settle();
+    while let Some(work) = night.work.pop() {
+        night.answer(work, 0);
+        night.settle();
+    }
+    if approved {
+        night.approve_all();
+        night.settle();
+    }
+    while over && !night.state.is_closed() {
+        let work = night.work.pop().unwrap();
+        night.answer(work, 0);
+        night.settle();
+    }
+    night
+}
+
+fn held() -> Night {
+    let mut night = frozen(&[]);
+    assert!(night.tell(Command::Hold {
+        reason: "lunch".to_owned(),
+        person: "olga".to_owned()
+    }));
+    night
+}
+
+fn stopped() -> Night {
+    let mut night = frozen(&[]);
+    assert!(night.tell(Command::Stop {
+        reason: "enough".to_owned(),
+        person: "olga".to_owned()
+    }));
+    night
+}
+
+fn checking() -> Night {
+    let mut night = Night::begin();
+    night.play_until("freeze");
+    night.tell(Command::Hold {
+        reason: "look".to_owned(),
+        person: "olga".to_owned(),
+    });
+    night.tell(Command::Release {
+        person: "olga".to_owned(),
+    });
+    night.settle();
+    night
+}
+
+fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
+    let person = || "olga".to_owned();
+    let reason = || "because".to_owned();
+    let attempt = night.state.step(step).map_or(0, |step| step.attempt);
+    // The request that is open, else the one that was answered last.
+    let last = night.state.requests.keys().last().copied().unwrap_or(RequestId(1));
+    let request = night.state.open_requests().next().map_or(last, |request| request.id);
+    let phrase = night
+        .state
+        .requests
+        .get(&request)
+        .and_then(|request| request.gate.phrase.clone());
+    let voter = |decision| Command::Vote {
+        request,
+        person: "olga".to_owned(),
+        role: "operator".to_owned(),
+        decision,
+        phrase: phrase.clone(),
+        comment: String::new(),
+    };
+    let finished = |role, result| Command::Finished {
+        role,
+        step: step.clone(),
+        attempt,
+        outcome: outcome(result, false),
+    };
+    let step = || step.clone();
+    vec![
+        (
+            "open",
+            Command::Open {
+                data: Map::new(),
+                operator: person(),
+            },
+        ),
+        (
+            "resume",
+            Command::Resume {
+                operator: person(),
+                host: "h".to_owned(),
+                pid: 7,
+            },
+        ),
+        ("advance", Command::Advance),
+        (
+            "checked",
+            Command::Checked {
+                step: step(),
+                attempt,
+                results: Vec::new(),
+                binding: Some(Binding {
+                    action_digest: "d".to_owned(),
+                    evidence_digest: "e".to_owned(),
+                    identity: Value::Null,
+                }),
+            },
+        ),
+        ("approve", voter(Decision::Approve)),
+        ("reject", voter(Decision::Reject)),
+        (
+            "revoke",
+            Command::Revoke {
+                request,
+                person: person(),
+            },
+        ),
+        (
+            "rechecked",
+            Command::Rechecked {
+                request,
+                action_digest: Ok("d".to_owned()),
+            },
+        ),
+        (
+            "acked",
+            Command::Acked {
+                role: Role::Do,
+                step: step(),
+                attempt,
+                provider_id: "p".to_owned(),
+            },
+        ),
+        ("finished do done", finished(Role::Do, OutcomeResult::Done)),
+        ("finished do failed", finished(Role::Do, OutcomeResult::Failed)),
+        ("finished undo done", finished(Role::Undo, OutcomeResult::Done)),
+        (
+            "verified",
+            Command::Verified {
+                step: step(),
+                attempt,
+                results: Vec::new(),
+                outputs: Map::new(),
+                fault: None,
+            },
+        ),
+        ("retry", Command::Retry { step: step() }),
+        (
+            "decide done",
+            Command::Decide {
+                step: step(),
+                done: true,
+                person: person(),
+                reason: reason(),
+            },
+        ),
+        (
+            "done by hand",
+            Command::DoneByHand {
+                step: step(),
+                person: person(),
+                reason: reason(),
+            },
+        ),
+        (
+            "hold",
+            Command::Hold {
+                reason: reason(),
+                person: person(),
+            },
+        ),
+        ("release", Command::Release { person: person() }),
+        (
+            "rollback",
+            Command::Rollback {
+                to: None,
+                person: person(),
+            },
+        ),
+        (
+            "unwind prepared",
+            Command::UnwindPrepared {
+                lost: Some(0),
+                action_digest: "u".to_owned(),
+                evidence: None,
+                fault: None,
+            },
+        ),
+        (
+            "stop",
+            Command::Stop {
+                reason: reason(),
+                person: person(),
+            },
+        ),
+        (
+            "note",
+            Command::Note {
+                person: person(),
+                blob: "b".to_owned(),
+            },
+        ),
+        ("interrupt", Command::Interrupt { reason: reason() }),
+    ]
+}
+
+#[test]
+fn every_command_in_every_state() {
+    let new = Night {
+        state: pointsman::run::RunState::new(super::night::facts()),
+        events: Vec::new(),
+        work: Vec::new(),
+        now: 1_000,
+    };
+    let states: Vec<(&str, Night)> = vec![
+        ("new", new),
+        ("step checking", checking()),
+        ("step at its gate", frozen(&[])),
+        ("run held, step at its gate", held()),
+        ("step approved, rechecked", {
+            let mut night = frozen(&[]);
+            night.approve_all();
+            night.settle();
+            night
+        }),
+        ("step running", frozen(&[0])),
+        ("step in doubt, being observed", frozen(&[0, 2])),
+        ("step in doubt, a person is asked", frozen(&[0, 2, 2])),
+        ("step verifying", frozen(&[0, 0])),
+        ("step failed, nothing happened", frozen(&[0, 1])),
+        ("step failed after its effect", frozen(&[0, 0, 1])),
+        ("next step at its gate", at_flip()),
+        ("unwinding prepared", unwinding(false, false, false)),
+        ("unwinding at its gate", unwinding(true, false, false)),
+        ("unwinding, undo running", unwinding(true, true, false)),
+        ("unwinding, undo failed", unwinding(true, true, true)),
+        ("commit gate", at_commit(false, false)),
+        ("closing", at_commit(true, false)),
+        ("committed", at_commit(true, true)),
+        ("stopped", stopped()),
+    ];
+    let mut table = String::new();
+    let step = id("freeze");
+    for (name, night) in &states {
+        writeln!(table, "== {name}").unwrap();
+        for (what, command) in commands(&step, night) {
+            let told = match decide(&night.state, &command, night.now) {
+                Ok(events) if events.is_empty() => "nothing".to_owned(),
+                Ok(events) => {
+                    let names = events.iter().map(|event| {
+                        let json = serde_json::to_value(event).unwrap();
+                        json["ev"].as_str().unwrap().to_owned()
+                    });
+                    names.collect::<Vec<_>>().join(", ")
+                }
+                Err(refused) => format!("refused: {refused}"),
+            };
+            writeln!(table, "{what:<20} {told}").unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn the_states_of_the_table_are_what_they_say() {
+    let stage = |night: &Night| format!("{:?}", night.state.step(&id("freeze")).unwrap().stage);
+    assert!(stage(&checking()).starts_with("Checking"));
+    assert!(stage(&frozen(&[0])).starts_with("Running"));
+    assert!(stage(&frozen(&[0, 2, 2])).starts_with("InDoubt"));
+    assert!(stage(&frozen(&[0, 0])).starts_with("Verifying"));
+    assert!(stage(&frozen(&[0, 1])).starts_with("Failed"));
+    let work = |night: &Night| night.work.clone();
+    assert!(matches!(
+        work(&unwinding(false, false, false)).as_slice(),
+        [Effect::PrepareUnwind]
+    ));
+    assert!(unwinding(true, true, true).state.stuck.is_some());
+    assert!(at_commit(true, true).state.is_closed());
+    assert!(stopped().state.is_closed());
+}
