@@ -345,3 +345,31 @@ fn a_rehearsal_without_auto_approve_is_not_approved_by_an_option() {
     let ended = place.program(&arguments).expect(2);
     assert!(ended.err.contains("--approve-all is not allowed"), "{}", ended.err);
 }
+
+#[test]
+fn runs_are_listed_newest_first_within_a_minute_too() {
+    let (place, runbook) = rehearsal("true");
+    let mut begun = Vec::new();
+    for _ in 0..5 {
+        let mut command = place.command(&[
+            "run",
+            &runbook,
+            "--env",
+            "staging",
+            "--headless",
+            "--dry-run",
+            "--as",
+            "ana",
+        ]);
+        let ended = support::Ended::from(
+            command
+                .env("REHEARSAL_TOKEN", "correct-horse-battery")
+                .output()
+                .unwrap(),
+        );
+        let ended = ended.expect(0);
+        let named = ended.out.lines().find_map(|line| line.strip_prefix("DRY RUN, run "));
+        begun.insert(0, named.unwrap().split(':').next().unwrap().to_owned());
+    }
+    assert_eq!(place.runs(), begun);
+}

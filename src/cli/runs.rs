@@ -27,11 +27,15 @@ struct Line {
     started: Option<String>,
     ended: Option<String>,
     exit: Option<u8>,
+    #[serde(skip)]
+    began: Option<DateTime<Utc>>,
 }
 
 /// Lists the runs.
 pub fn perform(args: &RunsArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
-    let lines: Vec<Line> = store.list()?.iter().map(line).collect();
+    let mut lines: Vec<Line> = store.list()?.iter().map(line).collect();
+    // An id tells the minute only.
+    lines.sort_by(|a, b| b.began.cmp(&a.began).then_with(|| b.run.cmp(&a.run)));
     match args.format {
         TextOrJson::Json => {
             let text = serde_json::to_string_pretty(&lines)
@@ -70,6 +74,7 @@ fn line(folder: &RunFolder) -> Line {
         started: None,
         ended: None,
         exit: None,
+        began: None,
     };
     let Ok(chain) = read_run(&folder.path) else {
         return line;
@@ -84,6 +89,7 @@ fn line(folder: &RunFolder) -> Line {
     line.runbook = Some(genesis.runbook.clone());
     line.environment = Some(genesis.environment.clone());
     line.started = Some(stamp(first.t));
+    line.began = Some(first.t);
     let Ok((plan, _)) = folder.plan() else { return line };
     let Ok(told) = fold(&plan, &genesis, &chain.records) else {
         return line;

@@ -118,7 +118,7 @@ impl Store {
         Ok(RunFolder { id, path })
     }
 
-    /// Every run's folder, newest first.
+    /// Every run's folder, by id.
     pub fn list(&self) -> Result<Vec<RunFolder>, Trouble> {
         let runs = self.root.join("runs");
         let entries = match fs::read_dir(&runs) {
@@ -134,7 +134,7 @@ impl Store {
                 path: entry.path(),
             })
             .collect();
-        found.sort_by(|a, b| b.id.cmp(&a.id));
+        found.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(found)
     }
 }
