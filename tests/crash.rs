@@ -191,3 +191,45 @@ fn an_unhealthy_target_ends_the_run_resumably_and_the_way_back_is_open() {
     let counted = outcome.iter().find_map(|event| event["outputs"]["lost"].as_u64());
     assert_eq!(Some(back.lost()), counted);
 }
+
+const DOUBTFUL: &str = r#"
+version: 1
+name: doubtful
+title: A night with a doubt
+environments:
+  lab: { kind: lab }
+phases:
+  - id: one
+    steps:
+      - id: sync
+        uses: shell.command
+        with: { argv: [sync-files] }
+        lab: { uses: shell.command, with: { argv: [sh, -c, "echo once >> MARK; sleep 600"] } }
+        timeout: 1s
+        rollback: { not_needed: copying again harms nobody }
+"#;
+
+#[test]
+fn what_nobody_can_tell_is_asked_and_never_repeated() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let mark = place.path("mark");
+    let runbook = place.path("doubtful.yaml");
+    std::fs::write(&runbook, DOUBTFUL.replace("MARK", &mark.display().to_string())).unwrap();
+    place.run_on(&lab, &runbook.display().to_string(), &[]).expect(6);
+    let run = place.only_run();
+    for _ in 0..2 {
+        let listed = place.program(&["runs", "--format", "json"]).out;
+        assert!(listed.contains("\"in doubt\""), "{listed}");
+        let resumed = place
+            .program(&["resume", &run, "--headless", "--approve-all"])
+            .expect(6);
+        assert!(
+            resumed.out.contains("a person has to look and decide"),
+            "{}",
+            resumed.out
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&mark).unwrap(), "once\n");
+    place.program(&["verify", &run, "--require", "chain"]).expect(1);
+}

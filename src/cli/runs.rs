@@ -101,10 +101,10 @@ fn line(folder: &RunFolder) -> Line {
             closed(state).to_owned()
         }
         Phase::New | Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_) => {
-            if !is_held(folder) {
-                "interrupted".to_owned()
-            } else if told.state.in_doubt() {
+            if told.state.in_doubt() {
                 "in doubt".to_owned()
+            } else if !is_held(folder) {
+                "interrupted".to_owned()
             } else if told.state.hold.is_some() {
                 "held".to_owned()
             } else {

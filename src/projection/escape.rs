@@ -54,6 +54,24 @@ pub fn clip(text: &str, columns: usize) -> String {
     out
 }
 
+/// The last `columns` columns of `text`, where it is being typed; what is cut off is marked by an ellipsis.
+pub fn clip_start(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut kept = Vec::new();
+    let mut used = 1;
+    for char in text.chars().rev() {
+        let wide = char.width().unwrap_or(0);
+        if used + wide > columns {
+            break;
+        }
+        used += wide;
+        kept.push(char);
+    }
+    std::iter::once('…').chain(kept.into_iter().rev()).collect()
+}
+
 /// Exactly `columns` columns: clipped or filled up with spaces.
 pub fn fit(text: &str, columns: usize) -> String {
     let mut out = clip(text, columns);
@@ -102,6 +120,9 @@ mod tests {
         assert_eq!(clip("abc", 3), "abc");
         assert_eq!(clip("abcd", 3), "ab…");
         assert_eq!(clip("abc", 0), "");
+        assert_eq!(clip_start("abc", 3), "abc");
+        assert_eq!(clip_start("abcd", 3), "…cd");
+        assert_eq!(clip_start("日本語", 5), "…本語");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
-use crate::projection::escape::{clip, visible};
+use crate::projection::escape::{clip_start, visible};
 use crate::projection::words::{clock, environment, label, rollback};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
@@ -197,7 +197,10 @@ fn asks(model: &Model, request: &Request, voter: usize, phrase: &str, columns: u
             let text = format!("to approve, type exactly: {wanted}");
             lines.extend(hanging("", &text, columns, theme.plain()));
             lines.push(Line::styled(
-                clip(&visible(&format!("> {phrase}▏")), columns),
+                format!(
+                    "> {}",
+                    clip_start(&visible(&format!("{phrase}▏")), columns.saturating_sub(2))
+                ),
                 theme.strong(),
             ));
             lines.push(Line::styled("then Enter approves, Esc goes back", theme.strong()));
