@@ -392,6 +392,7 @@ fn outcome(
             asked: observed,
         },
     };
+    let happened = role == Role::Do && matches!(step.act, EffectState::Done | EffectState::MaybeHappened);
     step.reason = match result {
         OutcomeResult::Done => None,
         OutcomeResult::Failed | OutcomeResult::NotSent | OutcomeResult::InDoubt => Some(detail.to_owned()),
@@ -422,6 +423,10 @@ fn outcome(
         }
         (Role::Close, OutcomeResult::Failed | OutcomeResult::NotSent) => state.stuck = Some((id.clone(), role)),
         (Role::Close, OutcomeResult::InDoubt) => {}
+    }
+    let opens = state.facts.index(id).and_then(|index| state.facts.steps.get(index));
+    if happened && opens.is_some_and(|facts| facts.writes_on_target) {
+        state.target_written = true;
     }
     Ok(())
 }

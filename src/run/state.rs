@@ -26,6 +26,8 @@ pub struct RunState {
     pub stuck: Option<(StepId, Role)>,
     /// How many intents there were: gives the actual order of starts.
     pub intents: u64,
+    /// The target was opened for writes in this run: its rows stay after what opened it is undone.
+    pub target_written: bool,
 }
 
 /// Where a run is.
@@ -254,6 +256,7 @@ impl RunState {
             unwind: None,
             stuck: None,
             intents: 0,
+            target_written: false,
         }
     }
 

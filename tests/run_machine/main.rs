@@ -81,6 +81,47 @@ fn beyond_the_point_of_no_return_the_unwinding_needs_its_quorum() {
 }
 
 #[test]
+fn that_the_target_was_written_outlives_the_undo_of_what_opened_it() {
+    let mut night = Night::begin();
+    night.play_until("flip");
+    assert!(!night.state.target_written);
+    while !matches!(night.state.phase, Phase::CommitGate(_)) {
+        match night.work.pop() {
+            Some(work) => {
+                night.answer(work, 0);
+            }
+            None => night.approve_all(),
+        }
+        night.settle();
+    }
+    assert!(night.state.target_written);
+    let person = || "olga".to_owned();
+    assert!(night.tell(Command::Rollback {
+        to: None,
+        person: person()
+    }));
+    while roles_of(&night, Role::Undo).len() < 2 {
+        match night.work.pop() {
+            Some(work) => {
+                night.answer(work, 0);
+            }
+            None => night.approve_all(),
+        }
+        night.settle();
+    }
+    assert_eq!(roles_of(&night, Role::Undo), ["flip", "freeze"]);
+    // The process is killed with the flip undone and the rest still to do.
+    assert!(night.tell(Command::Resume {
+        operator: person(),
+        host: "h".to_owned(),
+        pid: 8
+    }));
+    night.settle();
+    assert!(!night.state.past_no_return(), "what opened it is undone");
+    assert!(night.state.target_written, "its rows are there all the same");
+}
+
+#[test]
 fn after_a_partial_unwinding_the_run_goes_forward_with_new_attempts() {
     let mut night = Night::begin();
     night.play_until("flip");

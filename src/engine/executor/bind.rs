@@ -60,10 +60,8 @@ impl Job {
             (Role::Do, Some(request)) => request.identity.clone(),
             (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
         };
-        let state = &self.errand.state;
-        let crossed = state.unwind.as_ref().is_some_and(|unwind| unwind.past_no_return);
         Cx {
-            target_written: crossed || state.past_no_return(),
+            target_written: self.errand.state.target_written,
             run: self.setup.run.clone(),
             step: step.0.clone(),
             attempt,
