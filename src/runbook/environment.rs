@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::builder::Builder;
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue, known_keys};
-use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Window};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Window, WindowEnd};
 
 const KEYS: &[&str] = &[
     "kind",
@@ -208,6 +208,8 @@ impl Builder<'_> {
             closes: to,
             timezone: zone,
             business_opens: business,
+            at_end: WindowEnd::default(),
+            extend: None,
         })
     }
 

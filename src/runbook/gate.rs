@@ -13,6 +13,7 @@ pub const fn operator(phrase: Option<String>) -> GateSpec {
         expires: None,
         phrase,
         on_timeout: GateTimeout::Hold,
+        escalate: None,
     }
 }
 
@@ -53,6 +54,7 @@ impl Builder<'_> {
                 expires: None,
                 phrase: None,
                 on_timeout: GateTimeout::Hold,
+                escalate: None,
             };
         }
         let expires: Option<Span> = node.get("expires").and_then(|node| self.duration(node, "expires"));
@@ -90,6 +92,7 @@ impl Builder<'_> {
             expires,
             phrase,
             on_timeout,
+            escalate: None,
         }
     }
 

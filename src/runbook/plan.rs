@@ -89,6 +89,32 @@ pub struct Window {
     /// An IANA zone name.
     pub timezone: Option<String>,
     pub business_opens: Option<DateTime<Utc>>,
+    /// What the run does when the window closes over it.
+    #[serde(default, skip_serializing_if = "WindowEnd::is_default")]
+    pub at_end: WindowEnd,
+    /// Who agrees to a longer window; none: the operator, with a phrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extend: Option<GateSpec>,
+}
+
+/// What a run does when its window closes over it. Never a decision about a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowEnd {
+    /// Nothing new starts until the operator says how it goes on.
+    #[default]
+    Ask,
+    /// Nothing new starts until the window is extended, under its own gate.
+    Hold,
+    /// It is said, and the run goes on.
+    Notify,
+}
+
+impl WindowEnd {
+    /// Whether the runbook says nothing about it.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A person of the environment. In the lab, ids without a definition become personas.
@@ -165,6 +191,18 @@ pub struct PlannedAction {
     pub timeout: Option<Span>,
     /// The author says that a dry run may execute this command because it only reads.
     pub dry_run_execute: bool,
+    /// A check that goes on while its gate is open; only on checks before a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// How a live check is read again while its gate is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// A sample older than this is no sample: the approval is void.
+    pub max_age: Span,
+    /// How many red samples in a row make the check red.
+    pub hysteresis: u32,
 }
 
 /// Who has to approve, and how.
@@ -176,6 +214,9 @@ pub struct GateSpec {
     /// The exact text to type.
     pub phrase: Option<String>,
     pub on_timeout: GateTimeout,
+    /// Who is asked when nobody answered in time, under `timeout: escalate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate: Option<GateKind>,
 }
 
 /// The three kinds of gates.
@@ -245,8 +286,13 @@ pub enum Rollback {
     /// An action that undoes the step.
     Action {
         action: PlannedAction,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<PlannedAction>,
         after: Vec<PlannedAction>,
         retry: Retry,
+        /// It may run beside other undos that say the same, where the graph allows it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        parallel: bool,
     },
     /// The effect stays, for a stated reason.
     NotNeeded { reason: String },

@@ -16,6 +16,7 @@ const ROLLBACK_KEYS: &[&str] = &[
     "timeout",
     "retry",
     "checks",
+    "parallel",
     "not_needed",
     "abandon",
     "redo",
@@ -94,7 +95,11 @@ impl Builder<'_> {
             return self.at_close(node, spec, action, outputs);
         }
         let retry = self.retry(node.get("retry"));
-        let (_, after) = self.checks(node.get("checks"));
+        let (before, after) = self.checks(node.get("checks"));
+        let parallel = node
+            .get("parallel")
+            .and_then(|node| node.flag("parallel", &mut self.faults))
+            .unwrap_or(false);
         let Some((undo, undo_spec)) = self.action(node, "a rollback") else {
             return Rollback::Nothing;
         };
@@ -136,8 +141,10 @@ impl Builder<'_> {
         }
         Rollback::Action {
             action: undo,
+            before,
             after,
             retry,
+            parallel,
         }
     }
 
@@ -183,6 +190,7 @@ impl Builder<'_> {
             effect: Effect::Mutate,
             timeout: action.timeout,
             dry_run_execute: false,
+            live: None,
         };
         Rollback::AtClose { action }
     }

@@ -127,6 +127,7 @@ impl Job {
             effect: Effect::Read,
             timeout: None,
             dry_run_execute: false,
+            live: None,
         };
         let bound = self.bind(step, &query)?;
         let cx = self.context(step, 0, Role::Undo, &bound, None);
