@@ -29,7 +29,7 @@ impl Job {
     fn outputs(&self, own: &StepId) -> BTreeMap<String, Map<String, Value>> {
         let state = &self.errand.state;
         let mut known = BTreeMap::new();
-        for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+        for (facts, step) in state.each() {
             if step.stage == Stage::Done || !step.outputs.is_empty() {
                 known.insert(facts.id.0.clone(), step.outputs.clone());
             } else if facts.id == *own {
@@ -91,14 +91,33 @@ impl Job {
     }
 }
 
-/// The action that takes a step back, in the role asked for.
-pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<(&PlannedAction, &[PlannedAction])> {
+/// The action of a step in a role, with the checks around it.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub action: &'a PlannedAction,
+    pub before: &'a [PlannedAction],
+    pub after: &'a [PlannedAction],
+}
+
+/// What a step does in a role, if it declares anything for it.
+pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<Way<'_>> {
     match (role, &step.rollback) {
-        (Role::Do, _) => Some((&step.action, &step.after)),
-        (Role::Undo, Rollback::Action { action, after, .. }) => Some((action, after)),
-        (Role::Undo, Rollback::Abandon { action, .. }) | (Role::Close, Rollback::AtClose { action }) => {
-            Some((action, &[]))
-        }
+        (Role::Do, _) => Some(Way {
+            action: &step.action,
+            before: &step.before,
+            after: &step.after,
+        }),
+        (
+            Role::Undo,
+            Rollback::Action {
+                action, before, after, ..
+            },
+        ) => Some(Way { action, before, after }),
+        (Role::Undo, Rollback::Abandon { action, .. }) | (Role::Close, Rollback::AtClose { action }) => Some(Way {
+            action,
+            before: &[],
+            after: &[],
+        }),
         (
             Role::Undo | Role::Close,
             Rollback::Nothing

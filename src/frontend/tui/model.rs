@@ -259,7 +259,7 @@ impl Model {
 
     /// The step that failed and asks how it goes on, or whose undo or closing effect is stuck.
     pub fn failed_step(&self) -> Option<StepId> {
-        if let Some((step, _)) = &self.state().stuck {
+        if let Some((step, _)) = self.state().stuck.first() {
             return Some(step.clone());
         }
         let state = self.state();

@@ -144,7 +144,7 @@ fn standing(model: &Model, columns: usize) -> Line<'static> {
             format!("? IN DOUBT: {} - d decides", label(&model.plan, &step)),
             theme.bad(),
         )
-    } else if let Some((step, _)) = &state.stuck {
+    } else if let Some((step, _)) = state.stuck.first() {
         (
             format!("✘ HANDS NEEDED: {} - d decides", label(&model.plan, step)),
             theme.bad(),
