@@ -154,14 +154,14 @@ pub(super) fn fail(batch: &mut Batch, step: &StepId, attempt: u32, reason: &str)
 }
 
 pub(super) fn retry(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
+    if batch.state.hold.is_some() {
+        return Err(Rejected::new("the run is held; release it first"));
+    }
     if let Some((_, role)) = batch.state.stuck.iter().find(|(stuck, _)| stuck == step).cloned() {
         return unwind::retry(batch, step, role);
     }
     if let Some((stuck, _)) = batch.state.stuck.first() {
         return Err(Rejected::new(format!("{stuck} is what failed; retry that")));
-    }
-    if batch.state.hold.is_some() {
-        return Err(Rejected::new("the run is held; release it first"));
     }
     if batch.state.phase != Phase::Running {
         return Err(Rejected::new("the run does not go forward now; nothing is retried"));

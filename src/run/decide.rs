@@ -41,6 +41,18 @@ impl Batch {
         Ok(())
     }
 
+    /// The end: what is still asked is void.
+    pub fn close(&mut self, state: CloseState, exit: u8, reason: String) -> Result<(), Rejected> {
+        let pending: Vec<RequestId> = self.state.open_requests().map(|request| request.id).collect();
+        for request in pending {
+            self.push(Event::GateVoided {
+                request,
+                reason: "the run is over".to_owned(),
+            })?;
+        }
+        self.push(Event::RunClosed { state, exit, reason })
+    }
+
     pub fn hold(&mut self, reason: &str, person: &str) -> Result<(), Rejected> {
         self.push(Event::RunHeld {
             reason: reason.to_owned(),
@@ -347,13 +359,6 @@ fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
             "an effect is running; wait for its outcome before you stop the run",
         ));
     }
-    let pending: Vec<RequestId> = batch.state.open_requests().map(|request| request.id).collect();
-    for request in pending {
-        batch.push(Event::GateVoided {
-            request,
-            reason: "the run was stopped".to_owned(),
-        })?;
-    }
     let half_way = batch.state.unwind.as_ref().is_some_and(|unwind| match unwind.stage {
         UnwindStage::Running(_) => true,
         UnwindStage::Replan | UnwindStage::Preparing | UnwindStage::AtGate(_) => !unwind.undone.is_empty(),
@@ -365,11 +370,7 @@ fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
     } else {
         (CloseState::Stopped, 3)
     };
-    batch.push(Event::RunClosed {
-        state,
-        exit,
-        reason: format!("stopped by {person}: {reason}"),
-    })
+    batch.close(state, exit, format!("stopped by {person}: {reason}"))
 }
 
 pub(super) fn facts<'a>(state: &'a RunState, id: &StepId) -> Result<&'a StepFacts, Rejected> {

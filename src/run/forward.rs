@@ -134,11 +134,7 @@ fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
             } else {
                 (CloseState::Committed, "every step is done and the commit was approved")
             };
-            batch.push(Event::RunClosed {
-                state,
-                exit: 0,
-                reason: reason.to_owned(),
-            })
+            batch.close(state, 0, reason.to_owned())
         }
     }
 }

@@ -33,9 +33,14 @@ pub(super) fn ask(batch: &mut Batch, step: &StepId, person: &str, reason: &str) 
     }
     match current.stage {
         Stage::Waiting | Stage::Checking | Stage::AtGate(_) | Stage::Approved(_) | Stage::Failed => {}
-        Stage::Running | Stage::Verifying => {
+        Stage::Running => {
             return Err(Rejected::new(format!(
                 "step {step} is running; cancel it or wait for its outcome"
+            )));
+        }
+        Stage::Verifying => {
+            return Err(Rejected::new(format!(
+                "step {step} is being verified; wait for what the checks say"
             )));
         }
         Stage::InDoubt => {

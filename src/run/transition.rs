@@ -72,7 +72,11 @@ pub(super) fn requested(state: &mut RunState, event: &Event) -> Result<(), Illeg
     match (subject, step) {
         (Subject::Step, Some(id)) => step_mut(state, id)?.stage = Stage::AtGate(*request),
         (Subject::Skip, Some(id)) => {
-            step_mut(state, id)?;
+            // What its checks still say is too late.
+            let step = step_mut(state, id)?;
+            if step.stage == Stage::Checking {
+                step.stage = Stage::Waiting;
+            }
         }
         (Subject::Step | Subject::Skip, None) => {
             return Err(Illegal {

@@ -178,15 +178,12 @@ fn running(batch: &mut Batch, left: &[StepId], whole: bool, request: RequestId) 
         return intent(batch, &step, Role::Close, request);
     }
     batch.push(Event::UnwindFinished { complete: true })?;
-    batch.push(Event::RunClosed {
-        state: if batch.state.facts.dry_run {
-            CloseState::DryRun
-        } else {
-            CloseState::RolledBack
-        },
-        exit: 4,
-        reason: "everything that was done is undone".to_owned(),
-    })
+    let state = if batch.state.facts.dry_run {
+        CloseState::DryRun
+    } else {
+        CloseState::RolledBack
+    };
+    batch.close(state, 4, "everything that was done is undone".to_owned())
 }
 
 /// Which undos of `left` may begin now.
