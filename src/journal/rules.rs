@@ -61,7 +61,9 @@ pub struct Findings {
     pub unresolved: Vec<String>,
     /// Names that this version does not know.
     pub unknown: Vec<String>,
-    /// Worth a look: the clock went back.
+    /// Gates that were passed without their persons.
+    pub break_glass: usize,
+    /// Worth a look: the clock went back, a second signature is missing.
     pub remarks: Vec<String>,
     /// Approving votes by assurance.
     pub votes: BTreeMap<String, u64>,
@@ -322,7 +324,7 @@ impl Reading {
         self.found
             .remarks
             .push(format!("record {}: {what}: {}", record.seq, text(record, "reason")));
-        *self.found.votes.entry("break-glass".to_owned()).or_default() += 1;
+        self.found.break_glass += 1;
         self.owed.push((
             id,
             Owed {

@@ -173,6 +173,7 @@ fn conclude(parts: &[Segment], run: Option<&Path>, require: Require) -> Verdict 
         .as_ref()
         .map(|(state, exit)| format!("{state} (exit {exit})"));
     verdict.votes.clone_from(&findings.votes);
+    verdict.break_glass = findings.break_glass;
     verdict.remarks.clone_from(&findings.remarks);
     verdict.sealed = chain
         .sealed

@@ -91,6 +91,8 @@ pub struct StepState {
     pub undo: EffectState,
     /// Its closing effect.
     pub close: EffectState,
+    /// How often its way back was begun: each try has a name of its own.
+    pub ways_back: u32,
     /// The tick of the intent, once there was one in this attempt.
     pub started: Option<u64>,
     /// The tick of the outcome, or of being skipped.

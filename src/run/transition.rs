@@ -182,8 +182,11 @@ pub(super) fn intent(
             step.stage = Stage::Running;
             request_mut(state, request)?.status = RequestStatus::Consumed;
         }
-        Role::Undo => step.stage = Stage::RollingBack,
-        Role::Close => {}
+        Role::Undo => {
+            step.ways_back += 1;
+            step.stage = Stage::RollingBack;
+        }
+        Role::Close => step.ways_back += 1,
     }
     Ok(())
 }

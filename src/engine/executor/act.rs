@@ -79,7 +79,7 @@ impl Job {
                 self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx)))
                     .await?
             }
-            Role::Undo | Role::Close => self.take_back(planned, step, way, &bound, &cx).await?,
+            Role::Undo | Role::Close => self.take_back(planned, step, (role, request), way, &bound, &cx).await?,
         };
         if role != Role::Do {
             return Ok((
@@ -115,6 +115,7 @@ impl Job {
         &self,
         planned: &PlannedStep,
         step: &StepId,
+        (role, request): (Role, RequestId),
         way: Way<'_>,
         bound: &Bound,
         cx: &Cx,
@@ -127,10 +128,16 @@ impl Job {
             | Rollback::AtClose { .. }
             | Rollback::Irreversible { .. } => NO_RETRY,
         };
-        match self.look_patiently(bound, cx).await {
-            Ok(Observed::Done(done)) => return Ok(done),
-            Ok(Observed::Running { .. }) => return bound.action.adopt(cx).await,
-            Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
+        for tries in 1..=self.ways_back(step) {
+            let earlier = Cx {
+                cancel: cx.cancel.clone(),
+                ..self.context_of(step, cx.attempt, role, bound, Some(request), tries)
+            };
+            match self.look_patiently(bound, &earlier).await {
+                Ok(Observed::Done(done)) => return Ok(done),
+                Ok(Observed::Running { .. }) => return bound.action.adopt(&earlier).await,
+                Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
+            }
         }
         for (index, check) in way.before.iter().enumerate() {
             let result = self.one_check(step, cx.attempt, "before", index, check, None).await;
