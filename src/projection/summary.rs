@@ -206,7 +206,7 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
     }
     let untouched = state.steps.iter().filter(|step| step.attempt == 0).count();
     if untouched > 0 {
-        lines.push(format!("  ○ {untouched} not begun"));
+        lines.push(format!("  ○ not begun: {untouched}"));
     }
     for (step, role) in &state.stuck {
         let what = match role {

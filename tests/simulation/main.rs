@@ -24,6 +24,7 @@ use pointsman::journal::verify::{Require, verify};
 use pointsman::journal::{Actor, JournalWriter, Redactor};
 use pointsman::provider::registry::catalogue;
 use pointsman::run::event::{CloseState, OutcomeResult, PersonDecision, Role};
+use pointsman::run::facts::Undo;
 use pointsman::run::state::{EffectState, Phase};
 use pointsman::run::{Command, Event, RunState, apply};
 use pointsman::runbook::Plan;
@@ -155,6 +156,11 @@ fn judge(seed: u64, night: &Night) {
         if planned.action.uses != "sql.exec" {
             continue;
         }
+        let back = night
+            .ledger
+            .iter()
+            .filter(|entry| entry.step == facts.id.0 && entry.sql != own)
+            .count();
         let begun = events
             .iter()
             .filter(|event| matches!(event, Event::EffectIntent { step, role: Role::Do, .. } if *step == facts.id))
@@ -170,7 +176,9 @@ fn judge(seed: u64, night: &Night) {
                 "seed {seed}: {} is called done and never happened",
                 facts.id
             ),
-            EffectState::None | EffectState::NotSent | EffectState::Failed if begun == 1 && !step.residue => {
+            EffectState::None | EffectState::NotSent | EffectState::Failed
+                if begun == 1 && !step.residue && back == 0 =>
+            {
                 assert_eq!(did(own), 0, "seed {seed}: {} happened and is called not done", facts.id);
             }
             EffectState::None

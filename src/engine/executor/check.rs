@@ -9,7 +9,7 @@ use crate::run::Command;
 use crate::run::command::Binding;
 use crate::run::event::{CheckResult, Role};
 use crate::run::facts::{RequestId, StepEffect, StepId};
-use crate::runbook::plan::PlannedAction;
+use crate::runbook::plan::{PlannedAction, PlannedStep};
 
 use super::bind::Bound;
 use super::doer::Job;
@@ -246,6 +246,15 @@ impl Job {
                 } else {
                     self.unknowable(step)
                 };
+                if unknowable.is_none()
+                    && let Err(error) = self.proof(planned, step, attempt).await
+                {
+                    fault = Some(
+                        self.setup
+                            .redactor
+                            .redact(&format!("its proof failed: {}", error.message)),
+                    );
+                }
                 for (index, check) in planned.after.iter().enumerate() {
                     results.push(
                         self.one_check(step, attempt, "after", index, check, unknowable.as_deref())
@@ -275,6 +284,13 @@ impl Job {
             outputs,
             fault,
         }
+    }
+
+    /// What the action itself proves of its effect.
+    async fn proof(&self, planned: &PlannedStep, step: &StepId, attempt: u32) -> Result<(), ActionError> {
+        let bound = self.bind(step, &planned.action)?;
+        let cx = self.context(step, attempt, Role::Do, &bound, None);
+        self.patiently(planned.retry, || bound.action.prove(&cx)).await
     }
 
     /// Whether this step is only simulated.
