@@ -6,7 +6,6 @@ use crate::engine::clock::{Clock, boot_id, host};
 use crate::engine::facts::facts_of;
 use crate::engine::handle::Update;
 use crate::engine::record;
-use crate::journal::lock::LockError;
 use crate::journal::reader::read_run;
 use crate::journal::{JournalError, JournalWriter, Record, RunLock, Stamp};
 use crate::projection::words::closed;
@@ -18,7 +17,7 @@ use super::args::ResumeArgs;
 use super::genesis::Genesis;
 use super::out::Out;
 use super::run::runtime;
-use super::session::{Seat, Session, holder};
+use super::session::{Seat, Session, take};
 use super::store::{RunFolder, Store};
 use super::trouble::{Trouble, exit};
 use super::world::World;
@@ -27,10 +26,7 @@ use super::world::World;
 pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let folder = store.find(&args.run)?;
     let clock = Clock::new();
-    let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| match error {
-        LockError::Held(_) => Trouble::input(error.to_string()),
-        LockError::Io(_) => Trouble::journal(error),
-    })?;
+    let lock = take(&folder, &clock)?;
     let before = read_run(&folder.path).map_err(Trouble::journal)?;
     let genesis = before.records.first().and_then(Genesis::read).ok_or_else(|| {
         Trouble::input(format!("run {} never began: it has no first record", folder.id))

@@ -17,7 +17,7 @@ use crate::engine::handle::{Handle, Refused, Update};
 use crate::frontend::headless::{self, Format, HeadlessOptions};
 use crate::frontend::tui::{self, CockpitError, CockpitOptions};
 use crate::frontend::{Ending, tui::LabLine};
-use crate::journal::lock::Holder;
+use crate::journal::lock::{Holder, LockError};
 use crate::journal::{Actor, JournalWriter, RunLock};
 use crate::lab::Measure;
 use crate::projection::summary::NextCommands;
@@ -135,6 +135,14 @@ pub fn holder(clock: &Clock) -> Holder {
     }
 }
 
+/// Takes a run for this process.
+pub fn take(folder: &RunFolder, clock: &Clock) -> Result<RunLock, Trouble> {
+    RunLock::acquire(&folder.path, &holder(clock)).map_err(|error| match error {
+        LockError::Held(_) => Trouble::input(error.to_string()),
+        LockError::Io(_) => Trouble::journal(error),
+    })
+}
+
 /// One sitting.
 pub struct Session {
     pub folder: RunFolder,
@@ -158,8 +166,15 @@ pub struct Session {
 impl Session {
     /// Sits until the run is over or left; prints the summary and gives the exit code.
     pub async fn conduct(self, out: Out) -> Result<u8, Trouble> {
-        let log = super::diagnostics::start(&self.folder.path, self.world.redactor.clone())
-            .map_err(|error| Trouble::failed(format!("the diagnostic log cannot be written: {error}")))?;
+        let log = super::diagnostics::start(&self.folder.path, self.world.redactor.clone()).map_err(|error| {
+            let words = format!("the diagnostic log: {error}");
+            // It is on the journal's disk: where that is full, nothing can be recorded.
+            if error.kind() == io::ErrorKind::StorageFull {
+                Trouble::journal(words)
+            } else {
+                Trouble::failed(words)
+            }
+        })?;
         let channels = Channels::new();
         let feed = channels.handle.listen();
         let connections = self.world.connections.clone();
@@ -195,7 +210,10 @@ impl Session {
             zone: zone(&self.plan),
             next: next_commands(&self.folder.id, &self.option),
         };
-        let ended = match handle.tell(self.first).await {
+        let opens = matches!(self.first, Command::Open { .. });
+        let first = handle.tell(self.first).await;
+        let kept = first.is_ok() || !opens;
+        let ended = match first {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
             Err(Refused::Journal(reason)) => Err(Trouble::journal(reason)),
             Err(Refused::Rejected(reason)) => Err(Trouble::input(reason)),
@@ -207,7 +225,11 @@ impl Session {
         let (measured, speed) = (self.world.measured(), self.world.speed);
         self.world.close().await;
         drop(self.lock);
-        let ending = ended.inspect_err(|_| hint_of_resume(out, &self.folder.id, &self.option))?;
+        let ending = ended.inspect_err(|_| {
+            if kept {
+                hint_of_resume(out, &self.folder.id, &self.option);
+            }
+        })?;
         tell(&ending, measured, speed, &self.seat, out);
         drop(log);
         Ok(ending.exit)

@@ -1,15 +1,14 @@
 //! Where runs are kept: one folder a run under the state folder. Owns names and files; the journal inside a run's
 //! folder belongs to `journal`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rand::RngExt;
 
-use crate::journal::disk::sync_folder;
+use crate::journal::disk::{Disk, Real, make_folders, new_folder};
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
 
@@ -70,34 +69,33 @@ impl Store {
     /// Makes the folder of a new run, with its plan and the runbook's bytes; everything synced.
     pub fn create(&self, plan: &Plan, runbook: &[u8], now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
         let runs = self.root.join("runs");
-        let at = |path: &Path, error: io::Error| {
-            Trouble::input(format!("{}: {error}", path.display()))
-                .hint("runs are kept there; name another folder with --state-dir")
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&runs)
-            .map_err(|error| at(&runs, error))?;
-        let (id, path) = loop {
-            let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
-            let path = runs.join(&id);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => break (id, path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(at(&path, error)),
+        let at = |path: &Path, error: io::Error| match error.kind() {
+            // The disk, not the place that was chosen.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => {
+                Trouble::journal(format!("{}: {error}", path.display()))
             }
+            _ => Trouble::input(format!("{}: {error}", path.display()))
+                .hint("runs are kept there; name another folder with --state-dir"),
         };
-        let folder = RunFolder { id, path };
         let text = serde_json::to_vec_pretty(plan)
             .map_err(|error| Trouble::failed(format!("the plan cannot be written: {error}")))?;
-        for (name, bytes) in [("plan.json", text.as_slice()), ("runbook.yaml", runbook)] {
-            write_new(&folder.path.join(name), bytes).map_err(|error| at(&folder.path, error))?;
+        // Another process may have made these a moment ago, and have been killed before it synced them.
+        make_folders(&Real, &runs)
+            .and_then(|()| Real.sync_folder(&self.root))
+            .map_err(|error| at(&runs, error))?;
+        loop {
+            let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
+            let path = runs.join(&id);
+            match new_folder(&Real, &path, &[("plan.json", &text), ("runbook.yaml", runbook)]) {
+                Ok(()) => return Ok(RunFolder { id, path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    // It never began. A folder that cannot be removed is in nobody's way.
+                    let _kept = fs::remove_dir_all(&path);
+                    return Err(at(&path, error));
+                }
+            }
         }
-        sync_folder(&folder.path)
-            .and_then(|()| sync_folder(&runs))
-            .map_err(|error| at(&folder.path, error))?;
-        Ok(folder)
     }
 
     /// The run with this id, or in this folder.
@@ -160,13 +158,6 @@ fn tail() -> String {
         .filter_map(|_| LETTERS.get(random.random_range(0..LETTERS.len())))
         .map(|letter| char::from(*letter))
         .collect()
-}
-
-/// Writes a file that must not exist, synced.
-pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// A word for a shell.

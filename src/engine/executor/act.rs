@@ -309,6 +309,13 @@ impl Job {
         cx: &Cx,
         work: impl Future<Output = Result<Done, ActionError>>,
     ) -> Result<Done, ActionError> {
+        if self.cancel.is_cancelled() {
+            // Nothing starts once the journal cannot be written or the process leaves.
+            return Err(ActionError::new(
+                ActionErrorKind::Cancelled,
+                "it was asked to end before it began; nothing was sent",
+            ));
+        }
         tokio::pin!(work);
         let timer = async {
             match limit {
