@@ -3,6 +3,7 @@
 
 use crate::engine::record;
 use crate::journal::reader::read_run;
+use crate::projection::forecast::is_timed;
 use crate::projection::samples::{History, Unfit};
 use crate::runbook::plan::Plan;
 
@@ -32,6 +33,15 @@ pub fn gather(store: &Store, plan: &Plan, except: Option<&str>) -> Gathered {
         }
     }
     gathered
+}
+
+/// The history for a sitting at run `id`; it is only read where something is measured against it.
+pub fn history_of(store: &Store, plan: &Plan, id: &str) -> History {
+    if is_timed(plan) {
+        gather(store, plan, Some(id)).history
+    } else {
+        History::default()
+    }
 }
 
 fn one(history: &mut History, plan: &Plan, folder: &RunFolder) -> Result<(), String> {

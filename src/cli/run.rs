@@ -9,6 +9,7 @@ use crate::run::{Command, RunState};
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::RunArgs;
+use super::history::history_of;
 use super::out::Out;
 use super::reading::Source;
 use super::session::{Seat, Session, holder};
@@ -30,6 +31,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| Trouble::input(error.to_string()))?;
     let lab = lab(&plan, &args, folder.path.join("lab"))?;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
+    let history = Arc::new(history_of(store, &plan, &folder.id));
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
     let runtime = runtime()?;
     let path = folder.path.clone();
@@ -45,6 +47,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
                 operator: seat.operator.clone(),
             },
             option: store.option(),
+            history,
             folder,
             plan,
             mode,

@@ -20,6 +20,7 @@ use crate::frontend::{Ending, tui::LabLine};
 use crate::journal::lock::Holder;
 use crate::journal::{Actor, JournalWriter, RunLock};
 use crate::lab::Measure;
+use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
 use crate::projection::words::clock as clock_words;
 use crate::provider::registry::{Request, build};
@@ -153,6 +154,8 @@ pub struct Session {
     pub first: Command,
     /// What printed commands need besides the run's id.
     pub option: String,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 impl Session {
@@ -194,6 +197,8 @@ impl Session {
             lab: self.world.lab_line(),
             zone: zone(&self.plan),
             next: next_commands(&self.folder.id, &self.option),
+            history: self.history,
+            speed: self.world.speed,
         };
         let ended = match handle.tell(self.first).await {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
@@ -244,6 +249,8 @@ struct Table<'a> {
     lab: Option<LabLine>,
     zone: Tz,
     next: NextCommands,
+    history: Arc<History>,
+    speed: f64,
 }
 
 impl Table<'_> {
@@ -266,6 +273,8 @@ impl Table<'_> {
                 zone: self.zone,
                 feed: Some(feed),
                 next: self.next,
+                history: self.history,
+                speed: self.speed,
             };
             let stop = stop_on_signals()
                 .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
@@ -280,6 +289,7 @@ impl Table<'_> {
             color: out.is_colored(&io::stdout()),
             feed: Some(feed),
             next: self.next,
+            history: self.history,
         };
         tui::run(handle, plan, options).await.map_err(|error| match error {
             CockpitError::NoTerminal => Trouble::input(error.to_string()),
