@@ -8,6 +8,7 @@ use crate::engine::handle::Update;
 use crate::engine::record;
 use crate::journal::reader::read_run;
 use crate::journal::{JournalError, JournalWriter, Record, RunLock, Stamp};
+use crate::projection::samples::History;
 use crate::projection::words::closed;
 use crate::run::state::Phase;
 use crate::run::{Command, RunState, apply};
@@ -15,6 +16,7 @@ use crate::runbook::plan::Plan;
 
 use super::args::ResumeArgs;
 use super::genesis::Genesis;
+use super::history::history_of;
 use super::out::Out;
 use super::run::runtime;
 use super::session::{Seat, Session, take};
@@ -58,8 +60,17 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         );
     }
     let seat = Seat::new(&args.seat, &plan)?;
+    let history = Arc::new(history_of(store, &plan, &folder.id));
     let runtime = runtime()?;
-    let exit = runtime.block_on(go_on(folder, plan, genesis, seat, (lock, clock), store.option(), out));
+    let exit = runtime.block_on(go_on(
+        folder,
+        plan,
+        genesis,
+        seat,
+        (lock, clock),
+        (store.option(), history),
+        out,
+    ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
 }
@@ -70,7 +81,7 @@ async fn go_on(
     genesis: Genesis,
     seat: Seat,
     (lock, clock): (RunLock, Clock),
-    option: String,
+    (option, history): (String, Arc<History>),
     out: Out,
 ) -> Result<u8, Trouble> {
     let world = World::open(&plan, genesis.lab(folder.path.join("lab"))).await?;
@@ -105,6 +116,7 @@ async fn go_on(
         writer,
         clock,
         option,
+        history,
     };
     session.conduct(out).await
 }

@@ -11,6 +11,7 @@ use crate::run::{Command, RunState};
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::RunArgs;
+use super::history::history_of;
 use super::out::Out;
 use super::reading::Source;
 use super::session::{Seat, Session, take};
@@ -33,6 +34,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let lock = take(&folder, &clock).inspect_err(|_| forget(&path))?;
     let lab = lab(&plan, &args, folder.path.join("lab"))?;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
+    let history = Arc::new(history_of(store, &plan, &folder.id));
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
@@ -47,6 +49,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
                 operator: seat.operator.clone(),
             },
             option: store.option(),
+            history,
             folder,
             plan,
             mode,

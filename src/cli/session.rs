@@ -20,6 +20,7 @@ use crate::frontend::{Ending, tui::LabLine};
 use crate::journal::lock::{Holder, LockError};
 use crate::journal::{Actor, JournalWriter, RunLock};
 use crate::lab::Measure;
+use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
 use crate::projection::words::clock as clock_words;
 use crate::provider::registry::{Request, build};
@@ -161,6 +162,8 @@ pub struct Session {
     pub first: Command,
     /// What printed commands need besides the run's id.
     pub option: String,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 impl Session {
@@ -209,6 +212,8 @@ impl Session {
             lab: self.world.lab_line(),
             zone: zone(&self.plan),
             next: next_commands(&self.folder.id, &self.option),
+            history: self.history,
+            speed: self.world.speed,
         };
         let opens = matches!(self.first, Command::Open { .. });
         let first = handle.tell(self.first).await;
@@ -266,6 +271,8 @@ struct Table<'a> {
     lab: Option<LabLine>,
     zone: Tz,
     next: NextCommands,
+    history: Arc<History>,
+    speed: f64,
 }
 
 impl Table<'_> {
@@ -288,6 +295,8 @@ impl Table<'_> {
                 zone: self.zone,
                 feed: Some(feed),
                 next: self.next,
+                history: self.history,
+                speed: self.speed,
             };
             let stop = stop_on_signals()
                 .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
@@ -302,6 +311,7 @@ impl Table<'_> {
             color: out.is_colored(&io::stdout()),
             feed: Some(feed),
             next: self.next,
+            history: self.history,
         };
         tui::run(handle, plan, options).await.map_err(|error| match error {
             CockpitError::NoTerminal => Trouble::input(error.to_string()),

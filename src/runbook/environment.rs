@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::builder::Builder;
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue, known_keys};
-use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Window, WindowEnd};
+use super::plan::{
+    ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Span, Window, WindowEnd,
+};
 
 const KEYS: &[&str] = &[
     "kind",
@@ -16,6 +18,9 @@ const KEYS: &[&str] = &[
     "auto_approve",
     "window",
     "downtime_budget",
+    "log_retention",
+    "reverse_drain",
+    "validation",
     "ticket",
     "requires_rehearsal",
     "people",
@@ -99,11 +104,18 @@ impl Builder<'_> {
             downtime_budget: node
                 .get("downtime_budget")
                 .and_then(|node| self.duration(node, "downtime_budget")),
+            log_retention: self.optional_duration(node, "log_retention"),
+            reverse_drain: self.optional_duration(node, "reverse_drain"),
+            validation: self.optional_duration(node, "validation"),
             ticket: node
                 .get("ticket")
                 .and_then(|node| node.word("ticket", &mut self.faults).map(str::to_owned)),
             people,
         }
+    }
+
+    fn optional_duration(&mut self, node: &Node, key: &str) -> Option<Span> {
+        node.get(key).and_then(|node| self.duration(node, key))
     }
 
     fn environment_kind(&mut self, name: &str, node: &Node) -> EnvironmentKind {

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use crate::engine::handle::Briefing;
 use crate::frontend::follow::Follower;
+use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
 use crate::provider::action::Progress;
 use crate::run::RunState;
@@ -32,6 +33,8 @@ pub struct Session {
     /// The zone of the clock.
     pub zone: Tz,
     pub next: NextCommands,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 /// Where the embedded lab listens.
