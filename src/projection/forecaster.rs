@@ -65,13 +65,16 @@ impl Forecaster<'_> {
     /// The forecast of a run as it stands at `now`.
     pub fn during(&self, state: &RunState, story: &Story, now: DateTime<Utc>) -> Forecast {
         let standing = state
-            .steps
-            .iter()
+            .each()
             .zip(&story.timeline.steps)
-            .map(|(step, times)| {
+            .map(|((facts, step), times)| {
                 let last = times.last();
                 match step.stage {
-                    Stage::Done => Standing::Done(last.and_then(|attempt| attempt.ended).unwrap_or(now)),
+                    // Nobody has to go there.
+                    Stage::Waiting if facts.fall_forward => Standing::Done(now),
+                    Stage::Done | Stage::Skipped | Stage::Kept => {
+                        Standing::Done(last.and_then(|attempt| attempt.ended).unwrap_or(now))
+                    }
                     Stage::Checking
                     | Stage::AtGate(_)
                     | Stage::Approved(_)
