@@ -122,10 +122,18 @@ impl RunState {
         self.ready().next()
     }
 
-    /// Whether everything that a step needs is settled.
+    /// Whether everything that a step needs is settled. A step that was skipped holds nobody up, but what it would have
+    /// waited for does: the order of the rest stays.
     pub fn needs_are_met(&self, facts: &StepFacts) -> bool {
-        let settled = |need: &StepId| self.step(need).is_some_and(|step| step.stage.is_settled());
-        facts.needs.iter().all(settled)
+        facts.needs.iter().all(|need| {
+            let (Some(step), Some(its)) = (self.step(need), self.facts.step(need)) else {
+                return false;
+            };
+            match step.stage {
+                Stage::Skipped => self.needs_are_met(its),
+                other => other.is_settled(),
+            }
+        })
     }
 
     /// Whether an open request asks to go on without this step.

@@ -15,6 +15,7 @@ use pointsman::frontend::headless::{self, Format, HeadlessOptions};
 use pointsman::journal::disk::{make_folders, new_folder};
 use pointsman::journal::reader::read_run;
 use pointsman::journal::{Actor, JournalWriter, Record, Redactor, Stamp};
+
 use pointsman::projection::summary::NextCommands;
 use pointsman::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
 use pointsman::provider::registry::catalogue;
@@ -228,6 +229,8 @@ fn options(feed: tokio::sync::broadcast::Receiver<Feed>) -> HeadlessOptions {
         zone: chrono_tz::Tz::UTC,
         feed: Some(feed),
         next: NextCommands::default(),
+        history: Arc::default(),
+        speed: 1.0,
     }
 }
 
