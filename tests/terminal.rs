@@ -95,7 +95,8 @@ impl Terminal {
         let asked_at = Instant::now();
         let window = loop {
             let screen = self.screen();
-            if screen.contains("Approve?") {
+            // A frame may be seen half drawn: the window's last words come after its phrase.
+            if screen.contains("Approve?") && screen.contains("approves, Esc goes back") {
                 break screen;
             }
             // The gate was answered between the look and the key: there is nothing to approve.
