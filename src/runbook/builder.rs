@@ -41,6 +41,8 @@ pub(super) struct Builder<'a> {
     /// Ids of people that were named without being defined: personas in the lab.
     pub personas: BTreeSet<String>,
     pub references: Vec<Reference>,
+    /// Steps with a deadline, and where it stands.
+    pub deadlines: Vec<(String, Place)>,
     /// The step that is being read.
     pub step: String,
     pub own_outputs: bool,
@@ -61,6 +63,7 @@ impl<'a> Builder<'a> {
             people: BTreeSet::new(),
             personas: BTreeSet::new(),
             references: Vec::new(),
+            deadlines: Vec::new(),
             step: String::new(),
             own_outputs: false,
         }

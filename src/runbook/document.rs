@@ -145,12 +145,6 @@ impl Builder<'_> {
             };
             environment.people.insert(id, person);
         }
-        let warnings = self
-            .faults
-            .iter()
-            .filter(|fault| fault.severity == Severity::Warning)
-            .map(|fault| format!("{}:{}: {}", fault.place.line, fault.place.col, fault.message))
-            .collect();
         let mut plan = Plan {
             title: root
                 .get("title")
@@ -187,7 +181,13 @@ impl Builder<'_> {
             .map(|json| digest(&json))
             .unwrap_or_default();
         plan.digests.runbook = sha256(bytes);
-        plan.warnings = warnings;
+        self.deadlines_hold(&plan);
+        plan.warnings = self
+            .faults
+            .iter()
+            .filter(|fault| fault.severity == Severity::Warning)
+            .map(|fault| format!("{}:{}: {}", fault.place.line, fault.place.col, fault.message))
+            .collect();
         Some(plan)
     }
 

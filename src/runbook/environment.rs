@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use super::builder::Builder;
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue, known_keys};
-use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Window, WindowEnd};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource};
 
 const KEYS: &[&str] = &[
     "kind",
@@ -163,54 +162,6 @@ impl Builder<'_> {
             with.flag("with_rollback", &mut self.faults);
         }
         self.later("requires_rehearsal");
-    }
-
-    fn window(&mut self, node: &Node) -> Option<Window> {
-        let entries = node.map("window", &mut self.faults);
-        known_keys(
-            entries,
-            &["opens", "closes", "timezone", "business_opens"],
-            "a window",
-            &mut self.faults,
-        );
-        let zone = node.get("timezone").and_then(|node| {
-            let name = node.word("timezone", &mut self.faults)?.to_owned();
-            if name.parse::<Tz>().is_err() {
-                let near = nearest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-                let hint = near.unwrap_or_else(|| "write an IANA name: America/Sao_Paulo".to_owned());
-                self.fault(node.at, format!("the time zone \"{name}\" is not known"), &hint);
-            }
-            Some(name)
-        });
-        let (Some(opens), Some(closes)) = (node.get("opens"), node.get("closes")) else {
-            self.fault(node.at, "a window needs opens and closes", "write both as instants");
-            return None;
-        };
-        let business = node
-            .get("business_opens")
-            .and_then(|node| self.instant(node, "business_opens"));
-        let (from, to) = (self.instant(opens, "opens")?, self.instant(closes, "closes")?);
-        if to <= from {
-            self.fault(
-                closes.at,
-                "the window closes before it opens",
-                "swap the instants or mend the offset",
-            );
-        } else if to <= self.now {
-            self.fault(
-                closes.at,
-                format!("the window is over since {}", to.to_rfc3339()),
-                "agree on a new window",
-            );
-        }
-        Some(Window {
-            opens: from,
-            closes: to,
-            timezone: zone,
-            business_opens: business,
-            at_end: WindowEnd::default(),
-            extend: None,
-        })
     }
 
     fn variables(&mut self, root: &Node, node: &Node, name: &str) {

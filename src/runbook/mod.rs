@@ -14,6 +14,7 @@ pub mod text;
 
 mod action;
 mod builder;
+mod checks;
 mod document;
 mod environment;
 mod gate;
@@ -21,6 +22,7 @@ mod graph;
 mod rollback;
 mod separation;
 mod step;
+mod window;
 
 pub use document::{check, plan};
 pub use plan::Plan;

@@ -67,6 +67,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 ("auto_approve", json!({ "type": "boolean" })),
                 ("window", fields(&[
                     ("opens", text()), ("closes", text()), ("timezone", text()), ("business_opens", text()),
+                    ("at_end", json!({ "enum": ["ask", "hold", "notify"] })),
+                    ("extend", reference("gate")),
                 ], &["opens", "closes"])),
                 ("downtime_budget", reference("duration")),
                 ("ticket", text()),
@@ -77,18 +79,20 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 ("vars", json!({ "type": "object" })),
                 ("connections", json!({ "type": "object" })),
             ], &[]),
+            "approve": fields(&[
+                ("roles", reference("words")),
+                ("min", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
+                ("org", text()),
+                ("distinct_from", reference("words")),
+            ], &["roles"]),
             "gate": { "oneOf": [
                 fields(&[("none", text())], &["none"]),
                 fields(&[
-                    ("approve", fields(&[
-                        ("roles", reference("words")),
-                        ("min", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
-                        ("org", text()),
-                        ("distinct_from", reference("words")),
-                    ], &["roles"])),
+                    ("approve", reference("approve")),
                     ("expires", reference("duration")),
                     ("phrase", text()),
                     ("timeout", json!({ "enum": ["hold", "reject", "escalate"] })),
+                    ("escalate", reference("approve")),
                 ], &[]),
             ] },
             "action": {
@@ -99,15 +103,21 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "on": reference("words"),
                     "with": { "type": "object" },
                     "timeout": reference("duration"),
-                    "live": { "type": "object" },
                 },
                 "allOf": rules,
+            },
+            "check": {
+                "allOf": [{ "$ref": "#/$defs/action" }],
+                "properties": { "live": fields(&[
+                    ("max_age", reference("duration")),
+                    ("hysteresis", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
+                ], &["max_age"]) },
             },
             "retry": fields(&[
                 ("max", json!({ "type": "integer", "minimum": 0, "maximum": 100 })), ("backoff", text()),
             ], &[]),
             "checks": fields(&[
-                ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/check" } })),
                 ("after", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
             ], &[]),
             "rollback": { "oneOf": [
@@ -116,7 +126,11 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 fields(&[("at_close", json!({ "const": true }))], &["at_close"]),
                 fields(&[("abandon", reference("action")), ("redo", reference("duration"))], &["abandon", "redo"]),
                 { "allOf": [{ "$ref": "#/$defs/action" }], "properties": {
-                    "retry": reference("retry"), "checks": reference("checks"),
+                    "retry": reference("retry"), "parallel": { "type": "boolean" },
+                    "checks": fields(&[
+                        ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                        ("after", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                    ], &[]),
                 } },
             ] },
             "phase": fields(&[
@@ -145,7 +159,7 @@ fn step() -> Value {
             "gate": reference("gate"),
             "checks": reference("checks"),
             "expect": reference("duration"),
-            "deadline": text(),
+            "deadline": { "type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$" },
             "timeout": reference("duration"),
             "retry": reference("retry"),
             "on_failure": { "enum": ["ask", "rollback"] },

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::action::may_declare;
 use super::builder::Builder;
 use super::catalogue::{ActionSpec, Effect};
+use super::checks::ChecksOf;
 use super::gate::operator;
 use super::node::{Key, Node, known_keys};
 use super::plan::{
@@ -41,7 +42,6 @@ const KEYS: &[&str] = &[
     "notes",
     "for_each",
 ];
-const CHECK_KEYS: &[&str] = &["uses", "on", "with", "timeout", "live"];
 
 impl Builder<'_> {
     /// One step; `needs` are filled in by the graph.
@@ -63,7 +63,7 @@ impl Builder<'_> {
         self.lab_rule(node, spec, substitute.is_some());
         self.declared_effect(node, spec, &mut action);
         let read = action.effect == Effect::Read;
-        let (before, after) = self.checks(node.get("checks"));
+        let (before, after) = self.checks(node.get("checks"), ChecksOf::Step);
         let outputs = self.outputs(node.get("outputs"), spec);
         self.own_outputs = true;
         let rollback = self.rollback(node, spec, &action, &outputs);
@@ -184,38 +184,6 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn checks(&mut self, node: Option<&Node>) -> (Vec<PlannedAction>, Vec<PlannedAction>) {
-        let Some(node) = node else {
-            return (Vec::new(), Vec::new());
-        };
-        let entries = node.map("checks", &mut self.faults);
-        known_keys(entries, &["before", "after"], "checks", &mut self.faults);
-        (self.check_list(node.get("before")), self.check_list(node.get("after")))
-    }
-
-    fn check_list(&mut self, node: Option<&Node>) -> Vec<PlannedAction> {
-        let Some(node) = node else { return Vec::new() };
-        let mut checks = Vec::new();
-        for item in node.list("a list of checks", &mut self.faults) {
-            let entries = item.map("a check", &mut self.faults);
-            known_keys(entries, CHECK_KEYS, "a check", &mut self.faults);
-            if item.get("live").is_some() {
-                self.later("live checks");
-            }
-            if let Some((action, spec)) = self.action(item, "a check") {
-                if spec.effect != Effect::Read {
-                    self.fault(
-                        item.at,
-                        format!("{} is no check: it changes something", spec.uses),
-                        "checks only read",
-                    );
-                }
-                checks.push(action);
-            }
-        }
-        checks
-    }
-
     fn outputs(&mut self, node: Option<&Node>, spec: &ActionSpec) -> BTreeMap<String, String> {
         let mut outputs = BTreeMap::new();
         let entries: &[(Key, Node)] = node
@@ -327,7 +295,9 @@ impl Builder<'_> {
                 format!("the deadline \"{text}\" is no time of day"),
                 "write \"22:20\" in quotes",
             );
+            return None;
         }
+        self.deadlines.push((self.step.clone(), node.at));
         Some(text.to_owned())
     }
 
