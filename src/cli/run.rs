@@ -26,7 +26,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     admit(&plan, &args)?;
     let seat = Seat::new(&args.seat, &plan)?;
     let clock = Clock::new();
-    let folder = store.create(&plan, &source.bytes, clock.now())?;
+    let folder = store.create(&plan, &source, clock.now())?;
     let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| Trouble::input(error.to_string()))?;
     let lab = lab(&plan, &args, folder.path.join("lab"))?;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };

@@ -13,6 +13,7 @@ use crate::journal::disk::sync_folder;
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
 
+use super::reading::Source;
 use super::trouble::Trouble;
 
 /// The state folder.
@@ -67,8 +68,9 @@ impl Store {
         }
     }
 
-    /// Makes the folder of a new run, with its plan and the runbook's bytes; everything synced.
-    pub fn create(&self, plan: &Plan, runbook: &[u8], now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
+    /// Makes the folder of a new run, with its plan, the runbook's bytes and those of what it includes; everything
+    /// synced.
+    pub fn create(&self, plan: &Plan, source: &Source, now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
         let runs = self.root.join("runs");
         let at = |path: &Path, error: io::Error| {
             Trouble::input(format!("{}: {error}", path.display()))
@@ -91,8 +93,16 @@ impl Store {
         let folder = RunFolder { id, path };
         let text = serde_json::to_vec_pretty(plan)
             .map_err(|error| Trouble::failed(format!("the plan cannot be written: {error}")))?;
-        for (name, bytes) in [("plan.json", text.as_slice()), ("runbook.yaml", runbook)] {
+        for (name, bytes) in [
+            ("plan.json", text.as_slice()),
+            ("runbook.yaml", source.bytes.as_slice()),
+        ] {
             write_new(&folder.path.join(name), bytes).map_err(|error| at(&folder.path, error))?;
+        }
+        for (name, bytes) in &source.parts {
+            if let Ok(bytes) = bytes {
+                write_part(&folder.path, name, bytes).map_err(|error| at(&folder.path, error))?;
+            }
         }
         sync_folder(&folder.path)
             .and_then(|()| sync_folder(&runs))
@@ -160,6 +170,17 @@ fn tail() -> String {
         .filter_map(|_| LETTERS.get(random.random_range(0..LETTERS.len())))
         .map(|letter| char::from(*letter))
         .collect()
+}
+
+/// Writes an included file under `included/`, with its folders, all synced.
+fn write_part(run: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = run.join("included").join(name);
+    let folders: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| *folder != run).collect();
+    if let Some(parent) = folders.first() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    write_new(&path, bytes)?;
+    folders.into_iter().try_for_each(sync_folder)
 }
 
 /// Writes a file that must not exist, synced.

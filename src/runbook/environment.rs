@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::builder::Builder;
 use super::fault::{Place, nearest};
-use super::node::{Key, Node, NodeValue, known_keys};
-use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource};
+use super::node::{Key, Node, known_keys};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource};
+use super::sources::Sources;
 
 const KEYS: &[&str] = &[
     "kind",
@@ -55,12 +56,19 @@ pub const KINDS: &[(&str, &[&str])] = &[
 
 impl Builder<'_> {
     /// The environment named `name`, with its variables, connections and people put to use.
-    pub fn environment(&mut self, root: &Node, name: &str, node: &Node) -> Environment {
+    pub(super) fn environment(
+        &mut self,
+        root: &Node,
+        name: &str,
+        node: &Node,
+        sources: &Sources<'_>,
+    ) -> (Environment, BTreeMap<String, PlannedImport>) {
         let entries = node.map("an environment", &mut self.faults);
         known_keys(entries, KEYS, "an environment", &mut self.faults);
         self.kind = self.environment_kind(name, node);
         self.secrets = self.secret_names(root);
         self.variables(root, node, name);
+        let imports = self.imports(root, sources);
         let people = self.people(root.get("people"), node.get("people"));
         self.people = people.keys().cloned().collect();
         self.connections(root, node);
@@ -89,7 +97,7 @@ impl Builder<'_> {
         if self.kind == EnvironmentKind::Production {
             self.production(node, approvals, auto);
         }
-        Environment {
+        let environment = Environment {
             name: name.to_owned(),
             kind: self.kind,
             approvals,
@@ -102,7 +110,8 @@ impl Builder<'_> {
                 .get("ticket")
                 .and_then(|node| node.word("ticket", &mut self.faults).map(str::to_owned)),
             people,
-        }
+        };
+        (environment, imports)
     }
 
     fn environment_kind(&mut self, name: &str, node: &Node) -> EnvironmentKind {
@@ -288,7 +297,7 @@ impl Builder<'_> {
             let json = if text.contains("secret.") {
                 self.secret_use(value.at, text)
             } else {
-                self.plain(value)
+                self.value_known_now(value, "a connection's setting")
             };
             resolved.insert(name.text.clone(), json);
         }
@@ -305,18 +314,6 @@ impl Builder<'_> {
             uses: kind.to_owned(),
             settings: resolved,
         })
-    }
-
-    fn plain(&mut self, node: &Node) -> Value {
-        match &node.value {
-            NodeValue::Text { text, .. } => self.text(text, node.at),
-            NodeValue::Null
-            | NodeValue::Bool(_)
-            | NodeValue::Int(_)
-            | NodeValue::Float(_)
-            | NodeValue::List(_)
-            | NodeValue::Map(_) => node.json(),
-        }
     }
 
     fn secret_use(&mut self, at: Place, text: &str) -> Value {

@@ -29,8 +29,8 @@ impl Builder<'_> {
         let entries = node.map("a gate", &mut self.faults);
         known_keys(entries, KEYS, "a gate", &mut self.faults);
         if let Some(reason) = node.get("none") {
-            let text = reason
-                .word("none", &mut self.faults)
+            let text = self
+                .words_known_now(reason, "none")
                 .unwrap_or_default()
                 .trim()
                 .to_owned();
@@ -58,10 +58,9 @@ impl Builder<'_> {
             };
         }
         let expires: Option<Span> = node.get("expires").and_then(|node| self.duration(node, "expires"));
-        let phrase = match node.get("phrase").map(|node| node.word("phrase", &mut self.faults)) {
-            Some(Some("step-id")) => Some(id.to_owned()),
-            Some(Some(text)) => Some(text.to_owned()),
-            Some(None) => None,
+        let phrase = match node.get("phrase") {
+            Some(node) if node.text() == Some("step-id") => Some(id.to_owned()),
+            Some(node) => self.words_known_now(node, "phrase"),
             None if matches!(default.kind, GateKind::Operator) && node.get("approve").is_none() => {
                 default.phrase.clone()
             }

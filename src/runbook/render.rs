@@ -53,6 +53,10 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             writeln!(out, "extended by {}", gate_words(gate))?;
         }
     }
+    for (name, import) in &plan.imports {
+        let run = import.run.as_deref().unwrap_or("not named yet");
+        writeln!(out, "imports     {name} of {}: {run}", import.runbook)?;
+    }
     writeln!(out, "plan        {}", plan.digests.plan)?;
     writeln!(out, "rehearsal   {}", plan.digests.rehearsal)?;
     let mut number = 0;
@@ -144,6 +148,9 @@ fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) ->
     if step.writes_on_target {
         writeln!(out, "      POINT OF NO RETURN: from here an undo may lose rows")?;
     }
+    if step.fall_forward {
+        writeln!(out, "      FALL FORWARD: only offered after the point of no return")?;
+    }
     match step.downtime {
         Some(DowntimeMark::Begins) => writeln!(out, "      DOWNTIME BEGINS")?,
         Some(DowntimeMark::Ends) => writeln!(out, "      DOWNTIME ENDS")?,
@@ -184,7 +191,10 @@ fn value_words(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Object(map) => match map.get("predicate") {
-            Some(serde_json::Value::String(predicate)) => predicate.clone(),
+            Some(serde_json::Value::String(predicate)) => match map.get("known") {
+                Some(known) => format!("{predicate} {known}"),
+                None => predicate.clone(),
+            },
             Some(_) | None => value.to_string(),
         },
         other => other.to_string(),

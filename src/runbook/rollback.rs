@@ -54,11 +54,7 @@ impl Builder<'_> {
         self.rollback_form(node);
         let reason = |builder: &mut Self, key: &str| {
             let node = node.get(key)?;
-            let text = node
-                .word(key, &mut builder.faults)
-                .unwrap_or_default()
-                .trim()
-                .to_owned();
+            let text = builder.words_known_now(node, key).unwrap_or_default().trim().to_owned();
             if text.is_empty() {
                 builder.fault(node.at, format!("{key} needs its reason"), "say why in a few words");
             }

@@ -41,7 +41,12 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "unwind_gate": reference("gate"),
             "point_of_no_return": reference("gate"),
             "commit": fields(&[("gate", reference("gate"))], &[]),
-            "import_run": true,
+            "import_run": { "type": "object", "additionalProperties": fields(&[
+                ("runbook", json!({ "type": "string", "pattern": "^[a-z0-9-]+$" })),
+                ("outputs", json!({ "type": "object", "additionalProperties": {
+                    "type": "string", "pattern": "^steps\\.[a-z][a-z0-9_]*\\.outputs\\.[^.]+$",
+                } })),
+            ], &["runbook", "outputs"]) },
             "notify": true,
             "witness": true,
             "phases": { "type": "array", "items": { "$ref": "#/$defs/phase" } },
@@ -133,10 +138,23 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     ], &[]),
                 } },
             ] },
-            "phase": fields(&[
-                ("id", text()), ("title", text()), ("include", text()), ("for_each", json!(true)),
-                ("steps", json!({ "type": "array", "items": { "$ref": "#/$defs/step" } })),
-            ], &["id"]),
+            "for_each": {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+                "additionalProperties": { "anyOf": [
+                    { "type": "array", "minItems": 1, "maxItems": 200 },
+                    { "type": "string", "pattern": "^\\$\\{.*\\}$" },
+                ] },
+            },
+            "phase": { "oneOf": [
+                fields(&[("include", text())], &["include"]),
+                fields(&[
+                    ("id", text()), ("title", text()), ("for_each", reference("for_each")),
+                    ("steps", json!({ "type": "array", "items": { "$ref": "#/$defs/step" } })),
+                ], &["id"]),
+            ] },
             "step": step(),
         },
     })
@@ -170,7 +188,7 @@ fn step() -> Value {
             "outputs": { "type": "object", "additionalProperties": text() },
             "rollback": reference("rollback"),
             "notes": text(),
-            "for_each": true,
+            "for_each": reference("for_each"),
         },
     })
 }

@@ -13,7 +13,7 @@ use super::node::{Key, Node, known_keys};
 use super::plan::{
     Divergence, DowntimeMark, EnvironmentKind, GateKind, OnFailure, PlannedAction, PlannedStep, Rollback,
 };
-use super::text::{is_step_id, is_time_of_day};
+use super::text::is_time_of_day;
 
 const KEYS: &[&str] = &[
     "id",
@@ -45,15 +45,12 @@ const KEYS: &[&str] = &[
 
 impl Builder<'_> {
     /// One step; `needs` are filled in by the graph.
-    pub fn one_step(&mut self, node: &Node, phase: &str) -> Option<PlannedStep> {
+    pub fn one_step(&mut self, node: &Node, id: &str, phase: &str) -> Option<PlannedStep> {
         let entries = node.map("a step", &mut self.faults);
         known_keys(entries, KEYS, "a step", &mut self.faults);
-        let id = self.step_id(node)?;
+        let id = id.to_owned();
         self.step.clone_from(&id);
         self.own_outputs = false;
-        if node.get("for_each").is_some() {
-            self.later(format!("for_each (step {id})"));
-        }
         let substitute = node.get("lab").filter(|_| self.kind == EnvironmentKind::Lab);
         let acting = substitute.unwrap_or(node);
         if substitute.is_some() {
@@ -68,9 +65,7 @@ impl Builder<'_> {
         self.own_outputs = true;
         let rollback = self.rollback(node, spec, &action, &outputs);
         self.own_outputs = false;
-        let title = node
-            .get("title")
-            .and_then(|node| node.word("title", &mut self.faults).map(str::to_owned));
+        let title = node.get("title").and_then(|node| self.words_known_now(node, "title"));
         if let Some(owner) = node.get("owner")
             && let Some(id) = owner.word("owner", &mut self.faults).map(str::to_owned)
         {
@@ -117,28 +112,10 @@ impl Builder<'_> {
                 .unwrap_or(false),
             outputs,
             rollback,
-            notes: node
-                .get("notes")
-                .and_then(|node| node.word("notes", &mut self.faults).map(str::to_owned)),
+            notes: node.get("notes").and_then(|node| self.words_known_now(node, "notes")),
             action,
             id,
         })
-    }
-
-    fn step_id(&mut self, node: &Node) -> Option<String> {
-        let Some(id) = node.get("id") else {
-            self.fault(node.at, "a step has no id", "write id: freeze_writes");
-            return None;
-        };
-        let text = id.word("id", &mut self.faults)?;
-        if !is_step_id(text) {
-            self.fault(
-                id.at,
-                format!("\"{text}\" is no step id"),
-                "lower-case letters, digits and _, a letter first",
-            );
-        }
-        Some(text.to_owned())
     }
 
     fn lab_rule(&mut self, node: &Node, spec: &ActionSpec, substituted: bool) {
@@ -297,7 +274,9 @@ impl Builder<'_> {
             );
             return None;
         }
-        self.deadlines.push((self.step.clone(), node.at));
+        if self.origin.copy == 0 {
+            self.deadlines.push((self.step.clone(), node.at));
+        }
         Some(text.to_owned())
     }
 
