@@ -819,3 +819,65 @@ fn included_files_are_read_from_the_runbooks_folder_and_nowhere_else() {
         "{err}"
     );
 }
+
+#[test]
+fn a_run_keeps_what_it_included_and_its_outputs_can_be_imported() {
+    let place = Place::new();
+    fs::create_dir(place.path("parts")).unwrap();
+    let part = PART.replace("select 1 }", "select 7 }, outputs: { seven: result.value }");
+    fs::write(place.path("parts/a.yaml"), &part).unwrap();
+    let prepare = place.path("prepare.yaml").display().to_string();
+    let main = including("parts/a.yaml").replace("params: [1]", "params: []");
+    fs::write(&prepare, &main).unwrap();
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["run"];
+        arguments.extend(more);
+        arguments.extend(["--env", "lab", "--headless", "--approve-all", "--speed", "100"]);
+        place.program(&arguments)
+    };
+    run(&[&prepare]).expect(0);
+    let first = place.only_run();
+    let folder = place.run_folder(&first);
+    assert_eq!(fs::read_to_string(folder.join("runbook.yaml")).unwrap(), main);
+    assert_eq!(fs::read_to_string(folder.join("included/parts/a.yaml")).unwrap(), part);
+
+    let next = place.path("next.yaml").display().to_string();
+    let import = "import_run:\n  prep: { runbook: sound, outputs: { seven: steps.inner.outputs.seven } }\n";
+    let text = sound(&[
+        ("name: sound", "name: next"),
+        ("vars:", &format!("{import}vars:")),
+        (
+            "sql: select 1",
+            "sql: select ?\n          params: [\"${ imports.prep.seven }\"]",
+        ),
+        ("params: [1]", "params: []"),
+    ]);
+    fs::write(&next, text).unwrap();
+    place.program(&["check", &next]).expect(0);
+    let ended = run(&[&next]).expect(2);
+    assert!(ended.err.contains("--import prep=RUN"), "{}", ended.err);
+    let named = format!("prep={first}");
+    let ended = place
+        .program(&["plan", &next, "--env", "lab", "--format", "json", "--import", &named])
+        .expect(0);
+    let plan: Plan = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(step(&plan, "first").action.with["params"], json!([7]));
+    assert_eq!(plan.imports["prep"].run.as_deref(), Some(first.as_str()));
+    run(&[&next, "--import", &named]).expect(0);
+    for (import, words) in [
+        ("prep=20200101-0000-aaaa".to_owned(), "there is no run"),
+        (format!("other={first}"), "imports nothing called other"),
+        (format!("prep={}", place.runs()[0]), "executed next, not sound"),
+        ("prep".to_owned(), "write NAME=RUN"),
+    ] {
+        let ended = run(&[&next, "--import", &import]).expect(2);
+        assert!(ended.err.contains(words), "{import}: {}", ended.err);
+    }
+    let journal = folder.join("journal/000001.jsonl");
+    let altered = fs::read_to_string(&journal)
+        .unwrap()
+        .replacen("\"seven\":7", "\"seven\":8", 1);
+    fs::write(&journal, altered).unwrap();
+    let ended = run(&[&next, "--import", &named]).expect(2);
+    assert!(ended.err.contains("cannot be imported: TAMPERED"), "{}", ended.err);
+}

@@ -6,6 +6,7 @@ mod check;
 mod diagnostics;
 mod entry;
 mod genesis;
+mod imports;
 mod lab;
 mod out;
 mod plan;

@@ -9,6 +9,7 @@ use crate::run::{Command, RunState};
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::RunArgs;
+use super::imports::{Imported, complete};
 use super::out::Out;
 use super::reading::Source;
 use super::session::{Seat, Session, holder};
@@ -21,8 +22,12 @@ const SPEED: f64 = 10.0;
 
 /// Runs a runbook.
 pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
-    let source = Source::read(&args.runbook)?;
+    let mut source = Source::read(&args.runbook)?;
+    let imported = Imported::read(&args.import, store)?;
+    source.imports.clone_from(&imported.runs);
     let plan = source.plan(&args.env, out)?;
+    imported.fit(&plan)?;
+    complete(&plan)?;
     admit(&plan, &args)?;
     let seat = Seat::new(&args.seat, &plan)?;
     let clock = Clock::new();
