@@ -399,6 +399,33 @@ fn a_loops_variable_is_known_in_sql_names_checks_predicates_and_the_way_back() {
 }
 
 #[test]
+fn a_loop_chooses_connections_and_owners_and_keeps_no_secret() {
+    let text = asking(&[
+        "- one",
+        "s: for_each: { db: [{ id: a, on: source }, { id: b, on: target }] }, owner: \"${ db.id }\"",
+    ])
+    .replace("on: source, with", "on: \"${ db.on }\", with");
+    let plan = planned(&text);
+    assert_eq!(step(&plan, "s_a").action.on, ["source"]);
+    assert_eq!(step(&plan, "s_b").action.on, ["target"]);
+    assert_eq!(step(&plan, "s_b").owner.as_deref(), Some("b"));
+    errors(
+        &text.replace("on: target }", "on: tarket }"),
+        &[("\"${ db.on", "there is no connection tarket = did you mean target?")],
+    );
+    errors(
+        &text.replace("id: a,", "id: a, password: hunter2hunter2,"),
+        &[("hunter2", "a literal secret stands in password")],
+    );
+    let down = asking(&[
+        "- one",
+        "s: for_each: { db: [a] }, downtime: begins",
+        "t: downtime: ends",
+    ]);
+    errors(&down, &[("begins }", "step s is repeated: downtime has one begin")]);
+}
+
+#[test]
 fn a_value_that_looks_like_an_expression_is_none() {
     let text = sound(&[
         ("who: world", "who: \"${ steps.first.outputs.rows }\""),

@@ -75,7 +75,7 @@ impl Builder<'_> {
             self.fault(target.at, format!("{} takes no connection", spec.uses), "remove on:");
             return Vec::new();
         }
-        let names = target.words("on", &mut self.faults);
+        let names = self.connection_names(target);
         if names.len() > spec.on.len() {
             self.fault(
                 target.at,
@@ -109,6 +109,22 @@ impl Builder<'_> {
             }
         }
         names
+    }
+
+    /// `on:`, where a loop's variable may choose the connection. A name that is not known now is told and left out.
+    fn connection_names(&mut self, target: &Node) -> Vec<String> {
+        match &target.value {
+            NodeValue::List(items) => items
+                .iter()
+                .filter_map(|item| self.words_known_now(item, "on"))
+                .collect(),
+            NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Int(_)
+            | NodeValue::Float(_)
+            | NodeValue::Text { .. }
+            | NodeValue::Map(_) => self.words_known_now(target, "on").into_iter().collect(),
+        }
     }
 
     fn parameters(&mut self, node: &Node, spec: &ActionSpec, engine: Option<&str>) -> Value {

@@ -274,6 +274,7 @@ impl Builder<'_> {
             self.fault(key.at, message, "give the variable another name");
             return None;
         }
+        self.secrets_within(list, &variable);
         let values = self.loop_values(list)?;
         if values.is_empty() {
             self.fault(list.at, "for_each has nothing to repeat over", "list at least one item");
@@ -293,6 +294,20 @@ impl Builder<'_> {
             }
         }
         sound.then_some(Loop { variable, items })
+    }
+
+    /// What stands in a list is no more a place for a secret than anything else.
+    fn secrets_within(&mut self, node: &Node, key: &str) {
+        match &node.value {
+            NodeValue::Text { text, .. } => self.literal_secret(node.at, key, text),
+            NodeValue::List(items) => items.iter().for_each(|item| self.secrets_within(item, key)),
+            NodeValue::Map(entries) => {
+                for (key, node) in entries {
+                    self.secrets_within(node, &key.text);
+                }
+            }
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::Float(_) => {}
+        }
     }
 
     fn loop_values(&mut self, list: &Node) -> Option<Vec<(Value, Place)>> {

@@ -45,7 +45,7 @@ impl Builder<'_> {
             self.fault(all.at, "the runbook has no steps", "write at least one step");
         }
         self.graph(&mut steps, &placed);
-        self.downtime_marks(all.at, &steps);
+        self.downtime_marks(all.at, &steps, &placed);
         self.ways_forward(&steps, &placed);
         (phases, steps)
     }
@@ -68,8 +68,21 @@ impl Builder<'_> {
         step
     }
 
-    fn downtime_marks(&mut self, at: Place, steps: &[PlannedStep]) {
+    fn downtime_marks(&mut self, at: Place, steps: &[PlannedStep], placed: &[Placed<'_>]) {
         use DowntimeMark::{Begins, Ends};
+        let repeated = steps
+            .iter()
+            .zip(placed)
+            .find(|(step, place)| step.downtime.is_some() && self.groups.contains_key(&place.origin.declared));
+        if let Some((_, place)) = repeated {
+            let at = place.node.get("downtime").map_or(at, |node| node.at);
+            let message = format!(
+                "step {} is repeated: downtime has one begin and one end",
+                place.origin.declared
+            );
+            self.fault(at, message, "mark a step before or after it");
+            return;
+        }
         let marks: Vec<_> = steps.iter().filter_map(|step| step.downtime).collect();
         let good = matches!(marks.as_slice(), [] | [Begins, Ends]);
         if !good {

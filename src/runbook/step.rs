@@ -66,11 +66,11 @@ impl Builder<'_> {
         let rollback = self.rollback(node, spec, &action, &outputs);
         self.own_outputs = false;
         let title = node.get("title").and_then(|node| self.words_known_now(node, "title"));
-        if let Some(owner) = node.get("owner")
-            && let Some(id) = owner.word("owner", &mut self.faults).map(str::to_owned)
-        {
+        let owner = node.get("owner").and_then(|owner| {
+            let id = self.words_known_now(owner, "owner")?;
             self.person(&id, owner);
-        }
+            Some(id)
+        });
         if read && matches!(rollback, Rollback::Action { .. } | Rollback::Irreversible { .. }) {
             let at = node.get("rollback").map_or(node.at, |node| node.at);
             self.fault(
@@ -94,7 +94,7 @@ impl Builder<'_> {
             title: title.unwrap_or_else(|| id.clone()),
             phase: phase.to_owned(),
             needs: Vec::new(),
-            owner: node.get("owner").and_then(Node::text).map(str::to_owned),
+            owner,
             gate: self.gate(node.get("gate"), &id, operator(None), read),
             before,
             after,
