@@ -571,6 +571,33 @@ fn the_largest_plan_is_made_in_time() {
     assert!(began.elapsed().as_secs() < 120, "{:?}", began.elapsed());
 }
 
+#[test]
+fn a_runbook_cut_anywhere_is_told_of_and_breaks_nothing() {
+    let lines = [
+        "- one: for_each: { db: \"${ vars.databases }\" }",
+        "a: live: 1, deadline: \"22:20\"",
+        "b: needs: [a, c], title: \"${ db ~ steps.a.outputs.n }\"",
+        "- two",
+        "c: for_each: { t: [{ id: x, n: [1] }, 2] }, gate: { timeout: escalate, escalate: { roles: [a] } }",
+        "f: fall_forward: true, needs: [c], rollback: { parallel: true }",
+    ];
+    let text = format!("{IMPORT}{}", asking(&lines));
+    let told = |text: &str| check(text.as_bytes(), None, &catalogue(), now()).len();
+    assert!(told(&text) > 5);
+    let mut silent = 0;
+    for at in (0..text.len()).step_by(3) {
+        let (before, after) = text.split_at(at);
+        for cut in [
+            before.to_owned(),
+            format!("{before}{}", &after[1..]),
+            format!("{before}]{after}"),
+        ] {
+            silent += usize::from(told(&cut) == 0);
+        }
+    }
+    assert_eq!(silent, 0);
+}
+
 /// A runbook with included files; a refusal stands for a file that could not be read.
 fn with_parts<'a>(main: &'a str, parts: &[(&'a str, &'a str)]) -> Sources<'a> {
     let mut sources = Sources::from(main.as_bytes());

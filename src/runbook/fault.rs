@@ -56,6 +56,8 @@ pub fn any_error(faults: &[Fault]) -> bool {
 /// All faults for people: `file:line:col: error: …`, the line, a caret, the hint. `main` is the runbook's name; the
 /// files that it includes are named as it names them.
 pub fn render(faults: &[Fault], main: &str, sources: &Sources<'_>) -> String {
+    let texts: Vec<_> = sources.files().map(String::from_utf8_lossy).collect();
+    let lines: Vec<Vec<&str>> = texts.iter().map(|text| text.lines().collect()).collect();
     let mut out = String::new();
     for fault in faults {
         let word = match fault.severity {
@@ -63,11 +65,11 @@ pub fn render(faults: &[Fault], main: &str, sources: &Sources<'_>) -> String {
             Severity::Warning => "warning",
         };
         let Place { file, line, col } = fault.place;
-        let text = String::from_utf8_lossy(sources.bytes(file));
+        let lines = lines.get(usize::from(file));
         let file = sources.name(file).unwrap_or(main);
         let _infallible = writeln!(out, "{file}:{line}:{col}: {word}: {}", fault.message);
         let index = usize::try_from(line).unwrap_or(0).saturating_sub(1);
-        if let Some(source) = text.lines().nth(index) {
+        if let Some(source) = lines.and_then(|lines| lines.get(index)) {
             let start = usize::try_from(col).unwrap_or(1).saturating_sub(1);
             // A long line is shown around its fault.
             let from = start.saturating_sub(60);

@@ -82,6 +82,7 @@ impl Builder<'_> {
         numbers: &BTreeMap<String, usize>,
     ) -> Vec<usize> {
         let mut needs = Vec::new();
+        let mut known = BTreeSet::new();
         let step = steps.get(own);
         let id = step.map_or("", |step| step.id.as_str());
         let forward = step.is_some_and(|step| step.fall_forward);
@@ -93,8 +94,8 @@ impl Builder<'_> {
                 let Some(number) = numbers.get(&name).copied() else {
                     // All copies of a step that could not be read are told once, where it stands.
                     if !self.groups.contains_key(&need) && place.origin.copy == 0 {
-                        let known = numbers.keys().chain(self.groups.keys()).map(String::as_str);
-                        let hint = nearest(&need, known).unwrap_or_else(|| "name a step of this runbook".to_owned());
+                        let ids = numbers.keys().chain(self.groups.keys()).map(String::as_str);
+                        let hint = nearest(&need, ids).unwrap_or_else(|| "name a step of this runbook".to_owned());
                         self.fault(item.at, format!("step {id} needs {need}, which does not exist"), &hint);
                     }
                     continue;
@@ -107,7 +108,7 @@ impl Builder<'_> {
                     }
                     break;
                 }
-                if !needs.contains(&number) {
+                if known.insert(number) {
                     needs.push(number);
                 }
             }

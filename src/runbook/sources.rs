@@ -59,21 +59,15 @@ impl<'a> Sources<'a> {
         self.parts.keys().nth(index).copied()
     }
 
-    /// The bytes of a file.
-    pub fn bytes(&self, file: u16) -> &'a [u8] {
-        match usize::from(file).checked_sub(1) {
-            None => self.main,
-            Some(index) => match self.parts.values().nth(index) {
-                Some(Ok(bytes)) => bytes,
-                Some(Err(_)) | None => &[],
-            },
-        }
+    /// The bytes of every file by its number; none of one that could not be read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &'a [u8]> {
+        let parts = self.parts.values().map(|part| part.unwrap_or_default());
+        std::iter::once(self.main).chain(parts)
     }
 
     /// The size of all files together.
     pub(super) fn size(&self) -> usize {
-        let parts = self.parts.values().filter_map(|part| part.ok());
-        self.main.len() + parts.map(<[u8]>::len).sum::<usize>()
+        self.files().map(<[u8]>::len).sum()
     }
 
     /// SHA-256 of the runbook's bytes; with included files, over the digests of all by their names.
