@@ -106,6 +106,16 @@ const CASES: &[Case] = &[
         &[("26:20", "write a finite number")],
     ),
     case(
+        "log retention that is no duration",
+        &[("{ kind: lab }", "{ kind: lab, log_retention: always }")],
+        &[("9:36", "log_retention is always, not a duration")],
+    ),
+    case(
+        "misspelt reverse drain",
+        &[("{ kind: lab }", "{ kind: lab, revers_drain: 10m }")],
+        &[("9:21", "did you mean reverse_drain?")],
+    ),
+    case(
         "negative duration",
         &[("        on: source\n", "        on: source\n        timeout: -5s\n")],
         &[("17:18", "timeout is -5s, not a duration")],

@@ -2,12 +2,10 @@
 //! failed write is the last; stock tools can check the chain.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::io;
 use std::path::Path;
 use std::process::Command;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pointsman::journal::disk::Disk;
 use pointsman::journal::lock::{Holder, LockError};
 use pointsman::journal::verify::{Require, verify};
 use pointsman::journal::{Actor, Draft, JournalError, JournalWriter, RunLock, Stamp};
@@ -243,49 +241,6 @@ fn a_torn_tail_is_sealed_and_the_run_goes_on() {
     );
     std::fs::write(segment(folder.path()), &whole[..last + 41]).unwrap();
     assert_eq!(code(folder.path()), 4, "what was sealed may not change");
-}
-
-/// A disk that fails on its n-th operation.
-struct Failing {
-    left: u32,
-    how: &'static str,
-}
-
-impl Disk for Failing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self.left.saturating_sub(1);
-        match (self.left, self.how) {
-            (0, "short") => Ok(bytes.len() / 2),
-            (0, "full") => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            _ => Ok(bytes.len()),
-        }
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        if self.left <= 1 && self.how == "sync" {
-            Err(io::Error::other("EIO"))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-#[test]
-fn a_failed_write_poisons_the_writer_for_good() {
-    for how in ["short", "full", "sync"] {
-        let folder = tempfile::tempdir().unwrap();
-        let open = Box::new(move |_: &Path| Ok(Box::new(Failing { left: 2, how }) as Box<dyn Disk>));
-        let mut writer = JournalWriter::create_on(folder.path(), "r1", "boot", open).unwrap();
-        let first = writer.append(vec![draft("genesis", None, json!({}))], at(0));
-        let second = writer.append(vec![asked(1, "freeze")], at(1));
-        assert!(first.is_err() || second.is_err(), "{how}");
-        assert!(writer.is_poisoned(), "{how}");
-        assert!(matches!(
-            writer.append(vec![asked(2, "freeze")], at(2)),
-            Err(JournalError::Poisoned)
-        ));
-        assert!(matches!(writer.put_blob(b"late"), Err(JournalError::Poisoned)));
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::lab::Fault;
@@ -48,6 +49,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show what would happen: commands, gates, rollbacks, digests
     Plan(PlanArgs),
+    /// Will we make the window? From what earlier runs took
+    Forecast(ForecastArgs),
     /// Print the JSON Schema of the runbook format
     Schema,
     /// Conduct a runbook in the cockpit, or headless
@@ -122,6 +125,29 @@ impl std::str::FromStr for Import {
             Some(_) | None => Err("write NAME=RUN, with the runbook's name of the import and a run's id".to_owned()),
         }
     }
+}
+
+/// `forecast`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman forecast runbook.yaml --env production
+  pointsman forecast runbook.yaml --env staging --start 2026-12-05T22:30:00-03:00
+  pointsman forecast runbook.yaml --env production --format json | jq .p90
+
+Exit codes: 0 p90 makes the window, the downtime budget and every deadline, or nothing is known (then it says so) ·
+1 it does not · 2 usage or bad input")]
+pub struct ForecastArgs {
+    /// The runbook, or - for standard input
+    pub runbook: PathBuf,
+    /// The environment to forecast for
+    #[arg(long)]
+    pub env: String,
+    /// When the night begins, RFC 3339 [default: the window's opening while it is to come, else now]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub start: Option<DateTime<Utc>>,
+    /// How the forecast is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
 }
 
 /// For people or for programs.
@@ -298,4 +324,10 @@ fn speed(text: &str) -> Result<f64, String> {
         Ok(speed) if (0.1..=1000.0).contains(&speed) => Ok(speed),
         Ok(_) | Err(_) => Err("a speed is a number from 0.1 to 1000".to_owned()),
     }
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.with_timezone(&Utc))
+        .map_err(|_bad| "write RFC 3339 with an offset: 2026-12-05T22:00:00-03:00".to_owned())
 }

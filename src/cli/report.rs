@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::engine::clock::Clock;
+use crate::journal::disk::{Real, write_new};
 use crate::journal::reader::{read_blob, read_run};
 use crate::journal::verify::{Require, verify};
 use crate::report::{Entry, Evidence, Source, markdown};
@@ -12,7 +13,7 @@ use super::genesis::Genesis;
 use super::out::Out;
 use super::resume::fold;
 use super::session::zone;
-use super::store::{Store, write_new};
+use super::store::Store;
 use super::trouble::Trouble;
 
 /// Writes a report.
@@ -70,7 +71,7 @@ pub fn perform(args: &ReportArgs, store: &Store, out: Out) -> Result<u8, Trouble
 }
 
 fn save(path: &Path, text: &str) -> Result<(), Trouble> {
-    write_new(path, text.as_bytes()).map_err(|error| {
+    write_new(&Real, path, text.as_bytes()).map_err(|error| {
         Trouble::input(format!("{}: {error}", path.display())).hint("a report never overwrites a file")
     })
 }

@@ -6,9 +6,9 @@ use crate::engine::clock::{Clock, boot_id, host};
 use crate::engine::facts::facts_of;
 use crate::engine::handle::Update;
 use crate::engine::record;
-use crate::journal::lock::LockError;
 use crate::journal::reader::read_run;
 use crate::journal::{JournalError, JournalWriter, Record, RunLock, Stamp};
+use crate::projection::samples::History;
 use crate::projection::words::closed;
 use crate::run::state::Phase;
 use crate::run::{Command, RunState, apply};
@@ -16,9 +16,10 @@ use crate::runbook::plan::Plan;
 
 use super::args::ResumeArgs;
 use super::genesis::Genesis;
+use super::history::history_of;
 use super::out::Out;
 use super::run::runtime;
-use super::session::{Seat, Session, holder};
+use super::session::{Seat, Session, take};
 use super::store::{RunFolder, Store};
 use super::trouble::{Trouble, exit};
 use super::world::World;
@@ -27,10 +28,7 @@ use super::world::World;
 pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let folder = store.find(&args.run)?;
     let clock = Clock::new();
-    let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| match error {
-        LockError::Held(_) => Trouble::input(error.to_string()),
-        LockError::Io(_) => Trouble::journal(error),
-    })?;
+    let lock = take(&folder, &clock)?;
     let before = read_run(&folder.path).map_err(Trouble::journal)?;
     let genesis = before.records.first().and_then(Genesis::read).ok_or_else(|| {
         Trouble::input(format!("run {} never began: it has no first record", folder.id))
@@ -62,8 +60,17 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         );
     }
     let seat = Seat::new(&args.seat, &plan)?;
+    let history = Arc::new(history_of(store, &plan, &folder.id));
     let runtime = runtime()?;
-    let exit = runtime.block_on(go_on(folder, plan, genesis, seat, (lock, clock), store.option(), out));
+    let exit = runtime.block_on(go_on(
+        folder,
+        plan,
+        genesis,
+        seat,
+        (lock, clock),
+        (store.option(), history),
+        out,
+    ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
 }
@@ -74,7 +81,7 @@ async fn go_on(
     genesis: Genesis,
     seat: Seat,
     (lock, clock): (RunLock, Clock),
-    option: String,
+    (option, history): (String, Arc<History>),
     out: Out,
 ) -> Result<u8, Trouble> {
     let world = World::open(&plan, genesis.lab(folder.path.join("lab"))).await?;
@@ -109,6 +116,7 @@ async fn go_on(
         writer,
         clock,
         option,
+        history,
     };
     session.conduct(out).await
 }

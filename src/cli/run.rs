@@ -1,18 +1,21 @@
 //! `pointsman run`: a runbook becomes a run.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::clock::{Clock, boot_id};
 use crate::engine::facts::{Mode, facts_of};
-use crate::journal::{JournalWriter, RunLock};
+use crate::journal::JournalWriter;
+use crate::journal::reader::never_began;
 use crate::run::{Command, RunState};
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::RunArgs;
+use super::history::history_of;
 use super::imports::{Imported, complete};
 use super::out::Out;
 use super::reading::Source;
-use super::session::{Seat, Session, holder};
+use super::session::{Seat, Session, take};
 use super::store::Store;
 use super::trouble::Trouble;
 use super::world::{LabChoice, World};
@@ -32,12 +35,13 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let seat = Seat::new(&args.seat, &plan)?;
     let clock = Clock::new();
     let folder = store.create(&plan, &source, clock.now())?;
-    let lock = RunLock::acquire(&folder.path, &holder(&clock)).map_err(|error| Trouble::input(error.to_string()))?;
+    let path = folder.path.clone();
+    let lock = take(&folder, &clock).inspect_err(|_| forget(&path))?;
     let lab = lab(&plan, &args, folder.path.join("lab"))?;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
+    let history = Arc::new(history_of(store, &plan, &folder.id));
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
     let runtime = runtime()?;
-    let path = folder.path.clone();
     let exit = runtime.block_on(async {
         let world = World::open(&plan, lab.clone()).await?;
         let data = super::genesis::data(&plan, &plan_file, mode, lab.as_ref(), world.speed)?;
@@ -50,6 +54,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
                 operator: seat.operator.clone(),
             },
             option: store.option(),
+            history,
             folder,
             plan,
             mode,
@@ -62,11 +67,15 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
         session.conduct(out).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    if exit.is_err() && !path.join("journal").exists() {
-        // It never began: there is nothing to keep. A folder that cannot be removed is in nobody's way.
-        let _kept = std::fs::remove_dir_all(&path);
+    if exit.is_err() && never_began(&path) {
+        forget(&path);
     }
     exit
+}
+
+/// Removes the folder of a run that never began. One that cannot be removed is in nobody's way.
+fn forget(run: &Path) {
+    let _kept = std::fs::remove_dir_all(run);
 }
 
 /// The runtime that everything asynchronous lives on.

@@ -4,10 +4,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
+use crate::frontend::ending::is_stuck_way_back;
 use crate::journal::reader::read_run;
 use crate::projection::escape::{fit, visible};
 use crate::projection::words::closed;
-use crate::run::state::Phase;
+use crate::run::state::{Phase, Stage};
 
 use super::args::{RunsArgs, TextOrJson};
 use super::genesis::Genesis;
@@ -22,7 +23,7 @@ struct Line {
     run: String,
     runbook: Option<String>,
     environment: Option<String>,
-    /// How it ended, or `running`, `held`, `in doubt`, `interrupted`, `unreadable`.
+    /// How it ended, or `running`, `held`, `failing`, `hands needed`, `in doubt`, `interrupted`, `unreadable`.
     state: String,
     started: Option<String>,
     ended: Option<String>,
@@ -45,7 +46,7 @@ pub fn perform(args: &RunsArgs, store: &Store, out: Out) -> Result<u8, Trouble> 
         TextOrJson::Text if lines.is_empty() => out.line("no runs yet"),
         TextOrJson::Text => {
             let row = |cells: [&str; 5]| {
-                let widths = [20, 24, 14, 18, 22];
+                let widths = [18, 15, 11, 12, 20];
                 let cells = cells.iter().zip(widths).map(|(cell, width)| fit(&visible(cell), width));
                 cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
             };
@@ -103,6 +104,10 @@ fn line(folder: &RunFolder) -> Line {
         Phase::New | Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_) => {
             if told.state.in_doubt() {
                 "in doubt".to_owned()
+            } else if is_stuck_way_back(&told.state) {
+                "hands needed".to_owned()
+            } else if told.state.steps.iter().any(|step| step.stage == Stage::Failed) {
+                "failing".to_owned()
             } else if !is_held(folder) {
                 "interrupted".to_owned()
             } else if told.state.hold.is_some() {

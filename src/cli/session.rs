@@ -17,9 +17,10 @@ use crate::engine::handle::{Handle, Refused, Update};
 use crate::frontend::headless::{self, Format, HeadlessOptions};
 use crate::frontend::tui::{self, CockpitError, CockpitOptions};
 use crate::frontend::{Ending, tui::LabLine};
-use crate::journal::lock::Holder;
+use crate::journal::lock::{Holder, LockError};
 use crate::journal::{Actor, JournalWriter, RunLock};
 use crate::lab::Measure;
+use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
 use crate::projection::words::clock as clock_words;
 use crate::provider::registry::{Request, build};
@@ -135,6 +136,14 @@ pub fn holder(clock: &Clock) -> Holder {
     }
 }
 
+/// Takes a run for this process.
+pub fn take(folder: &RunFolder, clock: &Clock) -> Result<RunLock, Trouble> {
+    RunLock::acquire(&folder.path, &holder(clock)).map_err(|error| match error {
+        LockError::Held(_) => Trouble::input(error.to_string()),
+        LockError::Io(_) => Trouble::journal(error),
+    })
+}
+
 /// One sitting.
 pub struct Session {
     pub folder: RunFolder,
@@ -153,13 +162,22 @@ pub struct Session {
     pub first: Command,
     /// What printed commands need besides the run's id.
     pub option: String,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 impl Session {
     /// Sits until the run is over or left; prints the summary and gives the exit code.
     pub async fn conduct(self, out: Out) -> Result<u8, Trouble> {
-        let log = super::diagnostics::start(&self.folder.path, self.world.redactor.clone())
-            .map_err(|error| Trouble::failed(format!("the diagnostic log cannot be written: {error}")))?;
+        let log = super::diagnostics::start(&self.folder.path, self.world.redactor.clone()).map_err(|error| {
+            let words = format!("the diagnostic log: {error}");
+            // It is on the journal's disk: where that is full, nothing can be recorded.
+            if error.kind() == io::ErrorKind::StorageFull {
+                Trouble::journal(words)
+            } else {
+                Trouble::failed(words)
+            }
+        })?;
         let channels = Channels::new();
         let feed = channels.handle.listen();
         let connections = self.world.connections.clone();
@@ -194,8 +212,13 @@ impl Session {
             lab: self.world.lab_line(),
             zone: zone(&self.plan),
             next: next_commands(&self.folder.id, &self.option),
+            history: self.history,
+            speed: self.world.speed,
         };
-        let ended = match handle.tell(self.first).await {
+        let opens = matches!(self.first, Command::Open { .. });
+        let first = handle.tell(self.first).await;
+        let kept = first.is_ok() || !opens;
+        let ended = match first {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
             Err(Refused::Journal(reason)) => Err(Trouble::journal(reason)),
             Err(Refused::Rejected(reason)) => Err(Trouble::input(reason)),
@@ -207,7 +230,11 @@ impl Session {
         let (measured, speed) = (self.world.measured(), self.world.speed);
         self.world.close().await;
         drop(self.lock);
-        let ending = ended.inspect_err(|_| hint_of_resume(out, &self.folder.id, &self.option))?;
+        let ending = ended.inspect_err(|_| {
+            if kept {
+                hint_of_resume(out, &self.folder.id, &self.option);
+            }
+        })?;
         tell(&ending, measured, speed, &self.seat, out);
         drop(log);
         Ok(ending.exit)
@@ -244,6 +271,8 @@ struct Table<'a> {
     lab: Option<LabLine>,
     zone: Tz,
     next: NextCommands,
+    history: Arc<History>,
+    speed: f64,
 }
 
 impl Table<'_> {
@@ -266,6 +295,8 @@ impl Table<'_> {
                 zone: self.zone,
                 feed: Some(feed),
                 next: self.next,
+                history: self.history,
+                speed: self.speed,
             };
             let stop = stop_on_signals()
                 .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
@@ -280,6 +311,7 @@ impl Table<'_> {
             color: out.is_colored(&io::stdout()),
             feed: Some(feed),
             next: self.next,
+            history: self.history,
         };
         tui::run(handle, plan, options).await.map_err(|error| match error {
             CockpitError::NoTerminal => Trouble::input(error.to_string()),

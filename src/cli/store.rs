@@ -1,15 +1,14 @@
 //! Where runs are kept: one folder a run under the state folder. Owns names and files; the journal inside a run's
 //! folder belongs to `journal`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rand::RngExt;
 
-use crate::journal::disk::sync_folder;
+use crate::journal::disk::{Disk, Real, make_folders, new_folder, write_new};
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
 
@@ -72,42 +71,40 @@ impl Store {
     /// synced.
     pub fn create(&self, plan: &Plan, source: &Source, now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
         let runs = self.root.join("runs");
-        let at = |path: &Path, error: io::Error| {
-            Trouble::input(format!("{}: {error}", path.display()))
-                .hint("runs are kept there; name another folder with --state-dir")
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&runs)
-            .map_err(|error| at(&runs, error))?;
-        let (id, path) = loop {
-            let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
-            let path = runs.join(&id);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => break (id, path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(at(&path, error)),
+        let at = |path: &Path, error: io::Error| match error.kind() {
+            // The disk, not the place that was chosen.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => {
+                Trouble::journal(format!("{}: {error}", path.display()))
             }
+            _ => Trouble::input(format!("{}: {error}", path.display()))
+                .hint("runs are kept there; name another folder with --state-dir"),
         };
-        let folder = RunFolder { id, path };
         let text = serde_json::to_vec_pretty(plan)
             .map_err(|error| Trouble::failed(format!("the plan cannot be written: {error}")))?;
-        for (name, bytes) in [
-            ("plan.json", text.as_slice()),
-            ("runbook.yaml", source.bytes.as_slice()),
-        ] {
-            write_new(&folder.path.join(name), bytes).map_err(|error| at(&folder.path, error))?;
+        // Another process may have made these a moment ago, and have been killed before it synced them.
+        make_folders(&Real, &runs)
+            .and_then(|()| Real.sync_folder(&self.root))
+            .map_err(|error| at(&runs, error))?;
+        loop {
+            let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
+            let path = runs.join(&id);
+            let files = [
+                ("plan.json", text.as_slice()),
+                ("runbook.yaml", source.bytes.as_slice()),
+            ];
+            let made = match new_folder(&Real, &path, &files) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.and_then(|()| included(&path, source)),
+            };
+            return match made {
+                Ok(()) => Ok(RunFolder { id, path }),
+                Err(error) => {
+                    // It never began. A folder that cannot be removed is in nobody's way.
+                    let _kept = fs::remove_dir_all(&path);
+                    Err(at(&path, error))
+                }
+            };
         }
-        for (name, bytes) in &source.parts {
-            if let Ok(bytes) = bytes {
-                write_part(&folder.path, name, bytes).map_err(|error| at(&folder.path, error))?;
-            }
-        }
-        sync_folder(&folder.path)
-            .and_then(|()| sync_folder(&runs))
-            .map_err(|error| at(&folder.path, error))?;
-        Ok(folder)
     }
 
     /// The run with this id, or in this folder.
@@ -172,22 +169,18 @@ fn tail() -> String {
         .collect()
 }
 
-/// Writes an included file under `included/`, with its folders, all synced.
-fn write_part(run: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let path = run.join("included").join(name);
-    let folders: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| *folder != run).collect();
-    if let Some(parent) = folders.first() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+/// Keeps the included files of a runbook under `included/` in its run's folder, all synced.
+fn included(run: &Path, source: &Source) -> io::Result<()> {
+    for (name, bytes) in &source.parts {
+        let Ok(bytes) = bytes else { continue };
+        let path = run.join("included").join(name);
+        if let Some(folder) = path.parent() {
+            make_folders(&Real, folder)?;
+            write_new(&Real, &path, bytes)?;
+            Real.sync_folder(folder)?;
+        }
     }
-    write_new(&path, bytes)?;
-    folders.into_iter().try_for_each(sync_folder)
-}
-
-/// Writes a file that must not exist, synced.
-pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    Ok(())
 }
 
 /// A word for a shell.

@@ -1,15 +1,16 @@
 //! The engine's clocks: wall time for people, monotonic time for durations, the boot that both belong to. The only
 //! place that asks the machine what time it is.
 
-use std::time::Instant;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 /// The clocks of one process.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
     offset_ns: u64,
+    /// Wall time at the start, where time is tokio's own (paused in simulations) and not the machine's.
+    simulated: Option<DateTime<Utc>>,
 }
 
 impl Clock {
@@ -18,12 +19,25 @@ impl Clock {
         Self {
             started: Instant::now(),
             offset_ns: since_boot_ns(),
+            simulated: None,
+        }
+    }
+
+    /// Clocks that begin at `start` and go as tokio's time goes: the same run tells the same times.
+    pub fn simulated(start: DateTime<Utc>) -> Self {
+        Self {
+            started: Instant::now(),
+            offset_ns: 0,
+            simulated: Some(start),
         }
     }
 
     /// Wall time.
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        match self.simulated {
+            None => Utc::now(),
+            Some(start) => start + TimeDelta::from_std(self.started.elapsed()).unwrap_or_default(),
+        }
     }
 
     /// Nanoseconds since the machine started.

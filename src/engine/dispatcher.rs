@@ -92,33 +92,30 @@ impl Dispatcher {
         }
     }
 
-    /// Starts the dispatcher's thread and the timer that lets requests expire; returns the front ends' handle.
+    /// Starts the dispatcher on a thread of its own, so that a slow disk keeps nobody but the run waiting, with the
+    /// timer that lets requests expire; returns the front ends' handle.
     pub fn spawn(self, channels: Channels) -> std::io::Result<(Handle, std::thread::JoinHandle<()>)> {
-        let Channels { handle, orders } = channels;
+        let handle = channels.handle.clone();
         let runtime = tokio::runtime::Handle::current();
-        let timer = handle.clone();
-        let ticking = runtime.spawn(async move {
+        let thread = std::thread::Builder::new()
+            .name("dispatcher".to_owned())
+            .spawn(move || runtime.block_on(self.run(channels)))?;
+        Ok((handle, thread))
+    }
+
+    /// Takes orders until somebody closes it.
+    pub async fn run(mut self, channels: Channels) {
+        let Channels { handle, mut orders } = channels;
+        let ticking = tokio::spawn(async move {
             let mut beat = tokio::time::interval(std::time::Duration::from_millis(500));
             loop {
                 beat.tick().await;
-                if timer.tell(Command::Advance).await == Err(Refused::Gone) {
+                if handle.tell(Command::Advance).await == Err(Refused::Gone) {
                     return;
                 }
             }
         });
-        let thread = std::thread::Builder::new()
-            .name("dispatcher".to_owned())
-            .spawn(move || {
-                let entered = runtime.enter();
-                self.work(orders);
-                ticking.abort();
-                drop(entered);
-            })?;
-        Ok((handle, thread))
-    }
-
-    fn work(mut self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.blocking_recv() {
+        while let Some(order) = orders.recv().await {
             match order {
                 Order::Tell {
                     command,
@@ -135,22 +132,12 @@ impl Dispatcher {
                 Order::Close => break,
             }
         }
+        ticking.abort();
         self.executor.cancel_all();
     }
 
-    fn take(&mut self, command: Command, evidence: &[u8]) -> Result<(), Refused> {
-        self.perform(command, evidence)?;
-        // Whatever follows by itself follows at once: one thing a turn, until nothing does.
-        loop {
-            let before = self.updates.len();
-            self.perform(Command::Advance, &[])?;
-            if self.updates.len() == before || self.state.is_closed() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn perform(&mut self, mut command: Command, evidence: &[u8]) -> Result<(), Refused> {
+    /// Takes a command, and whatever follows from it by itself: one batch, one write, one sync.
+    fn take(&mut self, mut command: Command, evidence: &[u8]) -> Result<(), Refused> {
         if let Some(reason) = &self.halted {
             return Err(Refused::Journal(reason.clone()));
         }
@@ -166,8 +153,7 @@ impl Dispatcher {
             name_blob(&mut command, blob);
         }
         let now = self.clock.now();
-        let events =
-            decide(&self.state, &command, now.timestamp_millis()).map_err(|no| Refused::Rejected(no.to_string()))?;
+        let events = self.decided(&command, now)?;
         if events.is_empty() {
             return Ok(());
         }
@@ -196,6 +182,33 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// The command's events, and those of whatever is next until nothing is.
+    fn decided(&self, command: &Command, now: DateTime<Utc>) -> Result<Vec<Event>, Refused> {
+        let now_ms = now.timestamp_millis();
+        let no = |no: crate::run::Rejected| Refused::Rejected(no.to_string());
+        let mut events = decide(&self.state, command, now_ms).map_err(no)?;
+        let mut state = self.state.clone();
+        let mut folded = 0;
+        loop {
+            for event in events.iter().skip(folded) {
+                state = apply(state, event).map_err(|illegal| Refused::Rejected(illegal.to_string()))?;
+            }
+            folded = events.len();
+            if state.is_closed() {
+                return Ok(events);
+            }
+            match decide(&state, &Command::Advance, now_ms) {
+                Ok(next) if next.is_empty() => return Ok(events),
+                Ok(next) => events.extend(next),
+                Err(rejected) => {
+                    // What the command decided stands; the timer asks again for what follows.
+                    tracing::error!(%rejected, "nothing could follow by itself");
+                    return Ok(events);
+                }
+            }
+        }
+    }
+
     /// The events are durable: fold them, tell everybody, start what they ask for.
     fn fold(&mut self, events: Vec<Event>, records: &[Record], at: DateTime<Utc>) {
         let mut numbers = records
@@ -222,12 +235,18 @@ impl Dispatcher {
         }
     }
 
-    fn start(&self, effect: Effect, at: DateTime<Utc>) {
+    fn start(&mut self, effect: Effect, at: DateTime<Utc>) {
         let intent_at = match &effect {
             Effect::Execute { step, role, .. } | Effect::Observe { step, role, .. } => {
                 self.intents.get(&(step.clone(), *role)).copied().unwrap_or(at)
             }
-            Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } | Effect::PrepareUnwind => at,
+            Effect::Check { .. }
+            | Effect::Recheck { .. }
+            | Effect::Verify { .. }
+            | Effect::PrepareUnwind
+            | Effect::Watch { .. }
+            | Effect::Unwatch { .. }
+            | Effect::Cancel { .. } => at,
         };
         self.executor.start(Errand {
             effect,
@@ -270,6 +289,15 @@ fn name_blob(command: &mut Command, blob: &BlobRef) {
         | Command::Resume { .. }
         | Command::Advance
         | Command::Vote { .. }
+        | Command::BreakGlass { .. }
+        | Command::Countersign { .. }
+        | Command::LiveRed { .. }
+        | Command::Skip { .. }
+        | Command::FallForward { .. }
+        | Command::Cancel { .. }
+        | Command::ExtendWindow { .. }
+        | Command::OfferSeat { .. }
+        | Command::TakeSeat { .. }
         | Command::Revoke { .. }
         | Command::Rechecked { .. }
         | Command::Acked { .. }

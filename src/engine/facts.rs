@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::run::facts::{Facts, Gate, PersonFacts, StepEffect, StepFacts, StepId, Undo, Who};
+use crate::run::facts::{
+    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, StepEffect, StepFacts, StepId, Undo, Who, WindowFacts,
+};
 use crate::runbook::catalogue::Effect;
-use crate::runbook::plan::{EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback};
+use crate::runbook::plan::{
+    EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback, WindowEnd,
+};
 
 /// How a plan is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,21 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
         unwind: gate(&plan.unwind_gate),
         no_return: gate(&plan.point_of_no_return),
         commit: gate(&plan.commit),
+        extend: match plan
+            .environment
+            .window
+            .as_ref()
+            .and_then(|window| window.extend.as_ref())
+        {
+            Some(spec) => gate(spec),
+            None => Gate {
+                who: Who::Operator,
+                expires_ms: None,
+                phrase: Some("extend".to_owned()),
+                on_expiry: OnExpiry::Hold,
+            },
+        },
+        window: window_of(plan, mode),
         people: plan
             .environment
             .people
@@ -50,7 +69,21 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
             .collect::<BTreeMap<_, _>>(),
         personas: plan.environment.kind == EnvironmentKind::Lab,
         dry_run: mode == Mode::DryRun,
+        places: Places::default(),
     }
+}
+
+/// The window binds a real run; a dry run is no night.
+fn window_of(plan: &Plan, mode: Mode) -> Option<WindowFacts> {
+    let window = plan.environment.window.as_ref().filter(|_| mode == Mode::Real)?;
+    Some(WindowFacts {
+        closes_ms: window.closes.timestamp_millis(),
+        at_end: match window.at_end {
+            WindowEnd::Ask => AtEnd::Ask,
+            WindowEnd::Hold => AtEnd::Hold,
+            WindowEnd::Notify => AtEnd::Notify,
+        },
+    })
 }
 
 fn open(reason: &str) -> Gate {
@@ -60,12 +93,25 @@ fn open(reason: &str) -> Gate {
         },
         expires_ms: None,
         phrase: None,
-        reject_on_expiry: false,
+        on_expiry: OnExpiry::Hold,
     }
 }
 
 fn gate_of(plan: &Plan, spec: &GateSpec) -> Gate {
-    let who = match &spec.kind {
+    Gate {
+        who: who_of(plan, &spec.kind),
+        expires_ms: spec.expires.map(|span| span.0),
+        phrase: spec.phrase.clone(),
+        on_expiry: match (spec.on_timeout, &spec.escalate) {
+            (GateTimeout::Reject, _) => OnExpiry::Reject,
+            (GateTimeout::Escalate, Some(kind)) => OnExpiry::Escalate(who_of(plan, kind)),
+            (GateTimeout::Hold | GateTimeout::Escalate, _) => OnExpiry::Hold,
+        },
+    }
+}
+
+fn who_of(plan: &Plan, kind: &GateKind) -> Who {
+    match kind {
         GateKind::Operator => Who::Operator,
         GateKind::Open { reason } => Who::Open { reason: reason.clone() },
         GateKind::Quorum {
@@ -87,12 +133,6 @@ fn gate_of(plan: &Plan, spec: &GateSpec) -> Gate {
                 })
                 .collect(),
         },
-    };
-    Gate {
-        who,
-        expires_ms: spec.expires.map(|span| span.0),
-        phrase: spec.phrase.clone(),
-        reject_on_expiry: spec.on_timeout == GateTimeout::Reject,
     }
 }
 
@@ -111,7 +151,12 @@ fn merged(own: &Gate, no_return: &Gate) -> Gate {
             (ours, theirs) => ours.or(theirs),
         },
         phrase: own.phrase.clone().or_else(|| no_return.phrase.clone()),
-        reject_on_expiry: own.reject_on_expiry || no_return.reject_on_expiry,
+        on_expiry: match (&own.on_expiry, &no_return.on_expiry) {
+            (OnExpiry::Reject, _) | (_, OnExpiry::Reject) => OnExpiry::Reject,
+            (OnExpiry::Hold | OnExpiry::Escalate(_), OnExpiry::Escalate(who)) => OnExpiry::Escalate(who.clone()),
+            // Others than the point of no return's own quorum are not asked for it.
+            (OnExpiry::Hold | OnExpiry::Escalate(_), OnExpiry::Hold) => OnExpiry::Hold,
+        },
     }
 }
 
@@ -134,5 +179,9 @@ fn step_of(step: &PlannedStep, gate: Gate) -> StepFacts {
         },
         writes_on_target: step.writes_on_target,
         rollback_on_failure: step.on_failure == OnFailure::Rollback,
+        parallel_undo: matches!(&step.rollback, Rollback::Action { parallel: true, .. }),
+        fall_forward: step.fall_forward,
+        live: step.before.iter().any(|check| check.live.is_some()),
+        deadline_ms: None,
     }
 }

@@ -37,7 +37,7 @@ pub fn exit_of_leaving(state: &RunState) -> u8 {
 
 /// Whether an undo failed and waits for hands.
 pub fn is_stuck_way_back(state: &RunState) -> bool {
-    state.phase == Phase::Unwinding && state.stuck.is_some()
+    state.phase == Phase::Unwinding && !state.stuck.is_empty()
 }
 
 /// A changing effect that was begun and that the peer has not accepted yet: leaving now would leave it in doubt.

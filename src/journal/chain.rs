@@ -1,5 +1,7 @@
 //! The chain over a run's segments: sequence, hashes, torn and sealed tails. Pure: bytes in, findings out.
 
+use std::collections::VecDeque;
+
 use serde_json::Value;
 
 use super::record::{LONGEST_LINE, Malformed, NO_PREV, Record, hex_sha256, parse};
@@ -36,8 +38,9 @@ pub struct Chain {
     pub faults: Vec<Fault>,
     /// Torn and sealed by the segment after.
     pub sealed: Vec<Torn>,
-    /// Torn at the very end, not sealed.
-    pub torn: Option<Torn>,
+    /// Torn and not sealed, in their order. More than one where the power failed again while the first was being
+    /// sealed.
+    pub torn: Vec<Torn>,
 }
 
 /// Reads a chain. Segments come in the order of their names.
@@ -52,21 +55,28 @@ pub fn read(segments: &[Segment]) -> Chain {
             )));
             return chain;
         }
-        let open = chain.torn.take();
-        if !segment_of(&mut chain, segment, open) {
+        if !segment_of(&mut chain, segment) {
             return chain;
         }
     }
     chain
 }
 
-fn segment_of(chain: &mut Chain, segment: &Segment, open: Option<Torn>) -> bool {
+fn segment_of(chain: &mut Chain, segment: &Segment) -> bool {
+    // A segment begins with the seals of what is torn before it.
+    let mut due: VecDeque<Torn> = std::mem::take(&mut chain.torn).into();
     let mut offset = 0;
-    let mut first = true;
     let mut rest = segment.bytes.as_slice();
     while !rest.is_empty() {
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-            return tail(chain, segment, offset, rest, first && open.is_some());
+            match torn(segment, offset, rest) {
+                Ok(torn) => due.push_back(torn),
+                Err(fault) => {
+                    chain.faults.push(fault);
+                    return false;
+                }
+            }
+            break;
         };
         let (line, after) = rest.split_at(end);
         let number = chain.records.len() + 1;
@@ -87,19 +97,16 @@ fn segment_of(chain: &mut Chain, segment: &Segment, open: Option<Torn>) -> bool 
                 .push(Fault::Tampered(format!("{}, byte {offset}: {words}", segment.name)));
             return false;
         }
-        if let Err(words) = sealing(chain, &record, first, open.as_ref()) {
+        if let Err(words) = sealing(chain, &record, &mut due) {
             chain.faults.push(Fault::Tampered(format!("{}: {words}", segment.name)));
             return false;
         }
         chain.records.push(record);
-        first = false;
         offset += end + 1;
         rest = after.get(1..).unwrap_or_default();
     }
-    if let Some(torn) = open.filter(|_| first) {
-        // An empty segment after a torn one seals nothing.
-        chain.torn = Some(torn);
-    }
+    // An empty segment seals nothing.
+    chain.torn = due.into();
     true
 }
 
@@ -122,18 +129,20 @@ fn follows(chain: &Chain, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-fn sealing(chain: &mut Chain, record: &Record, first: bool, open: Option<&Torn>) -> Result<(), String> {
+fn sealing(chain: &mut Chain, record: &Record, due: &mut VecDeque<Torn>) -> Result<(), String> {
     let is_seal = record.ev == "segment.seal";
-    match open.filter(|_| first) {
+    match due.pop_front() {
         Some(torn) if is_seal => {
             let number = |key: &str| record.data.get(key).and_then(Value::as_u64);
-            let fits = number("offset") == Some(torn.offset)
+            let word = |key: &str| record.data.get(key).and_then(Value::as_str);
+            let fits = word("segment") == Some(torn.segment.as_str())
+                && number("offset") == Some(torn.offset)
                 && number("len") == Some(torn.len)
-                && record.data.get("sha256").and_then(Value::as_str) == Some(torn.sha256.as_str());
+                && word("sha256") == Some(torn.sha256.as_str());
             if !fits {
                 return Err("the seal does not fit the torn tail before it".to_owned());
             }
-            chain.sealed.push(torn.clone());
+            chain.sealed.push(torn);
             Ok(())
         }
         Some(_) => Err("the torn tail of the segment before was not sealed".to_owned()),
@@ -142,19 +151,17 @@ fn sealing(chain: &mut Chain, record: &Record, first: bool, open: Option<&Torn>)
     }
 }
 
-fn tail(chain: &mut Chain, segment: &Segment, offset: usize, rest: &[u8], unsealed: bool) -> bool {
-    if unsealed || rest.len() > LONGEST_LINE || !rest.starts_with(b"{") && !b"{".starts_with(rest) {
-        chain.faults.push(Fault::Tampered(format!(
-            "{}, byte {offset}: its end is no torn record",
-            segment.name
-        )));
-        return false;
+/// What is left of a record that was not written to its end. After a power loss a file may be as long as it was to be
+/// and hold zeros where the bytes never arrived.
+fn torn(segment: &Segment, offset: usize, rest: &[u8]) -> Result<Torn, Fault> {
+    if rest.len() > LONGEST_LINE || !matches!(rest.first(), Some(b'{' | 0)) {
+        let words = format!("{}, byte {offset}: its end is no torn record", segment.name);
+        return Err(Fault::Tampered(words));
     }
-    chain.torn = Some(Torn {
+    Ok(Torn {
         segment: segment.name.clone(),
         offset: u64::try_from(offset).unwrap_or(u64::MAX),
         len: u64::try_from(rest.len()).unwrap_or(u64::MAX),
         sha256: hex_sha256(rest),
-    });
-    true
+    })
 }

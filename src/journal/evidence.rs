@@ -1,14 +1,14 @@
 //! Evidence: blobs under the SHA-256 of a salt and their bytes, so that a digest tells nothing about what it stands
 //! for. The caller redacts first. Blobs are synced before a record names them.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::disk::sync_folder;
+use super::disk::{Disk, write_new};
 
 /// What a record says of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,19 +25,14 @@ fn paths(run: &Path, c: &str) -> (PathBuf, PathBuf) {
     (folder.join(c), folder.join(format!("{c}.salt")))
 }
 
-/// Stores a blob durably.
-pub fn put(run: &Path, bytes: &[u8]) -> io::Result<BlobRef> {
-    let folder = run.join("blobs");
-    fs::create_dir_all(&folder)?;
+/// Stores a blob durably. The folder is made with the journal.
+pub fn put(disk: &dyn Disk, run: &Path, bytes: &[u8]) -> io::Result<BlobRef> {
     let salt: [u8; 32] = rand::random();
     let c = commitment(&salt, bytes);
     let (blob, side) = paths(run, &c);
-    for (path, content) in [(&side, salt.as_slice()), (&blob, bytes)] {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-    }
-    sync_folder(&folder)?;
+    write_new(disk, &side, &salt)?;
+    write_new(disk, &blob, bytes)?;
+    disk.sync_folder(&run.join("blobs"))?;
     Ok(BlobRef {
         c,
         n: u64::try_from(bytes.len()).unwrap_or(u64::MAX),

@@ -7,11 +7,10 @@ use std::path::Path;
 use super::chain::{Chain, Segment, read};
 use super::evidence::{Blob, BlobRef, get};
 
-/// The run's segments in order.
-pub fn segments(run: &Path) -> io::Result<Vec<Segment>> {
-    let folder = run.join("journal");
+/// The names of the run's segments in order.
+pub fn names(run: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(&folder)? {
+    for entry in fs::read_dir(run.join("journal"))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type()?.is_file() {
@@ -25,7 +24,13 @@ pub fn segments(run: &Path) -> io::Result<Vec<Segment>> {
         }
     }
     names.sort();
-    names
+    Ok(names)
+}
+
+/// The run's segments in order.
+pub fn segments(run: &Path) -> io::Result<Vec<Segment>> {
+    let folder = run.join("journal");
+    names(run)?
         .into_iter()
         .map(|name| {
             Ok(Segment {
@@ -34,6 +39,14 @@ pub fn segments(run: &Path) -> io::Result<Vec<Segment>> {
             })
         })
         .collect()
+}
+
+/// Whether nothing was ever written: no process has acted on this run. Not knowing is no yes.
+pub fn never_began(run: &Path) -> bool {
+    match segments(run) {
+        Ok(parts) => parts.iter().all(|part| part.bytes.is_empty()),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// The run's chain.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::record::Record;
@@ -18,13 +19,22 @@ pub const KNOWN: &[&str] = &[
     "gate.granted",
     "gate.voided",
     "gate.expired",
+    "gate.broken",
+    "gate.countersigned",
     "effect.intent",
     "effect.ack",
     "effect.outcome",
     "effect.decided",
+    "effect.cancel",
     "step.verifying",
     "step.done",
     "step.failed",
+    "step.skipped",
+    "deadline.passed",
+    "window.closed",
+    "window.extended",
+    "handover.offered",
+    "handover.taken",
     "unwind.planned",
     "unwind.prepared",
     "unwind.dropped",
@@ -51,7 +61,9 @@ pub struct Findings {
     pub unresolved: Vec<String>,
     /// Names that this version does not know.
     pub unknown: Vec<String>,
-    /// Worth a look: the clock went back.
+    /// Gates that were passed without their persons.
+    pub break_glass: usize,
+    /// Worth a look: the clock went back, a second signature is missing.
     pub remarks: Vec<String>,
     /// Approving votes by assurance.
     pub votes: BTreeMap<String, u64>,
@@ -71,6 +83,19 @@ struct Request {
     ended: bool,
     spent: bool,
     action_digest: String,
+    /// Passed in an emergency, without its persons.
+    broken: bool,
+}
+
+/// A second signature that is owed: the record that owes it, who may not give it, when it was.
+struct Owed {
+    seq: u64,
+    what: String,
+    /// An attested voter signs; whoever broke the glass does not.
+    by: Option<String>,
+    not: Option<String>,
+    since: DateTime<Utc>,
+    signed: Option<DateTime<Utc>>,
 }
 
 #[derive(Default)]
@@ -80,6 +105,7 @@ struct Reading {
     open: BTreeMap<(String, String), u64>,
     mutates: BTreeMap<(String, String), bool>,
     hashes: BTreeMap<u64, String>,
+    owed: Vec<(u64, Owed)>,
 }
 
 /// Applies the rules to a whole chain.
@@ -103,6 +129,22 @@ pub fn judge(records: &[Record]) -> Findings {
             .found
             .unresolved
             .push(format!("{what} of {step} ({role}), record {seq}, has no outcome"));
+    }
+    for (_, owed) in &reading.owed {
+        let due = owed.since + TimeDelta::hours(24);
+        match owed.signed {
+            Some(signed) if signed <= due => {}
+            Some(_) => reading.found.remarks.push(format!(
+                "record {}: {} was countersigned after more than 24 hours",
+                owed.seq, owed.what
+            )),
+            None => reading.found.remarks.push(format!(
+                "record {}: {} has no second signature (due by {})",
+                owed.seq,
+                owed.what,
+                due.format("%Y-%m-%d %H:%M UTC")
+            )),
+        }
     }
     reading.found
 }
@@ -131,7 +173,12 @@ impl Reading {
                     .push(format!("record {}: the clock went backwards", record.seq));
             }
         }
-        if self.found.closed.is_some() && !matches!(record.ev.as_str(), "note" | "checkpoint" | "clock.backwards") {
+        if self.found.closed.is_some()
+            && !matches!(
+                record.ev.as_str(),
+                "note" | "checkpoint" | "clock.backwards" | "gate.countersigned"
+            )
+        {
             self.found.broken.push(format!(
                 "record {} ({}) comes after the run was closed",
                 record.seq, record.ev
@@ -152,6 +199,10 @@ impl Reading {
                     request.ended = true;
                 }
             }
+            "gate.broken" => self.broken(record),
+            "gate.countersigned" => self.countersigned(record),
+            "step.skipped" => self.allowed(record, "skip", "the step was skipped"),
+            "window.extended" => self.allowed(record, "window", "the window was extended"),
             "effect.intent" => self.intent(record),
             "effect.outcome" | "effect.decided" => self.outcome(record),
             "checkpoint" => {
@@ -213,6 +264,20 @@ impl Reading {
                     .votes
                     .entry(text(record, "assurance").to_owned())
                     .or_default() += 1;
+                if text(record, "assurance") == "attested" {
+                    let what = format!("the attested vote of {person} on request {id}");
+                    self.owed.push((
+                        id,
+                        Owed {
+                            seq: record.seq,
+                            what,
+                            by: Some(person),
+                            not: None,
+                            since: record.t,
+                            signed: None,
+                        },
+                    ));
+                }
             }
             _ => request.rejected = true,
         }
@@ -228,7 +293,7 @@ impl Reading {
             return;
         };
         let persons = u64::try_from(request.approvers.len()).unwrap_or(u64::MAX);
-        let enough = request.automatic || (request.min > 0 && persons >= request.min);
+        let enough = request.automatic || request.broken || (request.min > 0 && persons >= request.min);
         if !enough || request.rejected || request.ended {
             self.found.approvals.push(format!(
                 "record {}: request {id} was granted with {persons} of {} approvals{}",
@@ -242,6 +307,66 @@ impl Reading {
             ));
         }
         request.granted = true;
+    }
+
+    fn broken(&mut self, record: &Record) {
+        let id = number(record, "request");
+        let person = text(record, "person").to_owned();
+        let Some(request) = self.requests.get_mut(&id) else {
+            self.found.approvals.push(format!(
+                "record {}: the glass was broken for request {id}, which was never asked",
+                record.seq
+            ));
+            return;
+        };
+        request.broken = true;
+        let what = format!("the GLASS BROKEN by {person} for request {id}");
+        self.found
+            .remarks
+            .push(format!("record {}: {what}: {}", record.seq, text(record, "reason")));
+        self.found.break_glass += 1;
+        self.owed.push((
+            id,
+            Owed {
+                seq: record.seq,
+                what,
+                by: None,
+                not: Some(person),
+                since: record.t,
+                signed: None,
+            },
+        ));
+    }
+
+    fn countersigned(&mut self, record: &Record) {
+        let (id, person) = (number(record, "request"), text(record, "person"));
+        let owed = self.owed.iter_mut().find(|(request, owed)| {
+            *request == id
+                && owed.signed.is_none()
+                && owed.by.as_deref().is_none_or(|by| by == person)
+                && owed.not.as_deref() != Some(person)
+        });
+        match owed {
+            Some((_, owed)) => owed.signed = Some(record.t),
+            None => self.found.approvals.push(format!(
+                "record {}: {person} countersigned request {id}, which owed no signature of theirs",
+                record.seq
+            )),
+        }
+    }
+
+    /// Something that only a granted request of its own kind allows.
+    fn allowed(&mut self, record: &Record, subject: &str, what: &str) {
+        let id = number(record, "request");
+        let fits = self.requests.get_mut(&id).is_some_and(|request| {
+            let first = !std::mem::replace(&mut request.spent, true);
+            first && request.subject == subject && request.granted && !request.ended && request.step == record.step
+        });
+        if !fits {
+            self.found
+                .approvals
+                .push(format!("record {}: {what} without a valid approval", record.seq));
+        }
     }
 
     fn intent(&mut self, record: &Record) {

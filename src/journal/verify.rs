@@ -173,6 +173,7 @@ fn conclude(parts: &[Segment], run: Option<&Path>, require: Require) -> Verdict 
         .as_ref()
         .map(|(state, exit)| format!("{state} (exit {exit})"));
     verdict.votes.clone_from(&findings.votes);
+    verdict.break_glass = findings.break_glass;
     verdict.remarks.clone_from(&findings.remarks);
     verdict.sealed = chain
         .sealed
@@ -238,11 +239,13 @@ fn grade(
         faults.extend(findings.approvals.iter().cloned());
         return (6, "an approval is invalid or missing".to_owned());
     }
-    if let Some(torn) = &chain.torn {
-        faults.push(format!(
-            "{} bytes at {} of {} are an incomplete record",
-            torn.len, torn.offset, torn.segment
-        ));
+    if !chain.torn.is_empty() {
+        faults.extend(chain.torn.iter().map(|torn| {
+            format!(
+                "{} bytes at {} of {} are an incomplete record",
+                torn.len, torn.offset, torn.segment
+            )
+        }));
         return (
             3,
             "torn tail, not sealed: resume the run, or accept that its last record is lost".to_owned(),

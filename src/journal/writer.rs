@@ -1,16 +1,15 @@
 //! The one writer of a run's journal: a batch is one write and one sync. After any failure it is poisoned for good.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
-use super::chain::{Chain, Fault};
-use super::disk::{Disk, Open, real, refuse_nfs, sync_folder};
+use super::chain::{Chain, Fault, Segment, Torn, read};
+use super::disk::{Appended, Disk, Real, make_folders, refuse_nfs, write_new};
 use super::evidence::{self, BlobRef};
-use super::reader::read_run;
+use super::reader::{names, segments};
 use super::record::{Actor, Draft, LONGEST_LINE, NO_PREV, Place, Record, Stamp, render};
 
 /// Records between checkpoints at most.
@@ -40,49 +39,57 @@ pub struct JournalWriter {
     run: String,
     boot: String,
     folder: PathBuf,
-    open: Open,
     disk: Box<dyn Disk>,
+    file: Box<dyn Appended>,
     segment: u32,
     seq: u64,
     head: String,
     last: Option<Stamp>,
     checkpoint: (u64, Option<Stamp>),
     poisoned: bool,
+    /// A sync of the segment failed: nobody knows how much of it the disk holds.
+    unknown: bool,
 }
 
 impl JournalWriter {
     /// A new journal in the run's folder, which exists.
     pub fn create(folder: &Path, run: &str, boot: &str) -> Result<Self, JournalError> {
-        Self::create_on(folder, run, boot, real())
+        Self::create_on(Box::new(Real), folder, run, boot)
     }
 
     /// A new journal on a given disk.
-    pub fn create_on(folder: &Path, run: &str, boot: &str, open: Open) -> Result<Self, JournalError> {
-        let at = |source| JournalError::Io {
-            path: folder.display().to_string(),
-            source,
-        };
+    pub fn create_on(disk: Box<dyn Disk>, folder: &Path, run: &str, boot: &str) -> Result<Self, JournalError> {
+        let at = |source| io_at(folder, source);
         refuse_nfs(folder).map_err(at)?;
-        fs::create_dir_all(folder.join("journal")).map_err(at)?;
-        fs::create_dir_all(folder.join("blobs")).map_err(at)?;
-        fs::write(folder.join("reserve"), vec![b'.'; RESERVE]).map_err(at)?;
-        sync_folder(folder).map_err(at)?;
-        Self::start(folder, run, boot, open, 1, 0, NO_PREV.to_owned(), None)
+        make_folders(&*disk, &folder.join("journal")).map_err(at)?;
+        make_folders(&*disk, &folder.join("blobs")).map_err(at)?;
+        write_new(&*disk, &folder.join("reserve"), &[b'.'; RESERVE]).map_err(at)?;
+        disk.sync_folder(folder).map_err(at)?;
+        Self::start(disk, folder, run, boot, 1, None)
     }
 
     /// Goes on with a journal: its chain must be whole; a torn tail is sealed in a new segment.
     pub fn resume(folder: &Path, boot: &str, actor: &Actor, at: Stamp) -> Result<(Self, Vec<Record>), JournalError> {
-        let io = |source| JournalError::Io {
-            path: folder.display().to_string(),
-            source,
-        };
+        Self::resume_on(Box::new(Real), folder, boot, actor, at)
+    }
+
+    /// Goes on with a journal on a given disk.
+    pub fn resume_on(
+        disk: Box<dyn Disk>,
+        folder: &Path,
+        boot: &str,
+        actor: &Actor,
+        at: Stamp,
+    ) -> Result<(Self, Vec<Record>), JournalError> {
+        let io = |source| io_at(folder, source);
         refuse_nfs(folder).map_err(io)?;
+        let parts = settled(&*disk, folder).map_err(io)?;
         let Chain {
             mut records,
             faults,
             torn,
             ..
-        } = read_run(folder).map_err(io)?;
+        } = read(&parts);
         if let Some(Fault::Tampered(words) | Fault::Version(words)) = faults.first() {
             return Err(JournalError::Damaged(words.clone()));
         }
@@ -91,50 +98,42 @@ impl JournalWriter {
                 "it has no complete record: the run never began".to_owned(),
             ));
         };
-        let count = super::reader::segments(folder).map_err(io)?.len();
-        let segment = u32::try_from(count + 1).unwrap_or(u32::MAX);
-        let (run, seq, head) = (last.run.clone(), last.seq, last.h.clone());
-        let stamp = Stamp {
-            t: last.t,
-            mono_ns: last.mono_ns,
-        };
-        let mut writer = Self::start(folder, &run, boot, real(), segment, seq, head, Some(stamp))?;
-        if let Some(torn) = torn {
-            let data =
-                json!({ "segment": torn.segment, "offset": torn.offset, "len": torn.len, "sha256": torn.sha256 });
-            records.extend(writer.append(vec![own(actor, "segment.seal", data)], at)?);
-        }
+        make_folders(&*disk, &folder.join("blobs")).map_err(io)?;
+        let segment = u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
+        let run = last.run.clone();
+        let mut writer = Self::start(disk, folder, &run, boot, segment, Some(last))?;
+        records.extend(writer.append(seals(actor, &torn), at)?);
         Ok((writer, records))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two public constructors name them")]
     fn start(
+        disk: Box<dyn Disk>,
         folder: &Path,
         run: &str,
         boot: &str,
-        open: Open,
         segment: u32,
-        seq: u64,
-        head: String,
-        last: Option<Stamp>,
+        last: Option<&Record>,
     ) -> Result<Self, JournalError> {
         let path = segment_path(folder, segment);
-        let disk = open(&path).map_err(|source| JournalError::Io {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let file = new_segment(&*disk, &path).map_err(|source| io_at(&path, source))?;
+        let seq = last.map_or(0, |record| record.seq);
+        let last_stamp = last.map(|record| Stamp {
+            t: record.t,
+            mono_ns: record.mono_ns,
+        });
         Ok(Self {
             run: run.to_owned(),
             boot: boot.to_owned(),
             folder: folder.to_owned(),
-            open,
             disk,
+            file,
             segment,
             seq,
-            head,
-            last,
-            checkpoint: (seq, last),
+            head: last.map_or_else(|| NO_PREV.to_owned(), |record| record.h.clone()),
+            last: last_stamp,
+            checkpoint: (seq, last_stamp),
             poisoned: false,
+            unknown: false,
         })
     }
 
@@ -210,19 +209,19 @@ impl JournalWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        let path = || segment_path(&self.folder, self.segment).display().to_string();
-        let result = match self.disk.write(bytes) {
-            Ok(wrote) if wrote == bytes.len() => self
-                .disk
-                .sync()
-                .map_err(|source| JournalError::Io { path: path(), source }),
-            Ok(wrote) => Err(JournalError::Short { wrote, of: bytes.len() }),
-            Err(source) => Err(JournalError::Io { path: path(), source }),
-        };
-        if result.is_err() {
-            self.poisoned = true;
+        // Only success takes this back.
+        self.poisoned = true;
+        let path = segment_path(&self.folder, self.segment);
+        let wrote = self.file.write(bytes).map_err(|source| io_at(&path, source))?;
+        if wrote != bytes.len() {
+            return Err(JournalError::Short { wrote, of: bytes.len() });
         }
-        result
+        self.file.sync().map_err(|source| {
+            self.unknown = true;
+            io_at(&path, source)
+        })?;
+        self.poisoned = false;
+        Ok(())
     }
 
     /// Stores evidence, redacted by the caller; durable when this returns.
@@ -230,12 +229,9 @@ impl JournalWriter {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        evidence::put(&self.folder, bytes).map_err(|source| {
+        evidence::put(&*self.disk, &self.folder, bytes).map_err(|source| {
             self.poisoned = true;
-            JournalError::Io {
-                path: self.folder.join("blobs").display().to_string(),
-                source,
-            }
+            io_at(&self.folder.join("blobs"), source)
         })
     }
 
@@ -256,26 +252,21 @@ impl JournalWriter {
         let _best_effort = self.try_halt(actor, reason, at);
     }
 
-    fn try_halt(&mut self, actor: &Actor, reason: &str, at: Stamp) -> Result<(), JournalError> {
-        let io = |source| JournalError::Io {
-            path: "reserve".to_owned(),
-            source,
-        };
-        fs::remove_file(self.folder.join("reserve")).map_err(io)?;
+    fn try_halt(&self, actor: &Actor, reason: &str, at: Stamp) -> Result<(), JournalError> {
+        if self.unknown {
+            // A record that follows what the disk may not hold would break the chain for good.
+            return Ok(());
+        }
+        let reserve = self.folder.join("reserve");
+        self.disk.remove(&reserve).map_err(|source| io_at(&reserve, source))?;
+        let io = |source| io_at(&self.folder, source);
         let Chain {
             records, faults, torn, ..
-        } = read_run(&self.folder).map_err(io)?;
+        } = read(&settled(&*self.disk, &self.folder).map_err(io)?);
         let Some(last) = records.last().filter(|_| faults.is_empty()) else {
             return Ok(());
         };
-        let path = segment_path(&self.folder, self.segment + 1);
-        let mut next = (self.open)(&path).map_err(io)?;
-        let mut drafts = Vec::new();
-        if let Some(torn) = torn {
-            let data =
-                json!({ "segment": torn.segment, "offset": torn.offset, "len": torn.len, "sha256": torn.sha256 });
-            drafts.push(own(actor, "segment.seal", data));
-        }
+        let mut drafts = seals(actor, &torn);
         drafts.push(own(actor, "halted", json!({ "reason": reason })));
         let (mut seq, mut prev, mut bytes) = (last.seq, last.h.clone(), Vec::new());
         for draft in &drafts {
@@ -293,8 +284,41 @@ impl JournalWriter {
             bytes.extend_from_slice(&line);
             (seq, prev) = (record.seq, record.h);
         }
+        let path = segment_path(&self.folder, self.segment + 1);
+        let mut next = new_segment(&*self.disk, &path).map_err(io)?;
         next.write(&bytes).map_err(io)?;
         next.sync().map_err(io)
+    }
+}
+
+/// The segments, as the disk holds them: what a killed process left unsynced is durable before anything follows it.
+fn settled(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Segment>> {
+    let journal = folder.join("journal");
+    for name in names(folder)? {
+        disk.settle(&journal.join(name))?;
+    }
+    disk.sync_folder(&journal)?;
+    segments(folder)
+}
+
+fn new_segment(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn Appended>> {
+    let mut file = disk.create(path)?;
+    file.sync()?;
+    path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))?;
+    Ok(file)
+}
+
+/// One seal for each torn tail, in their order.
+fn seals(actor: &Actor, torn: &[Torn]) -> Vec<Draft> {
+    let data =
+        |torn: &Torn| json!({ "segment": torn.segment, "offset": torn.offset, "len": torn.len, "sha256": torn.sha256 });
+    torn.iter().map(|torn| own(actor, "segment.seal", data(torn))).collect()
+}
+
+fn io_at(path: &Path, source: io::Error) -> JournalError {
+    JournalError::Io {
+        path: path.display().to_string(),
+        source,
     }
 }
 

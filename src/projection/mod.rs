@@ -3,10 +3,17 @@
 
 pub mod downtime;
 pub mod escape;
+pub mod estimate;
+pub mod forecast;
+pub mod forecaster;
+pub mod samples;
+mod schedule;
 pub mod story;
 pub mod summary;
 pub mod tally;
 pub mod timeline;
+pub mod timing_words;
+pub mod way_back;
 pub mod words;
 
 pub use story::Story;

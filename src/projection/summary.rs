@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::run::RunState;
-use crate::run::event::{Decision, Fidelity, Role, Subject};
+use crate::run::event::{Decision, Fidelity, Role};
 use crate::run::state::{Phase, Stage};
 use crate::runbook::plan::Plan;
 
@@ -79,7 +79,7 @@ fn standing(state: &RunState) -> (String, Option<u8>) {
         Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_) => {
             let what = if state.in_doubt() {
                 "not over, an effect is in doubt"
-            } else if state.stuck.is_some() {
+            } else if !state.stuck.is_empty() {
                 "not over, a rollback or closing effect failed: hands needed"
             } else if state.steps.iter().any(|step| step.stage == Stage::Failed) {
                 "not over, a step failed"
@@ -206,9 +206,9 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
     }
     let untouched = state.steps.iter().filter(|step| step.attempt == 0).count();
     if untouched > 0 {
-        lines.push(format!("  ○ {untouched} not begun"));
+        lines.push(format!("  ○ not begun: {untouched}"));
     }
-    if let Some((step, role)) = &state.stuck {
+    for (step, role) in &state.stuck {
         let what = match role {
             Role::Do => "the step",
             Role::Undo => "the rollback",
@@ -228,13 +228,20 @@ fn approvals(plan: &Plan, story: &Story) -> Vec<String> {
         tally.notes,
         tally.holds
     )];
+    if tally.skipped > 0 {
+        lines.push(format!("SKIPPED steps: {}", tally.skipped));
+    }
+    for (person, reason) in &tally.broken {
+        lines.push(format!("  ! GLASS BROKEN by {person}: {reason}"));
+    }
+    if tally.attested > tally.countersigned {
+        lines.push(format!(
+            "  ! {} attested votes or broken glasses still need their second signature",
+            tally.attested - tally.countersigned
+        ));
+    }
     for vote in &tally.votes {
-        let what = match (vote.subject, &vote.step) {
-            (Subject::Step, Some(step)) => label(plan, step),
-            (Subject::Step, None) => "a step".to_owned(),
-            (Subject::Unwind, _) => "rollback".to_owned(),
-            (Subject::Commit, _) => "commit".to_owned(),
-        };
+        let what = words::about(plan, vote.subject, vote.step.as_ref());
         let (sign, did) = match vote.decision {
             Decision::Approve => ("✔", "approved"),
             Decision::Reject => ("✘", "REJECTED"),

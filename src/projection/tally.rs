@@ -27,6 +27,13 @@ pub struct Tally {
     pub notes: u64,
     pub holds: u64,
     pub resumed: u64,
+    /// Steps that the run went on without.
+    pub skipped: u64,
+    /// Who broke the glass, and why.
+    pub broken: Vec<(String, String)>,
+    /// What needs a second signature, and what has it.
+    pub attested: u64,
+    pub countersigned: u64,
     /// What ended the run, or the process.
     pub reason: Option<String>,
     subjects: BTreeMap<RequestId, (Subject, Option<StepId>)>,
@@ -72,7 +79,9 @@ impl Tally {
                 role,
                 assurance,
                 comment,
+                attested_by,
             } => {
+                self.attested += u64::from(attested_by.is_some());
                 let (subject, step) = self.subjects.get(request).cloned().unwrap_or((Subject::Step, None));
                 self.votes.push(Voted {
                     at,
@@ -109,6 +118,12 @@ impl Tally {
             } => self.undone.push(step.clone()),
             Event::Note { .. } => self.notes += 1,
             Event::RunHeld { .. } => self.holds += 1,
+            Event::StepSkipped { .. } => self.skipped += 1,
+            Event::GateBroken { person, reason, .. } => {
+                self.broken.push((person.clone(), reason.clone()));
+                self.attested += 1;
+            }
+            Event::GateCountersigned { .. } => self.countersigned += 1,
             Event::RunClosed { reason, .. } | Event::Interrupted { reason } => self.reason = Some(reason.clone()),
             Event::StepChecking { .. }
             | Event::CheckResult { .. }
@@ -125,6 +140,12 @@ impl Tally {
             | Event::UnwindPlanned { .. }
             | Event::UnwindDropped { .. }
             | Event::UnwindFinished { .. }
+            | Event::EffectCancel { .. }
+            | Event::DeadlinePassed { .. }
+            | Event::WindowClosed { .. }
+            | Event::WindowExtended { .. }
+            | Event::HandoverOffered { .. }
+            | Event::HandoverTaken { .. }
             | Event::RunReleased { .. } => {}
         }
     }

@@ -185,7 +185,16 @@ impl Timeline {
             Event::RunHeld { .. } => self.held_since = Some(at),
             Event::RunReleased { .. } => self.held_since = None,
             Event::RunClosed { .. } => self.ended = Some(at),
+            Event::StepSkipped { step, .. } => self.end(step, at, AttemptEnd::Void),
             Event::CheckResult { .. }
+            | Event::GateBroken { .. }
+            | Event::GateCountersigned { .. }
+            | Event::EffectCancel { .. }
+            | Event::DeadlinePassed { .. }
+            | Event::WindowClosed { .. }
+            | Event::WindowExtended { .. }
+            | Event::HandoverOffered { .. }
+            | Event::HandoverTaken { .. }
             | Event::EffectAck { .. }
             | Event::UnwindPrepared { .. }
             | Event::UnwindDropped { .. }

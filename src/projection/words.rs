@@ -1,6 +1,6 @@
 //! Events, stages and durations in words for people. Must not decide anything; every word comes from the record.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 
 use crate::run::Event;
 use crate::run::event::{
@@ -24,6 +24,18 @@ pub fn label(plan: &Plan, step: &StepId) -> String {
         .unwrap_or_else(|| step.0.clone())
 }
 
+/// What a request is about.
+pub fn about(plan: &Plan, subject: Subject, step: Option<&StepId>) -> String {
+    let step = step.map_or_else(|| "a step".to_owned(), |step| label(plan, step));
+    match subject {
+        Subject::Step => step,
+        Subject::Skip => format!("SKIP {step}"),
+        Subject::Unwind => "roll back".to_owned(),
+        Subject::Commit => "commit the run".to_owned(),
+        Subject::Window => "extend the window".to_owned(),
+    }
+}
+
 /// The step that an event is about.
 pub const fn step_of(event: &Event) -> Option<&StepId> {
     match event {
@@ -35,7 +47,10 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::EffectDecided { step, .. }
         | Event::StepVerifying { step, .. }
         | Event::StepDone { step, .. }
-        | Event::StepFailed { step, .. } => Some(step),
+        | Event::StepFailed { step, .. }
+        | Event::StepSkipped { step, .. }
+        | Event::EffectCancel { step, .. }
+        | Event::DeadlinePassed { step, .. } => Some(step),
         Event::GateRequested { step, .. } => step.as_ref(),
         Event::Genesis { .. }
         | Event::Resumed { .. }
@@ -43,6 +58,12 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::GateGranted { .. }
         | Event::GateVoided { .. }
         | Event::GateExpired { .. }
+        | Event::GateBroken { .. }
+        | Event::GateCountersigned { .. }
+        | Event::WindowClosed { .. }
+        | Event::WindowExtended { .. }
+        | Event::HandoverOffered { .. }
+        | Event::HandoverTaken { .. }
         | Event::UnwindPlanned { .. }
         | Event::UnwindPrepared { .. }
         | Event::UnwindDropped { .. }
@@ -62,7 +83,9 @@ pub fn step_in<'a>(state: &'a RunState, event: &'a Event) -> Option<&'a StepId> 
         Event::GateVote { request, .. }
         | Event::GateGranted { request }
         | Event::GateVoided { request, .. }
-        | Event::GateExpired { request } => of_request(request),
+        | Event::GateExpired { request }
+        | Event::GateBroken { request, .. }
+        | Event::GateCountersigned { request, .. } => of_request(request),
         other => step_of(other),
     }
 }
@@ -90,18 +113,31 @@ pub fn describe(event: &Event) -> String {
             roles,
             phrase,
             auto_reason,
+            reason,
+            escalated,
             ..
         } => {
             let asked = match subject {
                 Subject::Step => "approval",
                 Subject::Unwind => "approval to roll back",
                 Subject::Commit => "approval to commit",
+                Subject::Skip => "approval to SKIP the step",
+                Subject::Window => "approval of a longer window",
             };
+            let asked = if *escalated {
+                format!("escalated, {asked}")
+            } else {
+                asked.to_owned()
+            };
+            let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             match auto_reason {
                 Some(reason) => format!("request {request}: {asked}, nobody is asked: {reason}"),
                 None => {
                     let typed = if phrase.is_some() { ", with a typed phrase" } else { "" };
-                    format!("request {request}: {asked} by {min} of {}{typed}", roles.join(", "))
+                    format!(
+                        "request {request}: {asked} by {min} of {}{typed}{why}",
+                        roles.join(", ")
+                    )
                 }
             }
         }
@@ -112,6 +148,7 @@ pub fn describe(event: &Event) -> String {
             role,
             assurance,
             comment,
+            attested_by,
         } => {
             let what = match decision {
                 Decision::Approve => "approved",
@@ -122,8 +159,11 @@ pub fn describe(event: &Event) -> String {
             } else {
                 format!(": {comment}")
             };
+            let heard = attested_by
+                .as_ref()
+                .map_or_else(String::new, |by| format!(", written down by {by}"));
             format!(
-                "request {request} {what} by {person} as {role} ({}){said}",
+                "request {request} {what} by {person} as {role} ({}{heard}){said}",
                 assured(*assurance)
             )
         }
@@ -194,7 +234,42 @@ pub fn describe(event: &Event) -> String {
         Event::UnwindDropped { reason } => format!("rollback dropped: {reason}"),
         Event::UnwindFinished { complete: true } => "everything is rolled back".to_owned(),
         Event::UnwindFinished { complete: false } => "rolled back as far as asked".to_owned(),
-        Event::RunHeld { reason, person } => format!("HELD by {person}: {reason}"),
+        Event::RunHeld {
+            reason,
+            person,
+            owner,
+            until_ms,
+        } => {
+            let whose = owner
+                .as_ref()
+                .map_or_else(String::new, |owner| format!("; {owner} sees to it"));
+            let until = until_ms.and_then(DateTime::from_timestamp_millis);
+            let until = until.map_or_else(String::new, |at| format!("; until {} UTC", at.format("%H:%M")));
+            format!("HELD by {person}: {reason}{whose}{until}")
+        }
+        Event::GateBroken {
+            request,
+            person,
+            role,
+            reason,
+        } => format!("GLASS BROKEN: request {request} passed by {person} as {role} without its persons: {reason}"),
+        Event::GateCountersigned { request, person, role } => {
+            format!("request {request} countersigned by {person} as {role}")
+        }
+        Event::EffectCancel { role, person, .. } => format!("{person} asked {} to end", noun(*role)),
+        Event::StepSkipped { request, reason, .. } => format!("SKIPPED under request {request}: {reason}"),
+        Event::DeadlinePassed { deadline_ms, .. } => {
+            format!("its deadline of {} has passed", instant(*deadline_ms))
+        }
+        Event::WindowClosed { closes_ms } => format!("THE WINDOW HAS CLOSED at {}", instant(*closes_ms)),
+        Event::WindowExtended { request, closes_ms } => {
+            format!(
+                "the window is extended to {} under request {request}",
+                instant(*closes_ms)
+            )
+        }
+        Event::HandoverOffered { from, to } => format!("{from} offers the operator's seat to {to}"),
+        Event::HandoverTaken { from, to } => format!("{to} has taken the operator's seat from {from}"),
         Event::RunReleased { person } => format!("released by {person}"),
         Event::RunClosed { state, exit, reason } => {
             format!("the run is over: {} (exit {exit}): {reason}", closed(*state))
@@ -258,6 +333,7 @@ pub const fn assured(assurance: Assurance) -> &'static str {
     match assurance {
         Assurance::Typed => "typed",
         Assurance::Persona => "lab persona",
+        Assurance::Attested => "attested",
     }
 }
 
@@ -287,6 +363,8 @@ pub const fn stage(stage: Stage) -> (&'static str, &'static str) {
         Stage::RollingBack => ("◀", "rolling back"),
         Stage::RolledBack => ("↶", "rolled back"),
         Stage::RollbackFailed => ("✘", "UNDO FAILED"),
+        Stage::Skipped => ("⤼", "SKIPPED"),
+        Stage::Kept => ("▣", "kept"),
     }
 }
 
@@ -322,6 +400,14 @@ pub fn gates(plan: &Plan, step: &PlannedStep) -> String {
     } else {
         own
     }
+}
+
+/// An instant of the record, in UTC.
+fn instant(ms: i64) -> String {
+    DateTime::from_timestamp_millis(ms).map_or_else(
+        || "an unknown time".to_owned(),
+        |at| format!("{} UTC", at.format("%Y-%m-%d %H:%M")),
+    )
 }
 
 /// A duration as a clock: `41:07`, `1:02:03`.

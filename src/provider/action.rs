@@ -149,6 +149,11 @@ pub trait Action: Send + Sync {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError>;
     /// Read-only: did the effect with `cx.key` happen?
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError>;
+    /// Read-only: proves that an effect that is done holds. A failed proof is a failed check: the effect stands, its
+    /// outputs are kept, and the proof can be asked for again.
+    async fn prove(&self, _cx: &Cx) -> Result<(), ActionError> {
+        Ok(())
+    }
     /// Follows an effect that `observe` called running until it ends; sends nothing that changes anything.
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         loop {

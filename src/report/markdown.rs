@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::projection::Story;
 use crate::projection::escape::visible;
 use crate::projection::summary::{NextCommands, Summary};
-use crate::projection::words::{assured, clock, describe, environment, gates, label, rollback, standing, step_in};
+use crate::projection::words::{
+    about, assured, clock, describe, environment, gates, label, rollback, standing, step_in,
+};
 use crate::run::Event;
-use crate::run::event::{Decision, Role, Subject};
+use crate::run::event::{Decision, Role};
 use crate::run::facts::RequestId;
 
 use super::source::{Entry, Source};
@@ -134,21 +136,24 @@ fn requests(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
             action_digest,
             evidence_digest,
             auto_reason,
+            reason,
+            escalated,
             ..
         } = &entry.event
         else {
             continue;
         };
-        let about = match (subject, step) {
-            (Subject::Step, Some(step)) => label(source.plan, step),
-            (Subject::Step, None) => "a step".to_owned(),
-            (Subject::Unwind, _) => "the way back".to_owned(),
-            (Subject::Commit, _) => "commit".to_owned(),
-        };
-        writeln!(out, "### Request {request}: {}\n", plain(&about))?;
+        let what = about(source.plan, *subject, step.as_ref());
+        writeln!(out, "### Request {request}: {}\n", plain(&what))?;
         writeln!(out, "- asked {} (record {})", moment(source, entry.at), entry.seq)?;
         if let Some(reason) = auto_reason {
             writeln!(out, "- nobody was asked: {}", plain(reason))?;
+        }
+        if let Some(reason) = reason {
+            writeln!(out, "- asked because: {}", plain(reason))?;
+        }
+        if *escalated {
+            writeln!(out, "- escalated: those who were asked first did not answer in time")?;
         }
         votes(source, *request, out)?;
         writeln!(out, "- action digest `{action_digest}`")?;
@@ -178,6 +183,7 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         role,
         assurance,
         comment,
+        attested_by,
     } = event
     {
         let what = match decision {
@@ -192,11 +198,20 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         } else {
             format!(": {comment}")
         };
-        let words = format!("{what} by {person} as {role}{org} ({}){said}", assured(*assurance));
+        let heard = attested_by
+            .as_ref()
+            .map_or_else(String::new, |by| format!(", written down by {by}"));
+        let words = format!(
+            "{what} by {person} as {role}{org} ({}{heard}){said}",
+            assured(*assurance)
+        );
         return (*request == about).then_some(words);
     }
     if let Event::GateVoided { request, reason } = event {
         return (*request == about).then(|| format!("void: {reason}"));
+    }
+    if let Event::GateBroken { request, .. } | Event::GateCountersigned { request, .. } = event {
+        return (*request == about).then(|| describe(event));
     }
     let granted = matches!(event, Event::GateGranted { request } if *request == about);
     let expired = matches!(event, Event::GateExpired { request } if *request == about);

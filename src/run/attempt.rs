@@ -4,9 +4,10 @@
 use serde_json::{Map, Value};
 
 use super::command::{Binding, Outcome};
-use super::decide::{Batch, Rejected, current, expired, facts, in_flight, intent, request};
+use super::decide::{Ask, Batch, Rejected, current, facts, in_flight, intent, request};
 use super::event::{CheckResult, Event, OutcomeResult, PersonDecision, Role, Subject};
 use super::facts::{RequestId, StepId};
+use super::forward::expired;
 use super::state::{EffectState, Phase, RequestStatus, Stage};
 use super::unwind;
 
@@ -35,7 +36,7 @@ pub(super) fn checked(
     record(batch, step, attempt, results)?;
     let failed = results.iter().find(|result| !result.ok);
     match (failed, binding) {
-        (None, Some(binding)) => request(batch, Subject::Step, Some((step, attempt)), binding),
+        (None, Some(binding)) => request(batch, Ask::of(Subject::Step), Some((step, attempt)), binding),
         (Some(result), _) => {
             let reason = format!("check {} ({}): {}", result.index + 1, result.uses, result.detail);
             fail(batch, step, attempt, &reason)
@@ -65,7 +66,13 @@ pub(super) fn rechecked(batch: &mut Batch, id: RequestId, digest: &Result<String
         }
         Ok(_) if backwards => Some("the clock went backwards".to_owned()),
         Ok(_) if batch.state.hold.is_some() => Some("the run was held".to_owned()),
-        Ok(_) => None,
+        Ok(_) if batch.state.phase != Phase::Running => Some("the run does not go forward any more".to_owned()),
+        Ok(_) => match batch.state.blocked_by() {
+            Some(blocked) if !facts(&batch.state, &step)?.fall_forward => {
+                Some(format!("step {blocked} asks how it goes on"))
+            }
+            Some(_) | None => None,
+        },
     };
     if late {
         return expired(batch, id);
@@ -137,28 +144,24 @@ pub(super) fn verified(
     }
 }
 
-/// A failed step; a runbook may ask for the unwinding by itself, whose gate stays.
+/// A failed step. Nothing new begins anywhere until somebody says how it goes on; what runs goes on.
 pub(super) fn fail(batch: &mut Batch, step: &StepId, attempt: u32, reason: &str) -> Result<(), Rejected> {
     batch.push(Event::StepFailed {
         step: step.clone(),
         attempt,
         reason: reason.to_owned(),
-    })?;
-    if facts(&batch.state, step)?.rollback_on_failure && unwind::plannable(&batch.state, None).is_ok() {
-        return unwind::plan(batch, None, "runbook");
-    }
-    Ok(())
+    })
 }
 
 pub(super) fn retry(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
-    if let Some((stuck, role)) = batch.state.stuck.clone() {
-        if stuck != *step {
-            return Err(Rejected::new(format!("{stuck} is what failed; retry that")));
-        }
-        return unwind::retry(batch, step, role);
-    }
     if batch.state.hold.is_some() {
         return Err(Rejected::new("the run is held; release it first"));
+    }
+    if let Some((_, role)) = batch.state.stuck.iter().find(|(stuck, _)| stuck == step).cloned() {
+        return unwind::retry(batch, step, role);
+    }
+    if let Some((stuck, _)) = batch.state.stuck.first() {
+        return Err(Rejected::new(format!("{stuck} is what failed; retry that")));
     }
     if batch.state.phase != Phase::Running {
         return Err(Rejected::new("the run does not go forward now; nothing is retried"));
@@ -166,7 +169,20 @@ pub(super) fn retry(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
     let current = batch
         .state
         .step(step)
+        .cloned()
         .ok_or_else(|| Rejected::new(format!("this plan has no step {step}")))?;
+    let asked: Vec<RequestId> = batch
+        .state
+        .open_requests()
+        .filter(|request| request.subject == Subject::Skip && request.step.as_ref() == Some(step))
+        .map(|request| request.id)
+        .collect();
+    if current.stage == Stage::Failed {
+        for request in asked {
+            let reason = "the step is tried again".to_owned();
+            batch.push(Event::GateVoided { request, reason })?;
+        }
+    }
     match (current.stage, &current.act) {
         (Stage::Failed, EffectState::Done) => {
             let attempt = current.attempt;
@@ -191,9 +207,11 @@ pub(super) fn retry(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
             | Stage::InDoubt
             | Stage::Verifying
             | Stage::Done
+            | Stage::Skipped
             | Stage::RollingBack
             | Stage::RolledBack
-            | Stage::RollbackFailed,
+            | Stage::RollbackFailed
+            | Stage::Kept,
             _,
         ) => Err(Rejected::new(format!(
             "step {step} has not failed; there is nothing to retry"

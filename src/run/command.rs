@@ -29,7 +29,24 @@ pub enum Command {
         decision: Decision,
         phrase: Option<String>,
         comment: String,
+        /// The operator writes down a voice on the bridge.
+        attested_by: Option<String>,
     },
+    /// Passes one gate without its persons, in an emergency.
+    BreakGlass {
+        request: RequestId,
+        person: String,
+        role: String,
+        reason: String,
+    },
+    /// The second signature under an attested vote or a broken glass.
+    Countersign {
+        request: RequestId,
+        person: String,
+        role: String,
+    },
+    /// A live check of an open or granted request turned red or stale.
+    LiveRed { request: RequestId, detail: String },
     /// The owner of an unconsumed approval takes it back.
     Revoke { request: RequestId, person: String },
     /// The identity was read again in the instant before the effect.
@@ -61,6 +78,26 @@ pub enum Command {
     },
     /// A failed step is tried again, or verified again where its effect stands.
     Retry { step: StepId },
+    /// Asks to go on without a step, under a gate of its own.
+    Skip {
+        step: StepId,
+        person: String,
+        reason: String,
+    },
+    /// Begins a step that is offered only beyond the point of no return.
+    FallForward { step: StepId, person: String },
+    /// Asks a running effect to end.
+    Cancel { step: StepId, person: String },
+    /// Asks for a longer window, under its own gate.
+    ExtendWindow {
+        closes_ms: i64,
+        person: String,
+        reason: String,
+    },
+    /// The operator offers the seat.
+    OfferSeat { person: String, to: String },
+    /// The person to whom the seat was offered takes it.
+    TakeSeat { person: String },
     /// A person decides what became of an effect in doubt.
     Decide {
         step: StepId,
@@ -75,7 +112,12 @@ pub enum Command {
         reason: String,
     },
     /// No new effect starts.
-    Hold { reason: String, person: String },
+    Hold {
+        reason: String,
+        person: String,
+        owner: Option<String>,
+        until_ms: Option<i64>,
+    },
     /// The hold ends.
     Release { person: String },
     /// Unwind to a step (it stands), or the whole run.

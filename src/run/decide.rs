@@ -4,13 +4,14 @@
 use serde_json::Map;
 
 use super::apply::apply;
-use super::attempt::{checked, decided, fail, finished, rechecked, retry, verified};
+use super::attempt::{checked, decided, finished, rechecked, retry, verified};
 use super::command::{Binding, Command};
 use super::event::{CloseState, Event, Fidelity, OutcomeResult, Role, Subject};
-use super::facts::{RequestId, StepEffect, StepFacts, StepId, Who};
-use super::gate::{Cast, gate_of, minimum, revoke, roles, vote};
+use super::facts::{AtEnd, OnExpiry, RequestId, StepEffect, StepFacts, StepId, Who};
+use super::forward::advance;
+use super::gate::{Cast, broken, countersigned, gate_of, live_red, minimum, revoke, roles, vote};
 use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
-use super::unwind;
+use super::{seat, skip, unwind};
 
 /// A command that does not fit the state; nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,27 @@ impl Batch {
         self.events.push(event);
         Ok(())
     }
+
+    /// The end: what is still asked is void.
+    pub fn close(&mut self, state: CloseState, exit: u8, reason: String) -> Result<(), Rejected> {
+        let pending: Vec<RequestId> = self.state.open_requests().map(|request| request.id).collect();
+        for request in pending {
+            self.push(Event::GateVoided {
+                request,
+                reason: "the run is over".to_owned(),
+            })?;
+        }
+        self.push(Event::RunClosed { state, exit, reason })
+    }
+
+    pub fn hold(&mut self, reason: &str, person: &str) -> Result<(), Rejected> {
+        self.push(Event::RunHeld {
+            reason: reason.to_owned(),
+            person: person.to_owned(),
+            owner: None,
+            until_ms: None,
+        })
+    }
 }
 
 /// What follows from `command` at `now_ms` (milliseconds since the epoch).
@@ -63,6 +85,7 @@ pub fn decide(state: &RunState, command: &Command, now_ms: i64) -> Result<Vec<Ev
                 blob: blob.clone(),
             })?;
         }
+        (_, Command::Countersign { request, person, role }) => countersigned(&mut batch, *request, person, role)?,
         (Phase::Closed { .. }, Command::Advance) => {}
         (Phase::Closed { .. }, _) => return Err(Rejected::new("the run is over; only notes can be added")),
         (Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_), _) => {
@@ -74,7 +97,7 @@ pub fn decide(state: &RunState, command: &Command, now_ms: i64) -> Result<Vec<Ev
 
 fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
     match command {
-        Command::Open { .. } | Command::Note { .. } => Ok(()),
+        Command::Open { .. } | Command::Note { .. } | Command::Countersign { .. } => Ok(()),
         Command::Resume { operator, host, pid } => resume(batch, operator, host, *pid),
         Command::Advance => advance(batch),
         Command::Checked {
@@ -90,15 +113,24 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
             decision,
             phrase,
             comment,
+            attested_by,
         } => {
             let cast = Cast {
                 person,
                 role,
                 decision: *decision,
                 phrase: phrase.as_deref(),
+                attested_by: attested_by.as_deref(),
             };
             vote(batch, *request, cast, comment)
         }
+        Command::BreakGlass {
+            request,
+            person,
+            role,
+            reason,
+        } => broken(batch, *request, person, role, reason),
+        Command::LiveRed { request, detail } => live_red(batch, *request, detail),
         Command::Revoke { request, person } => revoke(batch, *request, person),
         Command::Rechecked { request, action_digest } => rechecked(batch, *request, action_digest),
         Command::Acked {
@@ -129,6 +161,16 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
             fault,
         } => verified(batch, step, *attempt, results, outputs, fault.as_deref()),
         Command::Retry { step } => retry(batch, step),
+        Command::Skip { step, person, reason } => skip::ask(batch, step, person, reason),
+        Command::FallForward { step, .. } => skip::fall_forward(batch, step),
+        Command::Cancel { step, person } => skip::cancel(batch, step, person),
+        Command::ExtendWindow {
+            closes_ms,
+            person,
+            reason,
+        } => seat::extend(batch, *closes_ms, person, reason),
+        Command::OfferSeat { person, to } => seat::offer(batch, person, to),
+        Command::TakeSeat { person } => seat::take(batch, person),
         Command::Decide {
             step,
             done,
@@ -136,13 +178,20 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
             reason,
         } => decided(batch, step, *done, person, reason),
         Command::DoneByHand { step, person, reason } => unwind::by_hand(batch, step, person, reason),
-        Command::Hold { reason, person } => {
+        Command::Hold {
+            reason,
+            person,
+            owner,
+            until_ms,
+        } => {
             if batch.state.hold.is_some() {
                 return Err(Rejected::new("the run is held already"));
             }
             batch.push(Event::RunHeld {
                 reason: reason.clone(),
                 person: person.clone(),
+                owner: owner.clone(),
+                until_ms: *until_ms,
             })
         }
         Command::Release { person } => release(batch, person),
@@ -162,10 +211,7 @@ fn resume(batch: &mut Batch, operator: &str, host: &str, pid: u32) -> Result<(),
     let pending = batch.state.pending_approvals();
     let reads: Vec<(StepId, u32)> = batch
         .state
-        .facts
-        .steps
-        .iter()
-        .zip(&batch.state.steps)
+        .each()
         .filter(|(_, step)| matches!(step.act, EffectState::InFlight { mutates: false, .. }))
         .map(|(facts, step)| (facts.id.clone(), step.attempt))
         .collect();
@@ -194,95 +240,21 @@ fn resume(batch: &mut Batch, operator: &str, host: &str, pid: u32) -> Result<(),
     Ok(())
 }
 
-/// Whatever is next by itself: one thing a call, nothing when people or executors are due.
-fn advance(batch: &mut Batch) -> Result<(), Rejected> {
-    if let Some(request) = overdue(&batch.state, batch.now_ms) {
-        return expired(batch, request);
-    }
-    match batch.state.phase {
-        Phase::New | Phase::Closed { .. } | Phase::CommitGate(_) => Ok(()),
-        Phase::Unwinding => unwind::advance(batch),
-        Phase::Closing(request) => closing(batch, request),
-        Phase::Running => forward(batch),
-    }
+/// What is asked for, besides what it binds.
+pub(super) struct Ask {
+    pub subject: Subject,
+    pub reason: Option<String>,
+    pub closes_ms: Option<i64>,
+    pub escalated: bool,
 }
 
-fn overdue(state: &RunState, now_ms: i64) -> Option<RequestId> {
-    state
-        .open_requests()
-        .find(|request| request.expires_ms.is_some_and(|expires| now_ms >= expires))
-        .map(|r| r.id)
-}
-
-pub(super) fn expired(batch: &mut Batch, id: RequestId) -> Result<(), Rejected> {
-    let Some(request) = batch.state.requests.get(&id).cloned() else {
-        return Ok(());
-    };
-    batch.push(Event::GateExpired { request: id })?;
-    match (request.subject, &request.step, request.attempt) {
-        (Subject::Step, Some(step), Some(attempt)) if request.gate.reject_on_expiry => fail(
-            batch,
-            step,
-            attempt,
-            "nobody answered the gate in time, which counts as a rejection",
-        ),
-        (Subject::Step | Subject::Commit, _, _) => batch.push(Event::RunHeld {
-            reason: format!("nobody answered request {id} in time; release to ask again"),
-            person: "timer".to_owned(),
-        }),
-        (Subject::Unwind, _, _) => unwind::dropped(batch, "nobody answered the unwinding's gate in time"),
-    }
-}
-
-fn forward(batch: &mut Batch) -> Result<(), Rejected> {
-    if batch.state.hold.is_some() || batch.state.active().is_some() || batch.state.open_effects().next().is_some() {
-        return Ok(());
-    }
-    if let Some(index) = batch.state.next_step() {
-        let (Some(facts), Some(step)) = (batch.state.facts.steps.get(index), batch.state.steps.get(index)) else {
-            return Ok(());
-        };
-        let event = Event::StepChecking {
-            step: facts.id.clone(),
-            attempt: step.attempt + 1,
-        };
-        return batch.push(event);
-    }
-    if batch.state.all_done() {
-        // The approval of a commit covers what is put back under it.
-        let closing = batch.state.closing_left();
-        return request(
-            batch,
-            Subject::Commit,
-            None,
-            &Binding {
-                action_digest: String::new(),
-                evidence_digest: String::new(),
-                identity: serde_json::json!({ "closing": closing }),
-            },
-        );
-    }
-    Ok(())
-}
-
-/// The closing effects of a commit, one after another, then the end.
-fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
-    if batch.state.stuck.is_some() || batch.state.open_effects().next().is_some() {
-        return Ok(());
-    }
-    match batch.state.closing_left().into_iter().next() {
-        Some(step) => intent(batch, &step, Role::Close, request),
-        None => {
-            let (state, reason) = if batch.state.facts.dry_run {
-                (CloseState::DryRun, "every step was gone through; nothing was changed")
-            } else {
-                (CloseState::Committed, "every step is done and the commit was approved")
-            };
-            batch.push(Event::RunClosed {
-                state,
-                exit: 0,
-                reason: reason.to_owned(),
-            })
+impl Ask {
+    pub const fn of(subject: Subject) -> Self {
+        Self {
+            subject,
+            reason: None,
+            closes_ms: None,
+            escalated: false,
         }
     }
 }
@@ -290,11 +262,16 @@ fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
 /// Asks a gate; an open one grants itself with its reason.
 pub(super) fn request(
     batch: &mut Batch,
-    subject: Subject,
+    ask: Ask,
     step: Option<(&StepId, u32)>,
     binding: &Binding,
 ) -> Result<(), Rejected> {
-    let gate = gate_of(&batch.state, subject, step.map(|(id, _)| id));
+    let mut gate = gate_of(&batch.state, ask.subject, step.map(|(id, _)| id));
+    if ask.escalated
+        && let OnExpiry::Escalate(who) = &gate.on_expiry
+    {
+        gate.who = who.clone();
+    }
     let id = batch.state.next_request();
     let lifetime = gate.expires_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     let auto_reason = match &gate.who {
@@ -306,7 +283,7 @@ pub(super) fn request(
         step: step.map(|(id, _)| id.clone()),
         attempt: step.map(|(_, attempt)| attempt),
         request: id,
-        subject,
+        subject: ask.subject,
         action_digest: binding.action_digest.clone(),
         evidence_digest: binding.evidence_digest.clone(),
         identity: binding.identity.clone(),
@@ -316,6 +293,9 @@ pub(super) fn request(
         roles: roles(&gate),
         phrase: gate.phrase.clone(),
         auto_reason,
+        reason: ask.reason,
+        closes_ms: ask.closes_ms,
+        escalated: ask.escalated,
     })?;
     if open {
         batch.push(Event::GateGranted { request: id })?;
@@ -348,6 +328,12 @@ fn release(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
     if batch.state.hold.is_none() {
         return Err(Rejected::new("the run is not held"));
     }
+    let at_end = batch.state.facts.window.map(|window| window.at_end);
+    if batch.state.window_over && at_end == Some(AtEnd::Hold) && batch.state.phase == Phase::Running {
+        return Err(Rejected::new(
+            "the window has closed; extend it under its gate, or roll back",
+        ));
+    }
     batch.push(Event::RunReleased {
         person: person.to_owned(),
     })?;
@@ -373,13 +359,6 @@ fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
             "an effect is running; wait for its outcome before you stop the run",
         ));
     }
-    let pending: Vec<RequestId> = batch.state.open_requests().map(|request| request.id).collect();
-    for request in pending {
-        batch.push(Event::GateVoided {
-            request,
-            reason: "the run was stopped".to_owned(),
-        })?;
-    }
     let half_way = batch.state.unwind.as_ref().is_some_and(|unwind| match unwind.stage {
         UnwindStage::Running(_) => true,
         UnwindStage::Replan | UnwindStage::Preparing | UnwindStage::AtGate(_) => !unwind.undone.is_empty(),
@@ -391,18 +370,13 @@ fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
     } else {
         (CloseState::Stopped, 3)
     };
-    batch.push(Event::RunClosed {
-        state,
-        exit,
-        reason: format!("stopped by {person}: {reason}"),
-    })
+    batch.close(state, exit, format!("stopped by {person}: {reason}"))
 }
 
 pub(super) fn facts<'a>(state: &'a RunState, id: &StepId) -> Result<&'a StepFacts, Rejected> {
     state
         .facts
-        .index(id)
-        .and_then(|index| state.facts.steps.get(index))
+        .step(id)
         .ok_or_else(|| Rejected::new(format!("this plan has no step {id}")))
 }
 

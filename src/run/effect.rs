@@ -1,6 +1,6 @@
 //! What an event asks of the world. Pure: names the work; the engine performs it once the event is durable.
 
-use super::event::{Event, OutcomeResult, Role, Subject};
+use super::event::{Decision, Event, OutcomeResult, Role, Subject};
 use super::facts::{RequestId, StepId};
 use super::state::{EffectState, RunState, Stage};
 
@@ -33,6 +33,16 @@ pub enum Effect {
     Verify { step: StepId, attempt: u32 },
     /// Gather what the unwinding gate shows; answer with `UnwindPrepared`.
     PrepareUnwind,
+    /// Read the live checks again and again while the request is asked or granted; answer with `LiveRed`.
+    Watch {
+        step: StepId,
+        attempt: u32,
+        request: RequestId,
+    },
+    /// The request is over: its live checks do not matter any more.
+    Unwatch { request: RequestId },
+    /// Ask what is under way to end; its own answer tells what became of it.
+    Cancel { step: StepId, role: Role },
 }
 
 /// What `event` asks for; `state` is the state after it.
@@ -50,13 +60,39 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
             request,
             ..
         } => {
-            vec![Effect::Execute {
+            let mut work = match role {
+                Role::Do => unwatch(state, *request),
+                Role::Undo | Role::Close => Vec::new(),
+            };
+            work.push(Effect::Execute {
                 step: step.clone(),
                 attempt: *attempt,
                 role: *role,
                 request: *request,
-            }]
+            });
+            work
         }
+        Event::GateRequested {
+            step: Some(step),
+            attempt: Some(attempt),
+            request,
+            subject: Subject::Step,
+            ..
+        } if state.facts.step(step).is_some_and(|facts| facts.live) => vec![Effect::Watch {
+            step: step.clone(),
+            attempt: *attempt,
+            request: *request,
+        }],
+        Event::GateVoided { request, .. } | Event::GateExpired { request } => unwatch(state, *request),
+        Event::GateVote {
+            request,
+            decision: Decision::Reject,
+            ..
+        } => unwatch(state, *request),
+        Event::EffectCancel { step, role, .. } => vec![Effect::Cancel {
+            step: step.clone(),
+            role: *role,
+        }],
         Event::EffectOutcome {
             step,
             attempt,
@@ -76,12 +112,18 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
         | Event::CheckResult { .. }
         | Event::GateRequested { .. }
         | Event::GateVote { .. }
-        | Event::GateVoided { .. }
-        | Event::GateExpired { .. }
+        | Event::GateBroken { .. }
+        | Event::GateCountersigned { .. }
         | Event::EffectAck { .. }
         | Event::EffectDecided { .. }
         | Event::StepDone { .. }
         | Event::StepFailed { .. }
+        | Event::StepSkipped { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::WindowClosed { .. }
+        | Event::WindowExtended { .. }
+        | Event::HandoverOffered { .. }
+        | Event::HandoverTaken { .. }
         | Event::UnwindPrepared { .. }
         | Event::UnwindDropped { .. }
         | Event::UnwindFinished { .. }
@@ -105,7 +147,19 @@ fn granted(state: &RunState, id: RequestId) -> Vec<Effect> {
                 request: id,
             }]
         }
-        (Subject::Step | Subject::Unwind | Subject::Commit, _, _) => Vec::new(),
+        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => Vec::new(),
+    }
+}
+
+fn unwatch(state: &RunState, id: RequestId) -> Vec<Effect> {
+    let step = state.requests.get(&id).and_then(|request| request.step.as_ref());
+    let live = step
+        .and_then(|step| state.facts.step(step))
+        .is_some_and(|facts| facts.live);
+    if live {
+        vec![Effect::Unwatch { request: id }]
+    } else {
+        Vec::new()
     }
 }
 
@@ -140,7 +194,7 @@ fn resumed(state: &RunState) -> Vec<Effect> {
             });
         }
     }
-    for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+    for (facts, step) in state.each() {
         if step.stage == Stage::Verifying {
             work.push(Effect::Verify {
                 step: facts.id.clone(),

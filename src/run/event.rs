@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::facts::{RequestId, StepId};
 
 /// What an effect is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Do,
@@ -22,6 +22,10 @@ pub enum Subject {
     Step,
     Unwind,
     Commit,
+    /// To go on without a step.
+    Skip,
+    /// To work beyond the agreed window.
+    Window,
 }
 
 /// A vote.
@@ -70,6 +74,8 @@ pub enum Assurance {
     Typed,
     /// One person playing several parts in the lab.
     Persona,
+    /// A voice on the bridge, written down by the operator; to be countersigned within 24 hours.
+    Attested,
 }
 
 /// How a run ended.
@@ -140,6 +146,15 @@ pub enum Event {
         phrase: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         auto_reason: Option<String>,
+        /// Why a person asks for it, where a person does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The close that a longer window would have, in milliseconds since the epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        closes_ms: Option<i64>,
+        /// Those who were asked first did not answer in time.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        escalated: bool,
     },
     #[serde(rename = "gate.vote")]
     GateVote {
@@ -149,6 +164,24 @@ pub enum Event {
         role: String,
         assurance: Assurance,
         comment: String,
+        /// Who wrote an attested vote down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attested_by: Option<String>,
+    },
+    /// The glass was broken: one gate is passed without its persons.
+    #[serde(rename = "gate.broken")]
+    GateBroken {
+        request: RequestId,
+        person: String,
+        role: String,
+        reason: String,
+    },
+    /// The second signature under an attested vote or a broken glass.
+    #[serde(rename = "gate.countersigned")]
+    GateCountersigned {
+        request: RequestId,
+        person: String,
+        role: String,
     },
     #[serde(rename = "gate.granted")]
     GateGranted { request: RequestId },
@@ -186,6 +219,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Fidelity::is_executed")]
         fidelity: Fidelity,
     },
+    /// The operator asked a running effect to end; what became of it is told by its outcome.
+    #[serde(rename = "effect.cancel")]
+    EffectCancel {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        person: String,
+    },
     #[serde(rename = "effect.decided")]
     EffectDecided {
         step: StepId,
@@ -205,6 +246,24 @@ pub enum Event {
     },
     #[serde(rename = "step.failed")]
     StepFailed { step: StepId, attempt: u32, reason: String },
+    /// The run goes on without it, by the approval of `request`.
+    #[serde(rename = "step.skipped")]
+    StepSkipped {
+        step: StepId,
+        attempt: u32,
+        request: RequestId,
+        reason: String,
+    },
+    #[serde(rename = "deadline.passed")]
+    DeadlinePassed { step: StepId, deadline_ms: i64 },
+    #[serde(rename = "window.closed")]
+    WindowClosed { closes_ms: i64 },
+    #[serde(rename = "window.extended")]
+    WindowExtended { request: RequestId, closes_ms: i64 },
+    #[serde(rename = "handover.offered")]
+    HandoverOffered { from: String, to: String },
+    #[serde(rename = "handover.taken")]
+    HandoverTaken { from: String, to: String },
     #[serde(rename = "unwind.planned")]
     UnwindPlanned {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,7 +284,16 @@ pub enum Event {
     #[serde(rename = "unwind.finished")]
     UnwindFinished { complete: bool },
     #[serde(rename = "run.held")]
-    RunHeld { reason: String, person: String },
+    RunHeld {
+        reason: String,
+        person: String,
+        /// Who sees to it that it ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// Until when, in milliseconds since the epoch; nothing happens by itself then but a reminder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<i64>,
+    },
     #[serde(rename = "run.released")]
     RunReleased { person: String },
     #[serde(rename = "run.closed")]

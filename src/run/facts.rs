@@ -1,8 +1,9 @@
 //! What the state machine knows of a plan: ids, order, gates, kinds of undo. Made from the plan by the engine; holds
 //! no parameters, no titles, nothing that a provider understands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +78,19 @@ pub struct Gate {
     pub expires_ms: Option<u64>,
     /// The exact text to type.
     pub phrase: Option<String>,
-    /// An expired request counts as rejected; otherwise the run is held.
-    pub reject_on_expiry: bool,
+    pub on_expiry: OnExpiry,
+}
+
+/// What follows when nobody answers a request in time. Never an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum OnExpiry {
+    /// The run is held.
+    #[default]
+    Hold,
+    /// It counts as rejected.
+    Reject,
+    /// Others are asked, once; then the run is held.
+    Escalate(Who),
 }
 
 /// One step.
@@ -93,6 +105,40 @@ pub struct StepFacts {
     pub writes_on_target: bool,
     /// A failure asks for the rollback of the whole run by itself (its gate stays).
     pub rollback_on_failure: bool,
+    /// Its undo may run beside other undos that say the same.
+    pub parallel_undo: bool,
+    /// Not on the way: offered only beyond the point of no return.
+    pub fall_forward: bool,
+    /// Some of its checks go on while its gate is open.
+    pub live: bool,
+    /// When it should be done, in milliseconds since the epoch.
+    pub deadline_ms: Option<i64>,
+}
+
+impl StepFacts {
+    /// Whether the step is a point of no return: it cannot be undone, or an undo may lose rows.
+    pub fn is_no_return(&self) -> bool {
+        self.writes_on_target || self.undo == Undo::Irreversible
+    }
+}
+
+/// The window that was agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowFacts {
+    /// Milliseconds since the epoch.
+    pub closes_ms: i64,
+    pub at_end: AtEnd,
+}
+
+/// What the end of the window does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// The run is held; the operator may release it.
+    Ask,
+    /// The run is held until the window is extended.
+    Hold,
+    /// It is said.
+    Notify,
 }
 
 /// A person who may vote.
@@ -109,16 +155,61 @@ pub struct Facts {
     pub unwind: Gate,
     pub no_return: Gate,
     pub commit: Gate,
+    /// Who agrees to a longer window.
+    pub extend: Gate,
+    pub window: Option<WindowFacts>,
     pub people: BTreeMap<String, PersonFacts>,
     /// In the lab one person may play every part: anybody may claim any role, and is marked as a persona.
     pub personas: bool,
     /// Mutations are only simulated.
     pub dry_run: bool,
+    pub places: Places,
 }
+
+/// Where each step stands in the plan, found once. Two of them never differ: they follow from the steps.
+#[derive(Debug, Clone, Default)]
+pub struct Places(OnceLock<HashMap<StepId, usize>>);
+
+impl PartialEq for Places {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 impl Facts {
     /// The index of a step.
     pub fn index(&self, id: &StepId) -> Option<usize> {
-        self.steps.iter().position(|step| step.id == *id)
+        let places = self.places.0.get_or_init(|| {
+            let steps = self.steps.iter().enumerate();
+            steps.map(|(index, step)| (step.id.clone(), index)).collect()
+        });
+        places.get(id).copied()
+    }
+
+    /// A step's facts.
+    pub fn step(&self, id: &StepId) -> Option<&StepFacts> {
+        self.index(id).and_then(|index| self.steps.get(index))
+    }
+
+    /// Whether `step` needs `other`, directly or not.
+    pub fn depends(&self, step: &StepId, other: &StepId) -> bool {
+        let mut open: Vec<&StepId> = self
+            .step(step)
+            .map(|facts| facts.needs.iter().collect())
+            .unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        while let Some(need) = open.pop() {
+            if need == other {
+                return true;
+            }
+            if seen.insert(need)
+                && let Some(facts) = self.step(need)
+            {
+                open.extend(&facts.needs);
+            }
+        }
+        false
     }
 }

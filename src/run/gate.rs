@@ -5,22 +5,39 @@ use std::collections::BTreeSet;
 use super::attempt::fail;
 use super::decide::{Batch, Rejected};
 use super::event::{Assurance, Decision, Event, Subject};
-use super::facts::{Gate, RequestId, StepId, Who};
+use super::facts::{Gate, OnExpiry, RequestId, StepFacts, StepId, Who};
 use super::state::{Request, RequestStatus, RunState};
-use super::unwind;
+use super::{skip, unwind};
 
 /// The gate of a request about `subject`.
 pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gate {
     match subject {
         Subject::Step => step
-            .and_then(|id| state.facts.index(id))
-            .and_then(|index| state.facts.steps.get(index))
+            .and_then(|id| state.facts.step(id))
             .map_or_else(|| state.facts.commit.clone(), |facts| facts.gate.clone()),
+        Subject::Skip => step
+            .and_then(|id| state.facts.step(id))
+            .map_or_else(|| state.facts.commit.clone(), skipping),
         Subject::Unwind if state.unwind.as_ref().is_some_and(|unwind| unwind.past_no_return) => {
             state.facts.no_return.clone()
         }
         Subject::Unwind => state.facts.unwind.clone(),
         Subject::Commit => state.facts.commit.clone(),
+        Subject::Window => state.facts.extend.clone(),
+    }
+}
+
+/// Who agrees to go on without a step: those who would approve it; where nobody is asked, the operator.
+fn skipping(facts: &StepFacts) -> Gate {
+    let who = match &facts.gate.who {
+        Who::Open { .. } => Who::Operator,
+        own @ (Who::Operator | Who::Quorum { .. }) => own.clone(),
+    };
+    Gate {
+        who,
+        expires_ms: facts.gate.expires_ms,
+        phrase: Some(format!("skip {}", facts.id)),
+        on_expiry: OnExpiry::Hold,
     }
 }
 
@@ -31,10 +48,11 @@ pub struct Cast<'a> {
     pub role: &'a str,
     pub decision: Decision,
     pub phrase: Option<&'a str>,
+    pub attested_by: Option<&'a str>,
 }
 
-/// Whether this vote counts, and how sure the tool is of its author. A refusal changes nothing.
-pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -> Result<Assurance, Rejected> {
+/// Whether a request can still be answered at all.
+fn answerable(state: &RunState, request: &Request, now_ms: i64) -> Result<(), Rejected> {
     if request.status != RequestStatus::Open {
         return Err(Rejected::new(format!(
             "request {} is not open any more; look at the current gate",
@@ -47,9 +65,29 @@ pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -
             request.id
         )));
     }
-    if state.hold.is_some() {
+    // A longer window is what a run that was held by its end is waiting for.
+    if state.hold.is_some() && !matches!(request.subject, Subject::Window | Subject::Skip) {
         return Err(Rejected::new("the run is held; release it before you approve"));
     }
+    let stopped = match (request.subject, &request.step, state.blocked_by()) {
+        (Subject::Step, Some(own), Some(blocked))
+            if blocked != own && !state.facts.step(own).is_some_and(|facts| facts.fall_forward) =>
+        {
+            Some(blocked)
+        }
+        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => None,
+    };
+    match stopped {
+        Some(blocked) => Err(Rejected::new(format!(
+            "step {blocked} asks how it goes on; say that before you approve anything new"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether this vote counts, and how sure the tool is of its author. A refusal changes nothing.
+pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -> Result<Assurance, Rejected> {
+    answerable(state, request, now_ms)?;
     if request.votes.iter().any(|cast| cast.person == vote.person) {
         return Err(Rejected::new(format!(
             "{} has already voted on request {}",
@@ -65,7 +103,26 @@ pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -
             "the typed text is not \"{phrase}\"; nothing was approved"
         )));
     }
-    Ok(assurance)
+    match vote.attested_by {
+        None => Ok(assurance),
+        Some(_) if is_no_return(state, request) => Err(Rejected::new(
+            "a point of no return takes no attested vote; the person has to vote at a keyboard",
+        )),
+        Some(witness) if witness != state.operator || witness == vote.person => Err(Rejected::new(
+            "the operator attests to the voice of somebody else, and nobody but the operator does",
+        )),
+        Some(_) => Ok(Assurance::Attested),
+    }
+}
+
+/// Whether a request lets something happen that cannot be taken back, or takes back what loses rows.
+fn is_no_return(state: &RunState, request: &Request) -> bool {
+    let step = request.step.as_ref().and_then(|id| state.facts.step(id));
+    match request.subject {
+        Subject::Step | Subject::Skip => step.is_some_and(StepFacts::is_no_return),
+        Subject::Unwind => state.unwind.as_ref().is_some_and(|unwind| unwind.past_no_return),
+        Subject::Commit | Subject::Window => false,
+    }
 }
 
 fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assurance, Rejected> {
@@ -168,11 +225,7 @@ pub fn roles(gate: &Gate) -> Vec<String> {
 }
 
 pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &str) -> Result<(), Rejected> {
-    let request = batch
-        .state
-        .requests
-        .get(&id)
-        .ok_or_else(|| Rejected::new(format!("there is no request {id}")))?;
+    let request = asked(&batch.state, id)?;
     let assurance = admit(&batch.state, request, cast, batch.now_ms)?;
     let (subject, step, attempt) = (request.subject, request.step.clone(), request.attempt);
     batch.push(Event::GateVote {
@@ -182,14 +235,11 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
         role: cast.role.to_owned(),
         assurance,
         comment: comment.to_owned(),
+        attested_by: cast.attested_by.map(str::to_owned),
     })?;
     if cast.decision == Decision::Approve {
-        let enough = batch.state.requests.get(&id).is_some_and(satisfied);
-        return if enough {
-            batch.push(Event::GateGranted { request: id })
-        } else {
-            Ok(())
-        };
+        let enough = batch.state.requests.get(&id).is_some_and(|request| satisfied(request));
+        return if enough { grant(batch, id) } else { Ok(()) };
     }
     let words = if comment.is_empty() {
         String::new()
@@ -200,19 +250,116 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
     match (subject, step, attempt) {
         (Subject::Step, Some(step), Some(attempt)) => fail(batch, &step, attempt, &reason),
         (Subject::Unwind, _, _) => unwind::dropped(batch, &reason),
-        (Subject::Step | Subject::Commit, _, _) => batch.push(Event::RunHeld {
-            reason: format!("commit {reason}"),
-            person: cast.person.to_owned(),
-        }),
+        (Subject::Step | Subject::Commit, _, _) => {
+            let reason = format!("commit {reason}");
+            batch.hold(&reason, cast.person)
+        }
+        // Nothing changes: the step and the window are as they were before somebody asked.
+        (Subject::Skip | Subject::Window, _, _) => Ok(()),
     }
 }
 
-pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(), Rejected> {
-    let request = batch
-        .state
+/// The request is granted, and what it allows by itself follows.
+pub(super) fn grant(batch: &mut Batch, id: RequestId) -> Result<(), Rejected> {
+    batch.push(Event::GateGranted { request: id })?;
+    let request = asked(&batch.state, id)?.clone();
+    match (request.subject, request.step, request.closes_ms) {
+        (Subject::Skip, Some(step), _) => {
+            skip::granted(batch, &step, id, request.reason.as_deref().unwrap_or_default())
+        }
+        (Subject::Window, _, Some(closes_ms)) => batch.push(Event::WindowExtended { request: id, closes_ms }),
+        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => Ok(()),
+    }
+}
+
+fn asked(state: &RunState, id: RequestId) -> Result<&Request, Rejected> {
+    state
         .requests
         .get(&id)
-        .ok_or_else(|| Rejected::new(format!("there is no request {id}")))?;
+        .map(AsRef::as_ref)
+        .ok_or_else(|| Rejected::new(format!("there is no request {id}")))
+}
+
+/// The shortest reason that breaks the glass.
+pub const BROKEN_REASON: usize = 20;
+/// The role that may break the glass.
+pub const GLASS: &str = "break_glass";
+
+/// Passes one gate without its persons: by its own role, with its reason, never at a point of no return.
+pub(super) fn broken(batch: &mut Batch, id: RequestId, person: &str, role: &str, reason: &str) -> Result<(), Rejected> {
+    let request = asked(&batch.state, id)?;
+    answerable(&batch.state, request, batch.now_ms)?;
+    if is_no_return(&batch.state, request) {
+        return Err(Rejected::new(
+            "the glass cannot be broken at a point of no return; its quorum has to be found",
+        ));
+    }
+    if reason.trim().chars().count() < BROKEN_REASON {
+        return Err(Rejected::new(format!(
+            "breaking the glass needs its reason in {BROKEN_REASON} characters or more; nothing was approved"
+        )));
+    }
+    let known = batch.state.facts.people.get(person);
+    let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == GLASS));
+    if role != GLASS || !(holds || batch.state.facts.personas) {
+        return Err(Rejected::new(format!(
+            "{person} does not have the role {GLASS}; only that role breaks the glass"
+        )));
+    }
+    batch.push(Event::GateBroken {
+        request: id,
+        person: person.to_owned(),
+        role: role.to_owned(),
+        reason: reason.to_owned(),
+    })?;
+    grant(batch, id)
+}
+
+/// The second signature: by the person who was heard, or by another one than who broke the glass.
+pub(super) fn countersigned(batch: &mut Batch, id: RequestId, person: &str, role: &str) -> Result<(), Rejected> {
+    let request = asked(&batch.state, id)?;
+    if request.countersigned.iter().any(|signer| signer == person) {
+        return Err(Rejected::new(format!(
+            "{person} has countersigned request {id} already"
+        )));
+    }
+    let heard = request
+        .votes
+        .iter()
+        .any(|vote| vote.attested_by.is_some() && vote.person == person && vote.role == role);
+    let second = request.broken.as_ref().is_some_and(|broken| broken.person != person);
+    let known = batch.state.facts.people.get(person);
+    let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == role)) || batch.state.facts.personas;
+    if !(heard || (second && holds)) {
+        return Err(Rejected::new(format!(
+            "request {id} waits for no second signature of {person} as {role}"
+        )));
+    }
+    batch.push(Event::GateCountersigned {
+        request: id,
+        person: person.to_owned(),
+        role: role.to_owned(),
+    })
+}
+
+/// A live check turned red: whatever was approved, or is asked, is void.
+pub(super) fn live_red(batch: &mut Batch, id: RequestId, detail: &str) -> Result<(), Rejected> {
+    let request = asked(&batch.state, id)?;
+    let live =
+        request.subject == Subject::Step && matches!(request.status, RequestStatus::Open | RequestStatus::Granted);
+    if !live {
+        return Err(Rejected::new(format!(
+            "request {id} is over; its live checks do not matter any more"
+        )));
+    }
+    batch.push(Event::GateVoided {
+        request: id,
+        reason: format!("a live check turned red: {detail}"),
+    })
+}
+
+pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(), Rejected> {
+    let request = asked(&batch.state, id)?;
     let live = match request.status {
         RequestStatus::Open => true,
         RequestStatus::Granted => request.subject == Subject::Step,

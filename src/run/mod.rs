@@ -10,8 +10,13 @@ pub mod decide;
 pub mod effect;
 pub mod event;
 pub mod facts;
+mod forward;
 pub mod gate;
+mod question;
+mod seat;
+mod skip;
 pub mod state;
+mod transition;
 pub mod unwind;
 
 pub use apply::{Illegal, apply};

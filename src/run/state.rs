@@ -1,5 +1,5 @@
-//! What is true of a run: the state that a fold over its events gives. Owns the types and questions about them; only
-//! `apply` changes it.
+//! What is true of a run: the state that a fold over its events gives. Owns the types; only `apply` changes it, and
+//! `question` asks about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
-use super::facts::{Facts, Gate, RequestId, StepEffect, StepId, Undo};
+use super::facts::{Facts, Gate, RequestId, StepId};
 
 /// A run.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,15 +19,23 @@ pub struct RunState {
     pub operators: BTreeSet<String>,
     pub phase: Phase,
     pub hold: Option<Hold>,
-    pub steps: Vec<StepState>,
-    pub requests: BTreeMap<RequestId, Request>,
+    pub steps: Vec<Arc<StepState>>,
+    pub requests: BTreeMap<RequestId, Arc<Request>>,
     pub unwind: Option<Unwind>,
-    /// An undo or closing effect failed: a person says how it goes on.
-    pub stuck: Option<(StepId, Role)>,
-    /// How many intents there were: gives the actual order of starts.
-    pub intents: u64,
+    /// Undos or closing effects that failed: a person says how each goes on.
+    pub stuck: Vec<(StepId, Role)>,
+    /// Counts intents and outcomes: gives the actual order of both.
+    pub ticks: u64,
     /// The target was opened for writes in this run: its rows stay after what opened it is undone.
     pub target_written: bool,
+    /// To whom the operator's seat is offered.
+    pub seat_offered: Option<String>,
+    /// When the window closes, extensions included, in milliseconds since the epoch.
+    pub window_closes_ms: Option<i64>,
+    /// The window has closed and was not extended since.
+    pub window_over: bool,
+    /// Steps whose deadline passed before they were done.
+    pub overdue: BTreeSet<StepId>,
 }
 
 /// Where a run is.
@@ -52,6 +60,21 @@ pub enum Phase {
 pub struct Hold {
     pub reason: String,
     pub person: String,
+    /// Who sees to it that it ends.
+    pub owner: Option<String>,
+    /// Until when, in milliseconds since the epoch.
+    pub until_ms: Option<i64>,
+}
+
+/// Who holds a run whose window has closed.
+pub const WINDOW: &str = "window";
+
+/// A step that the run went on without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    pub reason: String,
+    /// The request whose approvals allowed it.
+    pub request: RequestId,
 }
 
 /// One step of a run.
@@ -68,8 +91,16 @@ pub struct StepState {
     pub undo: EffectState,
     /// Its closing effect.
     pub close: EffectState,
-    /// The number of the intent in actual order, once there was one in this attempt.
+    /// How often its way back was begun: each try has a name of its own.
+    pub ways_back: u32,
+    /// The tick of the intent, once there was one in this attempt.
     pub started: Option<u64>,
+    /// The tick of the outcome, or of being skipped.
+    pub settled: Option<u64>,
+    /// Why the run went on without it.
+    pub skip: Option<Skip>,
+    /// Its failure asked for the unwinding already.
+    pub asked_back: bool,
     /// Whether the effect of the attempt really took place.
     pub fidelity: Fidelity,
     /// The action's result, as far as the record keeps it.
@@ -102,9 +133,34 @@ pub enum Stage {
     Verifying,
     Done,
     Failed,
+    /// The run goes on without it.
+    Skipped,
     RollingBack,
     RolledBack,
     RollbackFailed,
+    /// The run was unwound and what it made stays, on purpose.
+    Kept,
+}
+
+impl Stage {
+    /// Whether what needs the step may begin.
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::Done | Self::Skipped => true,
+            Self::Waiting
+            | Self::Checking
+            | Self::AtGate(_)
+            | Self::Approved(_)
+            | Self::Running
+            | Self::InDoubt
+            | Self::Verifying
+            | Self::Failed
+            | Self::RollingBack
+            | Self::RolledBack
+            | Self::RollbackFailed
+            | Self::Kept => false,
+        }
+    }
 }
 
 /// What is known of one effect (do, undo or close).
@@ -188,6 +244,23 @@ pub struct Request {
     pub expires_ms: Option<i64>,
     pub votes: Vec<Vote>,
     pub status: RequestStatus,
+    /// Why a person asks for it.
+    pub reason: Option<String>,
+    /// The close that a longer window would have.
+    pub closes_ms: Option<i64>,
+    /// Those who were asked first did not answer in time.
+    pub escalated: bool,
+    /// Who passed it without its persons, and why.
+    pub broken: Option<Broken>,
+    /// Who signed after the fact.
+    pub countersigned: Vec<String>,
+}
+
+/// A gate that was passed in an emergency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub person: String,
+    pub reason: String,
 }
 
 /// One vote.
@@ -197,6 +270,8 @@ pub struct Vote {
     pub role: String,
     pub decision: Decision,
     pub comment: String,
+    /// Who wrote it down, where the voter was only heard.
+    pub attested_by: Option<String>,
 }
 
 /// What became of a request.
@@ -239,138 +314,4 @@ pub enum UnwindStage {
     Preparing,
     AtGate(RequestId),
     Running(RequestId),
-}
-
-impl RunState {
-    /// A run that has not begun.
-    pub fn new(facts: Arc<Facts>) -> Self {
-        let steps = vec![StepState::default(); facts.steps.len()];
-        Self {
-            facts,
-            operator: String::new(),
-            operators: BTreeSet::new(),
-            phase: Phase::New,
-            hold: None,
-            steps,
-            requests: BTreeMap::new(),
-            unwind: None,
-            stuck: None,
-            intents: 0,
-            target_written: false,
-        }
-    }
-
-    /// A step's state.
-    pub fn step(&self, id: &StepId) -> Option<&StepState> {
-        self.facts.index(id).and_then(|index| self.steps.get(index))
-    }
-
-    /// The id that the next request gets.
-    pub fn next_request(&self) -> RequestId {
-        RequestId(self.requests.keys().next_back().map_or(1, |last| last.0 + 1))
-    }
-
-    /// Requests that are asked, and approvals of steps that are granted and not consumed: what dies with a process and
-    /// with the way forward.
-    pub fn pending_approvals(&self) -> Vec<RequestId> {
-        self.requests
-            .values()
-            .filter(|request| match request.status {
-                RequestStatus::Open => true,
-                RequestStatus::Granted => request.subject == Subject::Step,
-                RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => {
-                    false
-                }
-            })
-            .map(|request| request.id)
-            .collect()
-    }
-
-    /// Requests that wait for votes.
-    pub fn open_requests(&self) -> impl Iterator<Item = &Request> {
-        self.requests
-            .values()
-            .filter(|request| request.status == RequestStatus::Open)
-    }
-
-    /// Effects whose outcome is open: step, role, state.
-    pub fn open_effects(&self) -> impl Iterator<Item = (&StepId, Role, &EffectState)> {
-        self.facts.steps.iter().zip(&self.steps).flat_map(|(facts, step)| {
-            [
-                (Role::Do, &step.act),
-                (Role::Undo, &step.undo),
-                (Role::Close, &step.close),
-            ]
-            .into_iter()
-            .filter(|(_, effect)| effect.is_open())
-            .map(|(role, effect)| (&facts.id, role, effect))
-        })
-    }
-
-    /// The step that occupies the run: neither waiting nor done nor rolled back.
-    pub fn active(&self) -> Option<usize> {
-        self.steps.iter().position(|step| match step.stage {
-            Stage::Waiting | Stage::Done | Stage::RolledBack => false,
-            Stage::Checking
-            | Stage::AtGate(_)
-            | Stage::Approved(_)
-            | Stage::Running
-            | Stage::InDoubt
-            | Stage::Verifying
-            | Stage::Failed
-            | Stage::RollingBack
-            | Stage::RollbackFailed => true,
-        })
-    }
-
-    /// The next step to begin: waiting, all needs done.
-    pub fn next_step(&self) -> Option<usize> {
-        (0..self.steps.len()).find(|&index| {
-            self.steps.get(index).is_some_and(|step| step.stage == Stage::Waiting)
-                && self.facts.steps.get(index).is_some_and(|facts| {
-                    facts
-                        .needs
-                        .iter()
-                        .all(|need| self.step(need).is_some_and(|step| step.stage == Stage::Done))
-                })
-        })
-    }
-
-    /// Whether every step is done.
-    pub fn all_done(&self) -> bool {
-        self.steps.iter().all(|step| step.stage == Stage::Done)
-    }
-
-    /// Whether something stands that cannot be undone without losing rows.
-    pub fn past_no_return(&self) -> bool {
-        self.facts.steps.iter().zip(&self.steps).any(|(facts, step)| {
-            facts.effect == StepEffect::Mutate
-                && (facts.writes_on_target || facts.undo == Undo::Irreversible)
-                && step.stands()
-        })
-    }
-
-    /// Closing effects that are still to be done, in the runbook's order.
-    pub fn closing_left(&self) -> Vec<StepId> {
-        self.facts
-            .steps
-            .iter()
-            .zip(&self.steps)
-            .filter(|(facts, step)| facts.undo == Undo::AtClose && step.stands() && step.close != EffectState::Done)
-            .map(|(facts, _)| facts.id.clone())
-            .collect()
-    }
-
-    /// Whether a person has to decide about an effect in doubt.
-    pub fn in_doubt(&self) -> bool {
-        self.open_effects().any(|(_, _, effect)| effect.needs_person())
-    }
-
-    /// Whether the run is over.
-    pub const fn is_closed(&self) -> bool {
-        match self.phase {
-            Phase::Closed { .. } => true,
-            Phase::New | Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closing(_) => false,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Unwinding: which undos, in which order, under which gate, and how it ends. Pure part of `decide`.
 
 use super::command::Binding;
-use super::decide::{Batch, Rejected, intent, request};
+use super::decide::{Ask, Batch, Rejected, intent, request};
 use super::event::{CloseState, Event, PersonDecision, Role, Subject};
 use super::facts::{RequestId, StepId, Undo};
 use super::state::{Phase, RunState, Stage, UnwindStage};
@@ -14,8 +14,8 @@ pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, R
             let step = state
                 .step(id)
                 .ok_or_else(|| Rejected::new(format!("this plan has no step {id}")))?;
-            match (step.stage, step.started) {
-                (Stage::Done, Some(started)) => started,
+            match (step.stage, step.settled) {
+                (Stage::Done, Some(settled)) => settled,
                 (_, _) => {
                     return Err(Rejected::new(format!(
                         "step {id} is not done; it cannot be what stands"
@@ -28,11 +28,13 @@ pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, R
         return Err(Rejected::new(if effect.needs_person() {
             format!("step {step} is in doubt; decide about it before anything is unwound")
         } else {
-            format!("step {step} is running; an unwinding starts when it has an outcome")
+            format!(
+                "step {step} is running; hold the run and wait for its outcome, or cancel it, before anything is unwound"
+            )
         }));
     }
     let mut found = Vec::new();
-    for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+    for (facts, step) in state.each() {
         let Some(started) = step.started.filter(|started| *started > stands) else {
             continue;
         };
@@ -116,7 +118,7 @@ pub(super) fn prepared(
         evidence_digest: evidence.unwrap_or_default().to_owned(),
         identity: serde_json::Value::Null,
     };
-    request(batch, Subject::Unwind, None, &binding)
+    request(batch, Ask::of(Subject::Unwind), None, &binding)
 }
 
 /// The unwinding was not approved: the run is held where it is, or stays half unwound and says so.
@@ -132,51 +134,79 @@ pub(super) fn dropped(batch: &mut Batch, reason: &str) -> Result<(), Rejected> {
             reason: reason.to_owned(),
         })?;
     }
-    batch.push(Event::RunHeld {
-        reason: format!("the unwinding was not approved: {reason}"),
-        person: "gate".to_owned(),
-    })
+    let words = format!("the unwinding was not approved: {reason}");
+    batch.hold(&words, "gate")
 }
 
 pub(super) fn advance(batch: &mut Batch) -> Result<(), Rejected> {
     let Some(unwind) = batch.state.unwind.clone() else {
         return Ok(());
     };
-    if batch.state.stuck.is_some() || batch.state.open_effects().next().is_some() {
-        return Ok(());
-    }
     match unwind.stage {
         UnwindStage::Preparing | UnwindStage::AtGate(_) => Ok(()),
-        UnwindStage::Replan if batch.state.hold.is_some() => Ok(()),
+        UnwindStage::Replan if batch.state.hold.is_some() || busy(&batch.state) => Ok(()),
         UnwindStage::Replan => planned(batch, unwind.to.as_ref(), unwind.steps, &unwind.person),
+        UnwindStage::Running(_) if batch.state.hold.is_some() || !batch.state.stuck.is_empty() => Ok(()),
         UnwindStage::Running(request) => running(batch, &unwind.steps, unwind.to.is_none(), request),
     }
 }
 
+fn busy(state: &RunState) -> bool {
+    !state.stuck.is_empty() || state.open_effects().next().is_some()
+}
+
+/// Starts the undos whose turn it is: the first of the list, and beside it those that declare that they may run in
+/// parallel and that nothing still standing needs.
 fn running(batch: &mut Batch, left: &[StepId], whole: bool, request: RequestId) -> Result<(), Rejected> {
-    if let Some(step) = left.first() {
-        return intent(batch, step, Role::Undo, request);
+    if batch.state.open_effects().any(|(_, role, _)| role != Role::Undo) || batch.state.in_doubt() {
+        return Ok(());
+    }
+    if !left.is_empty() {
+        for step in may_start(&batch.state, left) {
+            intent(batch, &step, Role::Undo, request)?;
+        }
+        return Ok(());
+    }
+    if busy(&batch.state) {
+        return Ok(());
     }
     if !whole {
         batch.push(Event::UnwindFinished { complete: false })?;
-        return batch.push(Event::RunHeld {
-            reason: "unwound; release to go forward again".to_owned(),
-            person: "unwinding".to_owned(),
-        });
+        return batch.hold("unwound; release to go forward again", "unwinding");
     }
     if let Some(step) = batch.state.closing_left().into_iter().next() {
         return intent(batch, &step, Role::Close, request);
     }
     batch.push(Event::UnwindFinished { complete: true })?;
-    batch.push(Event::RunClosed {
-        state: if batch.state.facts.dry_run {
-            CloseState::DryRun
-        } else {
-            CloseState::RolledBack
-        },
-        exit: 4,
-        reason: "everything that was done is undone".to_owned(),
-    })
+    let state = if batch.state.facts.dry_run {
+        CloseState::DryRun
+    } else {
+        CloseState::RolledBack
+    };
+    batch.close(state, 4, "everything that was done is undone".to_owned())
+}
+
+/// Which undos of `left` may begin now.
+fn may_start(state: &RunState, left: &[StepId]) -> Vec<StepId> {
+    let mut found = Vec::new();
+    let mut before: Vec<&StepId> = Vec::new();
+    for id in left {
+        let parallel = state.facts.step(id).is_some_and(|facts| facts.parallel_undo);
+        let begun = state.step(id).is_some_and(|step| step.undo.is_open());
+        let alone = before.is_empty();
+        if !alone && !parallel {
+            break;
+        }
+        let free = !before.iter().any(|later| state.facts.depends(later, id));
+        if !begun && free {
+            found.push(id.clone());
+        }
+        if !parallel {
+            break;
+        }
+        before.push(id);
+    }
+    found
 }
 
 /// The gate under which undos and closing effects run now.
@@ -197,12 +227,14 @@ pub(super) fn retry(batch: &mut Batch, step: &StepId, role: Role) -> Result<(), 
 }
 
 pub(super) fn by_hand(batch: &mut Batch, step: &StepId, person: &str, reason: &str) -> Result<(), Rejected> {
-    let Some((stuck, role)) = batch.state.stuck.clone() else {
-        return Err(Rejected::new(format!("nothing about step {step} waits for your hands")));
+    let found = batch.state.stuck.iter().find(|(stuck, _)| stuck == step).cloned();
+    let Some((_, role)) = found else {
+        let words = batch.state.stuck.first().map_or_else(
+            || format!("nothing about step {step} waits for your hands"),
+            |(stuck, _)| format!("{stuck} is what failed, not {step}"),
+        );
+        return Err(Rejected::new(words));
     };
-    if stuck != *step {
-        return Err(Rejected::new(format!("{stuck} is what failed, not {step}")));
-    }
     if reason.trim().is_empty() {
         return Err(Rejected::new(
             "say what you did by hand, and how you know that it worked",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::builder::Builder;
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, known_keys};
-use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource, Span};
 use super::sources::Sources;
 
 const KEYS: &[&str] = &[
@@ -16,6 +16,9 @@ const KEYS: &[&str] = &[
     "auto_approve",
     "window",
     "downtime_budget",
+    "log_retention",
+    "reverse_drain",
+    "validation",
     "ticket",
     "requires_rehearsal",
     "people",
@@ -106,12 +109,19 @@ impl Builder<'_> {
             downtime_budget: node
                 .get("downtime_budget")
                 .and_then(|node| self.duration(node, "downtime_budget")),
+            log_retention: self.optional_duration(node, "log_retention"),
+            reverse_drain: self.optional_duration(node, "reverse_drain"),
+            validation: self.optional_duration(node, "validation"),
             ticket: node
                 .get("ticket")
                 .and_then(|node| node.word("ticket", &mut self.faults).map(str::to_owned)),
             people,
         };
         (environment, imports)
+    }
+
+    fn optional_duration(&mut self, node: &Node, key: &str) -> Option<Span> {
+        node.get(key).and_then(|node| self.duration(node, key))
     }
 
     fn environment_kind(&mut self, name: &str, node: &Node) -> EnvironmentKind {

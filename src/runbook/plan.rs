@@ -80,6 +80,15 @@ pub struct Environment {
     pub auto_approve: bool,
     pub window: Option<Window>,
     pub downtime_budget: Option<Span>,
+    /// How long the source keeps the log that a replication reads; counted from the replication's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_retention: Option<Span>,
+    /// How long writes that arrived on the target take to come back to the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse_drain: Option<Span>,
+    /// How long the old side has to be looked at before it may open again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Span>,
     pub ticket: Option<String>,
     pub people: BTreeMap<String, Person>,
 }

@@ -76,6 +76,9 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     ("extend", reference("gate")),
                 ], &["opens", "closes"])),
                 ("downtime_budget", reference("duration")),
+                ("log_retention", reference("duration")),
+                ("reverse_drain", reference("duration")),
+                ("validation", reference("duration")),
                 ("ticket", text()),
                 ("requires_rehearsal", fields(&[
                     ("within", reference("duration")), ("with_rollback", json!({ "type": "boolean" })),

@@ -27,6 +27,42 @@ fn the_panes() {
 }
 
 #[test]
+fn a_window_puts_the_forecast_and_the_last_safe_rollback_into_the_header() {
+    let mut night = Night::begin_in_a_window();
+    night.play_until_gate_of("freeze");
+    night.snapshot("window");
+    let header = |night: &mut Night| -> Vec<String> {
+        let screen = night.screen(80, 24);
+        screen
+            .lines()
+            .skip(1)
+            .take(2)
+            .map(|line| line.trim_matches('"').trim_end().to_owned())
+            .collect()
+    };
+    night.play_until_gate_of("flip");
+    for (minutes, words) in [
+        (200, "PM"),
+        (225, "SOON"),
+        (235, "LAST CALL"),
+        (239, "PASSED"),
+        (250, "PASSED"),
+    ] {
+        night.now = "2026-12-05T22:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+            + chrono::TimeDelta::minutes(minutes);
+        let lines = header(&mut night);
+        assert!(
+            lines[0].starts_with("window ") && lines[0].contains("downtime "),
+            "{lines:?}"
+        );
+        assert!(lines[1].starts_with("last safe rollback about "), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains('…')), "cut: {lines:?}");
+        assert_eq!(lines[1].contains(words), words != "PM", "{lines:?}");
+        assert_eq!(lines[0].contains("OVER by"), minutes > 240, "{lines:?}");
+    }
+}
+
+#[test]
 fn a_gate_with_a_phrase_is_approved_by_the_phrase_alone() {
     let mut night = Night::begin();
     night.play_until_gate_of("freeze");

@@ -42,8 +42,20 @@ pub struct Night {
 
 impl Night {
     pub fn begin() -> Self {
+        Self::begin_by(QUICKSTART)
+    }
+
+    /// The same night with a window from 19:00 to 23:00, and the time that a way back needs.
+    pub fn begin_in_a_window() -> Self {
+        let budget = "    downtime_budget: 10m\n";
+        let window = "    window: { opens: 2026-12-05T19:00:00-03:00, closes: 2026-12-05T23:00:00-03:00, \
+                      timezone: America/Sao_Paulo }\n    validation: 15m\n";
+        Self::begin_by(&QUICKSTART.replace(budget, &format!("{budget}{window}")))
+    }
+
+    fn begin_by(runbook: &str) -> Self {
         let now: DateTime<Utc> = "2026-12-05T22:00:00Z".parse().unwrap();
-        let plan = Arc::new(pointsman::runbook::plan(QUICKSTART.as_bytes(), "lab", &catalogue(), now).unwrap());
+        let plan = Arc::new(pointsman::runbook::plan(runbook.as_bytes(), "lab", &catalogue(), now).unwrap());
         let state = RunState::new(Arc::new(facts_of(&plan, Mode::Real)));
         let session = Session {
             operator: "olga".to_owned(),
@@ -61,6 +73,7 @@ impl Night {
                 verify: "pointsman verify 20261205-2200-7k2m --require chain".to_owned(),
                 report: "pointsman report 20261205-2200-7k2m".to_owned(),
             },
+            history: Arc::default(),
         };
         let model = Model::new(plan, session, Theme { color: true }, state.clone(), now);
         let mut night = Self {

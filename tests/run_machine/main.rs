@@ -2,16 +2,14 @@
 //! no effect is begun without the gate that allowed it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod model;
 mod night;
+mod promises;
 mod table;
 
-use std::collections::BTreeSet;
-
-use pointsman::run::event::{CloseState, OutcomeResult, Role};
-use pointsman::run::facts::{RequestId, StepId};
+use pointsman::run::event::{CloseState, Role};
 use pointsman::run::state::{Phase, Stage};
-use pointsman::run::{Command, Event, RunState, apply};
-use proptest::prelude::*;
+use pointsman::run::{Command, Event};
 
 use night::*;
 
@@ -210,119 +208,5 @@ fn every_event_survives_its_record() {
     for event in &night.events {
         let text = serde_json::to_string(event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), *event);
-    }
-}
-
-/// Checks what must hold of any list of events.
-fn promises(events: &[Event]) {
-    let mut granted: BTreeSet<RequestId> = BTreeSet::new();
-    let mut spent: BTreeSet<RequestId> = BTreeSet::new();
-    let mut open: BTreeSet<(StepId, Role)> = BTreeSet::new();
-    for event in events {
-        match event {
-            Event::GateGranted { request } => {
-                granted.insert(*request);
-            }
-            Event::GateVoided { request, .. } | Event::GateExpired { request } => {
-                granted.remove(request);
-            }
-            Event::EffectIntent {
-                step, role, request, ..
-            } => {
-                assert!(
-                    granted.contains(request),
-                    "{step} begins under a request that was not granted"
-                );
-                assert!(open.is_empty(), "{step} begins while {open:?} is under way");
-                open.insert((step.clone(), *role));
-                if *role == Role::Do {
-                    assert!(spent.insert(*request), "one approval allowed {step} twice");
-                }
-            }
-            Event::EffectOutcome {
-                step,
-                role,
-                result,
-                observed,
-                ..
-            } => {
-                if *result != OutcomeResult::InDoubt || !*observed {
-                    assert!(
-                        open.contains(&(step.clone(), *role)),
-                        "{step} ends without having begun"
-                    );
-                }
-                if *result != OutcomeResult::InDoubt {
-                    open.remove(&(step.clone(), *role));
-                }
-            }
-            Event::EffectDecided { step, role, .. } => {
-                open.remove(&(step.clone(), *role));
-            }
-            Event::RunClosed { exit, .. } => {
-                assert!(open.is_empty() || *exit == 6 || *exit == 5, "closed with {open:?}")
-            }
-            _ => {}
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_commands_keep_every_promise(choices in proptest::collection::vec((0u8..24, 0u8..6, 0u8..6), 1..250)) {
-        let mut night = Night::begin();
-        let names = ["lower_ttl", "snapshot", "dms_start", "wait", "freeze", "flip", "unknown"];
-        let people = [("olga", "operator"), ("ana", "approver"), ("bea", "approver"), ("eve", "approver")];
-        for (choice, luck, pick) in choices {
-            let step = id(names[usize::from(pick)]);
-            let person = people[usize::from(pick) % people.len()];
-            let request = RequestId(night.state.requests.len() as u64);
-            match choice {
-                0..=7 => night.settle(),
-                8..=13 => {
-                    if let Some(work) = night.work.pop() {
-                        night.answer(work, luck.saturating_sub(2));
-                    }
-                }
-                14 => { night.tell(vote(request, person.0, person.1, Some("freeze".to_owned()))); }
-                15 => night.approve_if_allowed(),
-                16 => { night.tell(Command::Retry { step }); }
-                17 => { night.tell(Command::Rollback { to: (luck > 2).then_some(step), person: "olga".to_owned() }); }
-                18 => { night.tell(Command::Hold { reason: "wait".to_owned(), person: "olga".to_owned() }); }
-                19 => { night.tell(Command::Release { person: "olga".to_owned() }); }
-                20 => {
-                    night.work.clear();
-                    night.tell(Command::Resume { operator: "olga".to_owned(), host: "h".to_owned(), pid: 2 });
-                }
-                21 => { night.tell(Command::Decide { step, done: luck > 2, person: "olga".to_owned(), reason: "seen".to_owned() }); }
-                22 => { night.tell(Command::DoneByHand { step, person: "olga".to_owned(), reason: "seen".to_owned() }); }
-                _ => {
-                    night.now += 3_000;
-                    if luck == 5 {
-                        night.tell(Command::Stop { reason: "enough".to_owned(), person: "olga".to_owned() });
-                    }
-                }
-            }
-        }
-        promises(&night.events);
-        prop_assert!(!night.state.is_closed() || night.state.open_requests().next().is_none());
-        let replayed = night.events.iter().fold(RunState::new(facts()), |state, event| apply(state, event).unwrap());
-        prop_assert_eq!(replayed, night.state);
-    }
-}
-
-impl Night {
-    fn approve_if_allowed(&mut self) {
-        if self.state.hold.is_none() && self.state.open_requests().all(|r| r.votes.is_empty()) {
-            let late = self
-                .state
-                .open_requests()
-                .any(|r| r.expires_ms.is_some_and(|at| self.now >= at));
-            if !late {
-                self.approve_all();
-            }
-        }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use pointsman::run::command::{Binding, Outcome};
 use pointsman::run::event::{CheckResult, Decision, Fidelity, OutcomeResult, Role};
-use pointsman::run::facts::{Facts, Gate, PersonFacts, RequestId, StepEffect, StepFacts, StepId, Undo, Who};
+use pointsman::run::facts::{
+    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, RequestId, StepEffect, StepFacts, StepId, Undo, Who, WindowFacts,
+};
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, Event, RunState, apply, decide, effects};
 use serde_json::{Map, Value};
@@ -19,7 +21,7 @@ pub fn operator(phrase: Option<&str>) -> Gate {
         who: Who::Operator,
         expires_ms: Some(10_000),
         phrase: phrase.map(str::to_owned),
-        reject_on_expiry: false,
+        on_expiry: OnExpiry::Hold,
     }
 }
 
@@ -34,7 +36,7 @@ pub fn quorum(min: u32) -> Gate {
         },
         expires_ms: None,
         phrase: None,
-        reject_on_expiry: true,
+        on_expiry: OnExpiry::Reject,
     }
 }
 
@@ -47,21 +49,17 @@ pub fn step(name: &str, needs: &[&str], effect: StepEffect, gate: Gate, undo: Un
         undo,
         writes_on_target: name == "flip",
         rollback_on_failure: name == "dms_start",
+        parallel_undo: false,
+        fall_forward: false,
+        live: name == "freeze",
+        deadline_ms: None,
     }
 }
 
 /// A night in small: a closing effect, a kept one, two undoable ones, a read with an open gate, a point of no return.
 pub fn facts() -> Arc<Facts> {
-    let open = Gate {
-        who: Who::Open {
-            reason: "it only waits".to_owned(),
-        },
-        expires_ms: None,
-        phrase: None,
-        reject_on_expiry: false,
-    };
-    Arc::new(Facts {
-        steps: vec![
+    Arc::new(facts_with(
+        vec![
             step("lower_ttl", &[], StepEffect::Mutate, operator(None), Undo::AtClose),
             step(
                 "snapshot",
@@ -77,7 +75,7 @@ pub fn facts() -> Arc<Facts> {
                 operator(None),
                 Undo::Action,
             ),
-            step("wait", &["dms_start"], StepEffect::Read, open, Undo::Nothing),
+            step("wait", &["dms_start"], StepEffect::Read, open(), Undo::Nothing),
             step(
                 "freeze",
                 &["wait"],
@@ -87,46 +85,78 @@ pub fn facts() -> Arc<Facts> {
             ),
             step("flip", &["freeze"], StepEffect::Mutate, quorum(2), Undo::Action),
         ],
+        None,
+    ))
+}
+
+/// A gate that asks nobody.
+pub fn open() -> Gate {
+    Gate {
+        who: Who::Open {
+            reason: "it only waits".to_owned(),
+        },
+        expires_ms: None,
+        phrase: None,
+        on_expiry: OnExpiry::Hold,
+    }
+}
+
+/// The people of every night here: olga operates, ana and bea approve, carl may break the glass, dora may take over.
+pub fn facts_with(steps: Vec<StepFacts>, window: Option<(i64, AtEnd)>) -> Facts {
+    let person = |role: &str| PersonFacts {
+        roles: vec![role.to_owned()],
+        org: None,
+    };
+    Facts {
+        steps,
         unwind: operator(Some("roll back")),
         no_return: quorum(2),
         commit: operator(Some("commit")),
+        extend: quorum(1),
+        window: window.map(|(closes_ms, at_end)| WindowFacts { closes_ms, at_end }),
         people: BTreeMap::from([
-            (
-                "ana".to_owned(),
-                PersonFacts {
-                    roles: vec!["approver".to_owned()],
-                    org: None,
-                },
-            ),
-            (
-                "bea".to_owned(),
-                PersonFacts {
-                    roles: vec!["approver".to_owned()],
-                    org: None,
-                },
-            ),
+            ("ana".to_owned(), person("approver")),
+            ("bea".to_owned(), person("approver")),
+            ("carl".to_owned(), person("break_glass")),
+            ("dora".to_owned(), person("approver")),
         ]),
         personas: false,
         dry_run: false,
-    })
+        places: Places::default(),
+    }
 }
 
 /// A run with a world that answers as it is told.
 pub struct Night {
     pub state: RunState,
     pub events: Vec<Event>,
+    /// When each event was.
+    pub times: Vec<i64>,
     pub work: Vec<Effect>,
+    /// Requests whose live checks are being read.
+    pub watched: Vec<RequestId>,
     pub now: i64,
 }
 
 impl Night {
     pub fn begin() -> Self {
-        let mut night = Self {
-            state: RunState::new(facts()),
+        Self::of(facts())
+    }
+
+    /// A run that has not begun.
+    pub fn new(facts: Arc<Facts>) -> Self {
+        Self {
+            state: RunState::new(facts),
             events: Vec::new(),
+            times: Vec::new(),
             work: Vec::new(),
+            watched: Vec::new(),
             now: 1_000,
-        };
+        }
+    }
+
+    pub fn of(facts: Arc<Facts>) -> Self {
+        let mut night = Self::new(facts);
         assert!(night.tell(Command::Open {
             data: Map::new(),
             operator: "olga".to_owned()
@@ -140,8 +170,22 @@ impl Night {
         };
         for event in events {
             self.state = apply(self.state.clone(), &event).unwrap();
-            self.work.extend(effects(&self.state, &event));
+            for effect in effects(&self.state, &event) {
+                match effect {
+                    Effect::Watch { request, .. } => self.watched.push(request),
+                    Effect::Unwatch { request } => self.watched.retain(|watched| *watched != request),
+                    // The world hears it and answers as it likes.
+                    Effect::Cancel { .. } => {}
+                    Effect::Check { .. }
+                    | Effect::Recheck { .. }
+                    | Effect::Execute { .. }
+                    | Effect::Observe { .. }
+                    | Effect::Verify { .. }
+                    | Effect::PrepareUnwind => self.work.push(effect),
+                }
+            }
             self.events.push(event);
+            self.times.push(self.now);
         }
         true
     }
@@ -230,6 +274,7 @@ impl Night {
                 evidence: None,
                 fault: None,
             },
+            Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Cancel { .. } => return false,
         };
         self.tell(command)
     }
@@ -238,11 +283,21 @@ impl Night {
         let asked: Vec<_> = self.state.open_requests().map(|r| (r.id, r.gate.clone())).collect();
         for (request, gate) in asked {
             let voters: &[(&str, &str)] = match gate.who {
-                Who::Operator => &[("olga", "operator")],
-                Who::Quorum { .. } => &[("ana", "approver"), ("bea", "approver")],
+                Who::Operator => &[("olga", "operator"), ("dora", "operator")],
+                Who::Quorum { .. } => &[("ana", "approver"), ("bea", "approver"), ("dora", "approver")],
                 Who::Open { .. } => &[],
             };
             for (person, role) in voters {
+                let operates = self.state.operators.contains(*person);
+                let fits = match &gate.who {
+                    Who::Operator => *person == self.state.operator,
+                    Who::Quorum { .. } => !operates,
+                    Who::Open { .. } => false,
+                };
+                let open = self.state.open_requests().any(|open| open.id == request);
+                if !fits || !open {
+                    continue;
+                }
                 let voted = self
                     .state
                     .requests
@@ -301,6 +356,7 @@ pub fn vote(request: RequestId, person: &str, role: &str, phrase: Option<String>
         decision: Decision::Approve,
         phrase,
         comment: String::new(),
+        attested_by: None,
     }
 }
 

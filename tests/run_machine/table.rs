@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use pointsman::run::command::Binding;
 use pointsman::run::event::{Decision, OutcomeResult, Role};
-use pointsman::run::facts::{RequestId, StepId};
+use pointsman::run::facts::{AtEnd, RequestId, StepEffect, StepId, Undo};
 use pointsman::run::{Command, Effect, decide};
 use serde_json::{Map, Value};
 
-use super::night::{Night, id, outcome};
+use super::night::{Night, facts, facts_with, id, operator, outcome, step};
 
 /// Plays on until `freeze` stands as `stage` says, by what its work was answered with.
 fn frozen(answers: &[u8]) -> Night {
@@ -80,8 +80,85 @@ fn held() -> Night {
     let mut night = frozen(&[]);
     assert!(night.tell(Command::Hold {
         reason: "lunch".to_owned(),
-        person: "olga".to_owned()
+        person: "olga".to_owned(),
+        owner: None,
+        until_ms: None,
     }));
+    night
+}
+
+fn skip_asked() -> Night {
+    let mut night = frozen(&[0, 1]);
+    assert!(night.tell(Command::Skip {
+        step: id("freeze"),
+        person: "olga".to_owned(),
+        reason: "the application is off already".to_owned(),
+    }));
+    night.settle();
+    night
+}
+
+fn skipped() -> Night {
+    let mut night = skip_asked();
+    night.approve_all();
+    night.settle();
+    night
+}
+
+fn retried() -> Night {
+    let mut night = frozen(&[0, 1]);
+    assert!(night.tell(Command::Retry { step: id("freeze") }));
+    night.settle();
+    night
+}
+
+fn partly_unwound() -> Night {
+    let mut night = at_flip();
+    assert!(night.tell(Command::Rollback {
+        to: Some(id("dms_start")),
+        person: "olga".to_owned(),
+    }));
+    while night.state.hold.is_none() {
+        match night.work.pop() {
+            Some(work) => {
+                night.answer(work, 0);
+            }
+            None => night.approve_all(),
+        }
+        night.settle();
+    }
+    night
+}
+
+fn rolled_back() -> Night {
+    let mut night = unwinding(true, true, false);
+    night.play_until("nothing");
+    night
+}
+
+fn window_over(at_end: AtEnd) -> Night {
+    let plan = facts_with(facts().steps.clone(), Some((5_000, at_end)));
+    let mut night = Night::of(std::sync::Arc::new(plan));
+    night.play_until("freeze");
+    night.now = 5_000;
+    night.settle();
+    night
+}
+
+fn beyond_no_return() -> Night {
+    let mut steps = facts().steps.clone();
+    let mut repair = step("repair", &["wait"], StepEffect::Mutate, operator(None), Undo::Kept);
+    repair.fall_forward = true;
+    steps.push(repair);
+    let mut night = Night::of(std::sync::Arc::new(facts_with(steps, None)));
+    night.play_until("flip");
+    night.approve_all();
+    night.settle();
+    for luck in [0, 0, 1] {
+        let work = night.work.pop().unwrap();
+        night.answer(work, luck);
+        night.settle();
+    }
     night
 }
 
@@ -100,6 +177,8 @@ fn checking() -> Night {
     night.tell(Command::Hold {
         reason: "look".to_owned(),
         person: "olga".to_owned(),
+        owner: None,
+        until_ms: None,
     });
     night.tell(Command::Release {
         person: "olga".to_owned(),
@@ -127,6 +206,7 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
         decision,
         phrase: phrase.clone(),
         comment: String::new(),
+        attested_by: None,
     };
     let finished = |role, result| Command::Finished {
         role,
@@ -205,6 +285,73 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
         ),
         ("retry", Command::Retry { step: step() }),
         (
+            "skip",
+            Command::Skip {
+                step: step(),
+                person: person(),
+                reason: reason(),
+            },
+        ),
+        (
+            "fall forward",
+            Command::FallForward {
+                step: step(),
+                person: person(),
+            },
+        ),
+        (
+            "cancel",
+            Command::Cancel {
+                step: step(),
+                person: person(),
+            },
+        ),
+        (
+            "break glass",
+            Command::BreakGlass {
+                request,
+                person: "carl".to_owned(),
+                role: "break_glass".to_owned(),
+                reason: "nobody of the client answers the telephone".to_owned(),
+            },
+        ),
+        (
+            "countersign",
+            Command::Countersign {
+                request,
+                person: "ana".to_owned(),
+                role: "approver".to_owned(),
+            },
+        ),
+        (
+            "live red",
+            Command::LiveRed {
+                request,
+                detail: "lag 90 s".to_owned(),
+            },
+        ),
+        (
+            "extend window",
+            Command::ExtendWindow {
+                closes_ms: 99_000,
+                person: person(),
+                reason: reason(),
+            },
+        ),
+        (
+            "offer seat",
+            Command::OfferSeat {
+                person: person(),
+                to: "dora".to_owned(),
+            },
+        ),
+        (
+            "take seat",
+            Command::TakeSeat {
+                person: "dora".to_owned(),
+            },
+        ),
+        (
             "decide done",
             Command::Decide {
                 step: step(),
@@ -226,6 +373,8 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
             Command::Hold {
                 reason: reason(),
                 person: person(),
+                owner: Some("ana".to_owned()),
+                until_ms: Some(9_000),
             },
         ),
         ("release", Command::Release { person: person() }),
@@ -263,15 +412,8 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
     ]
 }
 
-#[test]
-fn every_command_in_every_state() {
-    let new = Night {
-        state: pointsman::run::RunState::new(super::night::facts()),
-        events: Vec::new(),
-        work: Vec::new(),
-        now: 1_000,
-    };
-    let states: Vec<(&str, Night)> = vec![
+fn states(new: Night) -> Vec<(&'static str, Night)> {
+    vec![
         ("new", new),
         ("step checking", checking()),
         ("step at its gate", frozen(&[])),
@@ -288,16 +430,31 @@ fn every_command_in_every_state() {
         ("step verifying", frozen(&[0, 0])),
         ("step failed, nothing happened", frozen(&[0, 1])),
         ("step failed after its effect", frozen(&[0, 0, 1])),
+        ("step failed, tried again", retried()),
+        ("step failed, to skip it is asked", skip_asked()),
+        ("step skipped", skipped()),
         ("next step at its gate", at_flip()),
+        ("beyond the point of no return, its step failed", beyond_no_return()),
+        ("the window is over, the operator is asked", window_over(AtEnd::Ask)),
+        ("the window is over, the run is held", window_over(AtEnd::Hold)),
+        ("the window is over, it is said", window_over(AtEnd::Notify)),
         ("unwinding prepared", unwinding(false, false, false)),
         ("unwinding at its gate", unwinding(true, false, false)),
         ("unwinding, undo running", unwinding(true, true, false)),
         ("unwinding, undo failed", unwinding(true, true, true)),
+        ("unwound to a step, held", partly_unwound()),
+        ("rolled back", rolled_back()),
         ("commit gate", at_commit(false, false)),
         ("closing", at_commit(true, false)),
         ("committed", at_commit(true, true)),
         ("stopped", stopped()),
-    ];
+    ]
+}
+
+#[test]
+fn every_command_in_every_state() {
+    let new = Night::new(super::night::facts());
+    let states = states(new);
     let mut table = String::new();
     let step = id("freeze");
     for (name, night) in &states {
@@ -333,7 +490,46 @@ fn the_states_of_the_table_are_what_they_say() {
         work(&unwinding(false, false, false)).as_slice(),
         [Effect::PrepareUnwind]
     ));
-    assert!(unwinding(true, true, true).state.stuck.is_some());
+    assert!(!unwinding(true, true, true).state.stuck.is_empty());
     assert!(at_commit(true, true).state.is_closed());
     assert!(stopped().state.is_closed());
+    assert!(stage(&skipped()).starts_with("Skipped"));
+    assert!(stage(&rolled_back()).starts_with("RolledBack"));
+    assert!(beyond_no_return().state.past_no_return());
+    assert!(window_over(AtEnd::Hold).state.window_over);
+    // Every stage of a step and every phase of a run stands in the table somewhere.
+    let new = Night::new(facts());
+    let all = states(new);
+    let named = |debug: String| debug.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
+    let stages: std::collections::BTreeSet<String> = all
+        .iter()
+        .flat_map(|(_, night)| night.state.steps.iter().map(|step| named(format!("{:?}", step.stage))))
+        .collect();
+    let phases: std::collections::BTreeSet<String> = all
+        .iter()
+        .map(|(_, night)| named(format!("{:?}", night.state.phase)))
+        .collect();
+    assert_eq!(
+        stages.into_iter().collect::<Vec<_>>(),
+        [
+            "Approved",
+            "AtGate",
+            "Checking",
+            "Done",
+            "Failed",
+            "InDoubt",
+            "Kept",
+            "RollbackFailed",
+            "RolledBack",
+            "RollingBack",
+            "Running",
+            "Skipped",
+            "Verifying",
+            "Waiting"
+        ]
+    );
+    assert_eq!(
+        phases.into_iter().collect::<Vec<_>>(),
+        ["Closed", "Closing", "CommitGate", "New", "Running", "Unwinding"]
+    );
 }

@@ -16,7 +16,7 @@ use crate::run::facts::{RequestId, StepId};
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
 
-use super::bind::{Bound, way_back};
+use super::bind::{Bound, Way, way_back};
 use super::doer::{Job, in_doubt};
 
 /// How long a cancelled action may take to end by itself before its effect counts as in doubt.
@@ -34,9 +34,7 @@ const NO_RETRY: Retry = Retry {
 
 /// An action that is ready to be executed or observed.
 struct Ready<'a> {
-    action: &'a PlannedAction,
-    /// The checks after it.
-    after: &'a [PlannedAction],
+    way: Way<'a>,
     bound: Bound,
     cx: Cx,
 }
@@ -74,23 +72,18 @@ impl Job {
             let words = format!("not executed: it depends on {cause}, which was only simulated");
             return Ok((simulated(planned, Fidelity::Unverifiable, &words), Vec::new()));
         }
-        let Ready {
-            action,
-            after,
-            bound,
-            cx,
-        } = self.ready(planned, step, attempt, role, request)?;
+        let Ready { way, bound, cx } = self.ready(planned, step, attempt, role, request)?;
         let done = match role {
             Role::Do => {
                 let limit = planned.timeout.map(|span| span.as_duration());
                 self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx)))
                     .await?
             }
-            Role::Undo | Role::Close => self.take_back(planned, action, &bound, &cx).await?,
+            Role::Undo | Role::Close => self.take_back(planned, step, (role, request), way, &bound, &cx).await?,
         };
         if role != Role::Do {
             return Ok((
-                self.taken_back(step, attempt, planned, after, &done).await?,
+                self.taken_back(step, attempt, planned, way.after, &done).await?,
                 evidence_of(&done),
             ));
         }
@@ -106,27 +99,24 @@ impl Job {
         role: Role,
         request: RequestId,
     ) -> Result<Ready<'a>, ActionError> {
-        let (action, after) = way_back(planned, role).ok_or_else(|| {
+        let way = way_back(planned, role).ok_or_else(|| {
             ActionError::new(
                 ActionErrorKind::Permanent,
                 format!("step {step} declares no such way back"),
             )
         })?;
-        let bound = self.bind(step, action)?;
+        let bound = self.bind(step, way.action)?;
         let cx = self.context(step, attempt, role, &bound, Some(request));
-        Ok(Ready {
-            action,
-            after,
-            bound,
-            cx,
-        })
+        Ok(Ready { way, bound, cx })
     }
 
     /// An undo looks first: what a previous try already did is not done again.
     async fn take_back(
         &self,
         planned: &PlannedStep,
-        action: &PlannedAction,
+        step: &StepId,
+        (role, request): (Role, RequestId),
+        way: Way<'_>,
         bound: &Bound,
         cx: &Cx,
     ) -> Result<Done, ActionError> {
@@ -138,13 +128,26 @@ impl Job {
             | Rollback::AtClose { .. }
             | Rollback::Irreversible { .. } => NO_RETRY,
         };
-        match self.look_patiently(bound, cx).await {
-            Ok(Observed::Done(done)) => return Ok(done),
-            Ok(Observed::Running { .. }) => return bound.action.adopt(cx).await,
-            Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
+        for tries in 1..=self.ways_back(step) {
+            let earlier = Cx {
+                cancel: cx.cancel.clone(),
+                ..self.context_of(step, cx.attempt, role, bound, Some(request), tries)
+            };
+            match self.look_patiently(bound, &earlier).await {
+                Ok(Observed::Done(done)) => return Ok(done),
+                Ok(Observed::Running { .. }) => return bound.action.adopt(&earlier).await,
+                Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
+            }
+        }
+        for (index, check) in way.before.iter().enumerate() {
+            let result = self.one_check(step, cx.attempt, "before", index, check, None).await;
+            if !result.ok {
+                let words = format!("not sent: the check before it failed: {}", result.detail);
+                return Err(ActionError::new(ActionErrorKind::Permanent, words));
+            }
         }
         self.patiently(retry, || bound.action.check(cx)).await?;
-        let limit = action.timeout.map(|span| span.as_duration());
+        let limit = way.action.timeout.map(|span| span.as_duration());
         self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx)))
             .await
     }
@@ -215,7 +218,7 @@ impl Job {
         request: RequestId,
     ) -> Result<(Outcome, Vec<u8>), ActionError> {
         let planned = self.planned(step)?;
-        let Ready { after, bound, cx, .. } = self.ready(planned, step, attempt, role, request)?;
+        let Ready { way, bound, cx } = self.ready(planned, step, attempt, role, request)?;
         let seen = match self.look_patiently(&bound, &cx).await? {
             Observed::Running { .. } => match bound.action.adopt(&cx).await {
                 Ok(done) => Observed::Done(done),
@@ -237,7 +240,7 @@ impl Job {
         Ok(match seen {
             Observed::Done(done) if role == Role::Do => (self.done(planned, &done, true), self.captured(&done)),
             Observed::Done(done) => {
-                let mut outcome = self.taken_back(step, attempt, planned, after, &done).await?;
+                let mut outcome = self.taken_back(step, attempt, planned, way.after, &done).await?;
                 outcome.observed = true;
                 (outcome, Vec::new())
             }
@@ -278,11 +281,12 @@ impl Job {
         Fut: Future<Output = Result<T, ActionError>>,
     {
         let mut wait = retry.from.as_duration();
+        let seed = &self.setup.run;
         for left in (0..=retry.max).rev() {
             match attempt().await {
                 Err(error) if error.kind == ActionErrorKind::Transient && left > 0 => {
                     tracing::info!(%error, left, "trying again");
-                    let scaled = wait.div_f64(self.setup.speed.max(1.0));
+                    let scaled = jittered(wait, seed, left).div_f64(self.setup.speed.max(1.0));
                     tokio::select! {
                         () = self.cancel.cancelled() => return Err(ActionError::new(
                             ActionErrorKind::Cancelled,
@@ -305,6 +309,13 @@ impl Job {
         cx: &Cx,
         work: impl Future<Output = Result<Done, ActionError>>,
     ) -> Result<Done, ActionError> {
+        if self.cancel.is_cancelled() {
+            // Nothing starts once the journal cannot be written or the process leaves.
+            return Err(ActionError::new(
+                ActionErrorKind::Cancelled,
+                "it was asked to end before it began; nothing was sent",
+            ));
+        }
         tokio::pin!(work);
         let timer = async {
             match limit {
@@ -392,6 +403,18 @@ impl Job {
             fidelity: Fidelity::Executed,
         }
     }
+}
+
+/// A wait between half and the whole of itself, so that many do not come back at once. The same run waits the same.
+fn jittered(wait: Duration, seed: &str, left: u32) -> Duration {
+    let mixed = seed
+        .bytes()
+        .chain(left.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let share = f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / f64::from(u32::MAX);
+    wait.mul_f64(0.5 + share / 2.0)
 }
 
 fn evidence_of(done: &Done) -> Vec<u8> {

@@ -29,7 +29,7 @@ impl Job {
     fn outputs(&self, own: &StepId) -> BTreeMap<String, Map<String, Value>> {
         let state = &self.errand.state;
         let mut known = BTreeMap::new();
-        for (facts, step) in state.facts.steps.iter().zip(&state.steps) {
+        for (facts, step) in state.each() {
             if step.stage == Stage::Done || !step.outputs.is_empty() {
                 known.insert(facts.id.0.clone(), step.outputs.clone());
             } else if facts.id == *own {
@@ -56,6 +56,29 @@ impl Job {
 
     /// The context of an effect.
     pub fn context(&self, step: &StepId, attempt: u32, role: Role, bound: &Bound, request: Option<RequestId>) -> Cx {
+        let tries = match role {
+            Role::Do => 1,
+            Role::Undo | Role::Close => self.ways_back(step),
+        };
+        self.context_of(step, attempt, role, bound, request, tries)
+    }
+
+    /// How often the way back of a step was begun, this time included.
+    pub fn ways_back(&self, step: &StepId) -> u32 {
+        let tries = self.errand.state.step(step).map_or(0, |step| step.ways_back);
+        tries.max(1)
+    }
+
+    /// The context of one try of an effect.
+    pub fn context_of(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        role: Role,
+        bound: &Bound,
+        request: Option<RequestId>,
+        tries: u32,
+    ) -> Cx {
         let identity = match (role, request.and_then(|id| self.errand.state.requests.get(&id))) {
             (Role::Do, Some(request)) => request.identity.clone(),
             (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
@@ -65,7 +88,7 @@ impl Job {
             run: self.setup.run.clone(),
             step: step.0.clone(),
             attempt,
-            key: key(&self.setup.run, &step.0, attempt, &bound.rendering),
+            key: key(&self.setup.run, &step.0, &name_of(attempt, tries), &bound.rendering),
             intent_at: self.errand.intent_at,
             identity,
             cancel: self.cancel.clone(),
@@ -91,14 +114,33 @@ impl Job {
     }
 }
 
-/// The action that takes a step back, in the role asked for.
-pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<(&PlannedAction, &[PlannedAction])> {
+/// The action of a step in a role, with the checks around it.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub action: &'a PlannedAction,
+    pub before: &'a [PlannedAction],
+    pub after: &'a [PlannedAction],
+}
+
+/// What a step does in a role, if it declares anything for it.
+pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<Way<'_>> {
     match (role, &step.rollback) {
-        (Role::Do, _) => Some((&step.action, &step.after)),
-        (Role::Undo, Rollback::Action { action, after, .. }) => Some((action, after)),
-        (Role::Undo, Rollback::Abandon { action, .. }) | (Role::Close, Rollback::AtClose { action }) => {
-            Some((action, &[]))
-        }
+        (Role::Do, _) => Some(Way {
+            action: &step.action,
+            before: &step.before,
+            after: &step.after,
+        }),
+        (
+            Role::Undo,
+            Rollback::Action {
+                action, before, after, ..
+            },
+        ) => Some(Way { action, before, after }),
+        (Role::Undo, Rollback::Abandon { action, .. }) | (Role::Close, Rollback::AtClose { action }) => Some(Way {
+            action,
+            before: &[],
+            after: &[],
+        }),
         (
             Role::Undo | Role::Close,
             Rollback::Nothing
@@ -111,11 +153,20 @@ pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<(&PlannedAction
     }
 }
 
+/// An attempt's name in a key; a way back that is tried again is another effect.
+fn name_of(attempt: u32, tries: u32) -> String {
+    if tries > 1 {
+        format!("{attempt}/{tries}")
+    } else {
+        attempt.to_string()
+    }
+}
+
 /// The idempotency key: `pm-` and 26 base32 letters, a valid RDS identifier and Route 53 comment.
-pub(super) fn key(run: &str, step: &str, attempt: u32, rendering: &Value) -> String {
+pub(super) fn key(run: &str, step: &str, attempt: &str, rendering: &Value) -> String {
     let mut hash = Sha256::new();
     let params = canonical(rendering);
-    for part in [run, step, &attempt.to_string(), &params] {
+    for part in [run, step, attempt, &params] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -130,17 +181,17 @@ mod tests {
     #[test]
     fn a_key_depends_on_every_part_and_on_where_one_ends() {
         let with = json!({"a": 1, "b": 2});
-        let base = key("r", "s", 1, &with);
+        let base = key("r", "s", "1", &with);
         assert_eq!(base.len(), 29);
         assert_eq!(
             base,
-            key("r", "s", 1, &json!({"b": 2, "a": 1})),
+            key("r", "s", "1", &json!({"b": 2, "a": 1})),
             "the order of keys does not matter"
         );
         for other in [
-            key("rs", "", 1, &with),
-            key("r", "s", 2, &with),
-            key("r", "s", 1, &json!({"a": 1})),
+            key("rs", "", "1", &with),
+            key("r", "s", "2", &with),
+            key("r", "s", "1", &json!({"a": 1})),
         ] {
             assert_ne!(base, other);
         }

@@ -9,7 +9,7 @@ use crate::run::Command;
 use crate::run::command::Binding;
 use crate::run::event::{CheckResult, Role};
 use crate::run::facts::{RequestId, StepEffect, StepId};
-use crate::runbook::plan::PlannedAction;
+use crate::runbook::plan::{PlannedAction, PlannedStep};
 
 use super::bind::Bound;
 use super::doer::Job;
@@ -156,6 +156,7 @@ impl Job {
     ) -> (Option<Binding>, Vec<u8>) {
         let mut action = BriefedAction::new(step.clone(), Role::Do, &bound.uses, bound.action.preview());
         action.notes.extend(ready.facts);
+        action.notes.extend(self.skipped_needs(step));
         action.identity = ready.identity.clone();
         let briefing = Briefing {
             step: Some(step.clone()),
@@ -172,6 +173,21 @@ impl Job {
             identity: ready.identity,
         };
         (Some(binding), evidence)
+    }
+
+    /// What the step needs and the run went on without.
+    fn skipped_needs(&self, step: &StepId) -> Vec<String> {
+        let state = &self.errand.state;
+        let needs = state
+            .facts
+            .step(step)
+            .map(|facts| facts.needs.as_slice())
+            .unwrap_or_default();
+        let skipped = needs.iter().filter_map(|need| {
+            let skip = state.step(need)?.skip.as_ref()?;
+            Some(format!("it needs {need}, which was SKIPPED: {}", skip.reason))
+        });
+        skipped.collect()
     }
 
     /// Shows a briefing and gives its bytes, redacted: what people see is what the journal keeps.
@@ -197,7 +213,10 @@ impl Job {
 
     /// Reads the bound identity again.
     pub async fn recheck(&self, step: &StepId, attempt: u32, request: RequestId) -> Command {
-        let action_digest = self.digest_now(step, attempt).await.map_err(|error| error.message);
+        let action_digest = match self.live_now(step, attempt).await {
+            Some(red) => Err(red),
+            None => self.digest_now(step, attempt).await.map_err(|error| error.message),
+        };
         Command::Rechecked { request, action_digest }
     }
 
@@ -227,6 +246,15 @@ impl Job {
                 } else {
                     self.unknowable(step)
                 };
+                if unknowable.is_none()
+                    && let Err(error) = self.proof(planned, step, attempt).await
+                {
+                    fault = Some(
+                        self.setup
+                            .redactor
+                            .redact(&format!("its proof failed: {}", error.message)),
+                    );
+                }
                 for (index, check) in planned.after.iter().enumerate() {
                     results.push(
                         self.one_check(step, attempt, "after", index, check, unknowable.as_deref())
@@ -256,6 +284,13 @@ impl Job {
             outputs,
             fault,
         }
+    }
+
+    /// What the action itself proves of its effect.
+    async fn proof(&self, planned: &PlannedStep, step: &StepId, attempt: u32) -> Result<(), ActionError> {
+        let bound = self.bind(step, &planned.action)?;
+        let cx = self.context(step, attempt, Role::Do, &bound, None);
+        self.patiently(planned.retry, || bound.action.prove(&cx)).await
     }
 
     /// Whether this step is only simulated.

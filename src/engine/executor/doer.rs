@@ -1,6 +1,7 @@
 //! The executor: starts a task for each errand, keeps the means to cancel it, and sees to it that every errand is
 //! answered, whatever becomes of its task.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use crate::journal::Redactor;
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Progress, Reporter};
 use crate::run::command::Outcome;
 use crate::run::event::{Fidelity, OutcomeResult, Role};
-use crate::run::facts::StepId;
+use crate::run::facts::{RequestId, StepId};
 use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
 
@@ -48,6 +49,10 @@ pub struct Executor {
     runtime: tokio::runtime::Handle,
     /// Cancels everything that is under way; the only thing shared with the tasks.
     all: CancellationToken,
+    /// Ends one effect by a person's wish.
+    effects: HashMap<(StepId, Role), CancellationToken>,
+    /// Ends the watch over a request that is over.
+    watches: HashMap<RequestId, CancellationToken>,
 }
 
 impl Executor {
@@ -57,12 +62,35 @@ impl Executor {
             setup: Arc::new(setup),
             runtime: tokio::runtime::Handle::current(),
             all: CancellationToken::new(),
+            effects: HashMap::new(),
+            watches: HashMap::new(),
         }
     }
 
     /// Starts an errand; its answer comes as a command.
-    pub fn start(&self, errand: Errand) {
+    pub fn start(&mut self, errand: Errand) {
         let cancel = self.all.child_token();
+        match &errand.effect {
+            Effect::Execute { step, role, .. } | Effect::Observe { step, role, .. } => {
+                self.effects.insert((step.clone(), *role), cancel.clone());
+            }
+            Effect::Watch { request, .. } => {
+                self.watches.insert(*request, cancel.clone());
+            }
+            Effect::Unwatch { request } => {
+                if let Some(watch) = self.watches.remove(request) {
+                    watch.cancel();
+                }
+                return;
+            }
+            Effect::Cancel { step, role } => {
+                if let Some(effect) = self.effects.get(&(step.clone(), *role)) {
+                    effect.cancel();
+                }
+                return;
+            }
+            Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } | Effect::PrepareUnwind => {}
+        }
         let fallback = broken(&errand.effect);
         let job = Job {
             setup: self.setup.clone(),
@@ -73,13 +101,14 @@ impl Executor {
         let handle = self.setup.handle.clone();
         let task = self.runtime.spawn(async move { job.answer().await });
         self.runtime.spawn(async move {
-            let (command, evidence) = match task.await {
+            let answer = match task.await {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::error!(%error, "an executor task broke");
-                    (fallback, Vec::new())
+                    fallback.map(|command| (command, Vec::new()))
                 }
             };
+            let Some((command, evidence)) = answer else { return };
             if let Err(refused) = handle.tell_with(command, evidence).await {
                 tracing::info!(%refused, "an answer came too late");
             }
@@ -93,9 +122,9 @@ impl Executor {
 }
 
 /// The answer when the task itself broke: never a claim that something happened or did not.
-fn broken(effect: &Effect) -> Command {
+fn broken(effect: &Effect) -> Option<Command> {
     let words = "the program's own task broke; see the diagnostic log";
-    match effect {
+    Some(match effect {
         Effect::Check { step, attempt } => Command::Checked {
             step: step.clone(),
             attempt: *attempt,
@@ -135,7 +164,12 @@ fn broken(effect: &Effect) -> Command {
             evidence: None,
             fault: Some(words.to_owned()),
         },
-    }
+        Effect::Watch { request, .. } => Command::LiveRed {
+            request: *request,
+            detail: words.to_owned(),
+        },
+        Effect::Unwatch { .. } | Effect::Cancel { .. } => return None,
+    })
 }
 
 pub(super) fn in_doubt(detail: &str, observed: bool) -> Outcome {
@@ -159,8 +193,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    async fn answer(self) -> (Command, Vec<u8>) {
-        match self.errand.effect.clone() {
+    async fn answer(self) -> Option<(Command, Vec<u8>)> {
+        Some(match self.errand.effect.clone() {
             Effect::Check { step, attempt } => self.check(&step, attempt).await,
             Effect::Recheck { step, attempt, request } => (self.recheck(&step, attempt, request).await, Vec::new()),
             Effect::Execute {
@@ -177,7 +211,9 @@ impl Job {
             } => self.observe(&step, attempt, role, request).await,
             Effect::Verify { step, attempt } => (self.verify(&step, attempt).await, Vec::new()),
             Effect::PrepareUnwind => self.prepare_unwind().await,
-        }
+            Effect::Watch { step, attempt, request } => (self.watch(&step, attempt, request).await?, Vec::new()),
+            Effect::Unwatch { .. } | Effect::Cancel { .. } => return None,
+        })
     }
 
     pub fn planned(&self, step: &StepId) -> Result<&PlannedStep, ActionError> {

@@ -5,6 +5,7 @@ mod act;
 mod bind;
 mod check;
 mod doer;
+mod live;
 mod unwinding;
 
 pub use doer::{Builder, Errand, Executor, Setup};

@@ -108,9 +108,9 @@ impl Job {
 
     fn preview_of(&self, step: &StepId, role: Role) -> Result<(BriefedAction, Value), ActionError> {
         let planned = self.planned(step)?;
-        let (action, _) = way_back(planned, role)
+        let way = way_back(planned, role)
             .ok_or_else(|| ActionError::new(ActionErrorKind::Permanent, "it declares no way back"))?;
-        let bound = self.bind(step, action)?;
+        let bound = self.bind(step, way.action)?;
         let briefed = BriefedAction::new(step.clone(), role, &bound.uses, bound.action.preview());
         Ok((
             briefed,

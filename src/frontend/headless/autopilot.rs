@@ -67,7 +67,7 @@ impl Autopilot {
         if state.in_doubt() {
             return end(6, doubt(state));
         }
-        if let Some((step, _)) = &state.stuck {
+        if let Some((step, _)) = state.stuck.first() {
             let exit = if is_stuck_way_back(state) { 5 } else { 1 };
             return end(
                 exit,
@@ -173,6 +173,7 @@ fn vote(request: &Request, voter: Voter) -> Command {
         decision: Decision::Approve,
         phrase: request.gate.phrase.clone(),
         comment: COMMENT.to_owned(),
+        attested_by: None,
     }
 }
 
@@ -192,12 +193,7 @@ fn failed(state: &RunState) -> Option<String> {
     if state.phase != Phase::Running {
         return None;
     }
-    let (facts, step) = state
-        .facts
-        .steps
-        .iter()
-        .zip(&state.steps)
-        .find(|(_, step)| step.stage == Stage::Failed)?;
+    let (facts, step) = state.each().find(|(_, step)| step.stage == Stage::Failed)?;
     let why = step.reason.as_deref().unwrap_or("no reason was recorded");
     Some(format!("step {} failed, and nobody can be asked: {why}", facts.id))
 }

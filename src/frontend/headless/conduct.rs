@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::handle::{Feed, Handle, Refused};
 use crate::frontend::ending::{Ending, PATIENCE, exit_of_leaving, unanswered};
 use crate::frontend::follow::Follower;
+use crate::projection::forecast::is_timed;
+use crate::projection::samples::History;
 use crate::projection::summary::{NextCommands, Summary};
 use crate::run::facts::StepId;
 use crate::run::{Command, RunState};
@@ -20,6 +22,7 @@ use crate::runbook::plan::Plan;
 
 use super::autopilot::{Autopilot, Next};
 use super::printer::{Format, Printer};
+use super::watch::{RollbackWatch, due};
 
 /// How a headless run behaves.
 pub struct HeadlessOptions {
@@ -36,6 +39,10 @@ pub struct HeadlessOptions {
     /// Listening since before the run began, so that no briefing is missed; none: from now on.
     pub feed: Option<Receiver<Feed>>,
     pub next: NextCommands,
+    /// What earlier runs took.
+    pub history: Arc<History>,
+    /// How much faster than nominal the run goes; 1 outside the lab.
+    pub speed: f64,
 }
 
 /// Conducts a run without a person until it ends, cannot go on, or `stop` is cancelled.
@@ -44,6 +51,8 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: HeadlessOptions, stop
     let script = options.roll_back_at.map(|(at, to)| (StepId(at), to.map(StepId)));
     let mut conductor = Conductor {
         printer: Printer::new(options.sink, options.format, options.dry_run, options.zone),
+        watch: (!options.dry_run && is_timed(&plan))
+            .then(|| RollbackWatch::new(options.history, options.speed, options.zone)),
         autopilot: Autopilot::new(&options.operator, options.approve_all, script),
         follower: None,
         run_id: options.run_id,
@@ -76,6 +85,8 @@ enum Fault {
 
 struct Conductor {
     printer: Printer,
+    /// None where nothing limits the way back.
+    watch: Option<RollbackWatch>,
     autopilot: Autopilot,
     follower: Option<Follower>,
     run_id: String,
@@ -96,6 +107,7 @@ impl Conductor {
             if self.stop.is_cancelled() {
                 return self.leave("a signal asked the program to end").await;
             }
+            self.warn()?;
             match self.decide() {
                 Next::Wait => self.wait().await?,
                 Next::Tell(command) => self.tell(command).await?,
@@ -108,6 +120,18 @@ impl Conductor {
                 }
             }
         }
+    }
+
+    /// Says once that the last safe rollback has come nearer.
+    fn warn(&mut self) -> Result<(), Fault> {
+        let now = Utc::now();
+        let (Some(watch), Some(follower)) = (&mut self.watch, &self.follower) else {
+            return Ok(());
+        };
+        if let Some(text) = watch.look(&self.plan, &follower.state, &follower.story, now) {
+            self.printer.notice(&self.plan, now, &text)?;
+        }
+        Ok(())
     }
 
     fn decide(&self) -> Next {
@@ -150,6 +174,7 @@ impl Conductor {
     async fn wait(&mut self) -> Result<(), Fault> {
         let heard = tokio::select! {
             () = self.stop.cancelled() => return Ok(()),
+            () = due(self.watch.as_ref().and_then(RollbackWatch::next)) => return Ok(()),
             heard = self.feed.recv() => heard,
         };
         let lost = match heard {

@@ -4,7 +4,9 @@
 mod autopilot;
 mod conduct;
 mod printer;
+mod watch;
 
 pub use autopilot::{Autopilot, Next};
 pub use conduct::{HeadlessOptions, run};
 pub use printer::{Format, Printer};
+pub use watch::RollbackWatch;

@@ -242,6 +242,7 @@ fn vote(
         decision,
         phrase,
         comment: comment.to_owned(),
+        attested_by: None,
     })]
 }
 
@@ -280,7 +281,12 @@ fn reason(model: &mut Model, purpose: Purpose, text: &str) -> Vec<Action> {
     let reason = text.to_owned();
     let command = match purpose {
         Purpose::Note => return vec![Action::Note(reason)],
-        Purpose::Hold => Command::Hold { reason, person },
+        Purpose::Hold => Command::Hold {
+            reason,
+            person,
+            owner: None,
+            until_ms: None,
+        },
         Purpose::Stop => Command::Stop { reason, person },
         Purpose::ByHand(step) => Command::DoneByHand { step, person, reason },
         Purpose::Decide { step, done } => Command::Decide {

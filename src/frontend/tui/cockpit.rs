@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::engine::handle::{Feed, Handle, Refused};
 use crate::frontend::Ending;
+use crate::projection::samples::History;
 use crate::projection::summary::{NextCommands, Summary};
 use crate::run::Command;
 use crate::runbook::plan::Plan;
@@ -46,6 +47,8 @@ pub struct CockpitOptions {
     /// Listening since before the run began, so that no briefing is missed; none: from now on.
     pub feed: Option<Receiver<Feed>>,
     pub next: NextCommands,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 /// Why there is no cockpit, or not any more.
@@ -79,6 +82,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         lab: options.lab,
         zone: options.zone,
         next: options.next,
+        history: options.history,
     };
     let theme = Theme { color: options.color };
     let fresh = crate::run::RunState::new(state.facts.clone());

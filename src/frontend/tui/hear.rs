@@ -3,7 +3,7 @@
 use crate::engine::handle::{Feed, Update};
 use crate::frontend::ending::{PATIENCE, unanswered};
 use crate::projection::escape::visible;
-use crate::projection::words::{describe, step_in};
+use crate::projection::words::{describe, label, step_in};
 use crate::provider::action::Progress;
 use crate::run::{Command, Event, RunState};
 
@@ -75,7 +75,17 @@ fn told(model: &mut Model, update: &Update) {
             model.progress.remove(step);
         }
         Event::StepFailed { .. } => model.complain("a step failed: d decides how it goes on"),
-        Event::RunHeld { .. } | Event::GateVoided { .. } | Event::GateExpired { .. } => model.say(text.clone()),
+        Event::GateBroken { .. } | Event::WindowClosed { .. } => model.complain(text.clone()),
+        Event::DeadlinePassed { step, .. } => {
+            let text = format!("{}: {text}", label(&model.plan, step));
+            model.complain(text);
+        }
+        Event::RunHeld { .. }
+        | Event::GateVoided { .. }
+        | Event::GateExpired { .. }
+        | Event::HandoverOffered { .. }
+        | Event::HandoverTaken { .. }
+        | Event::WindowExtended { .. } => model.say(text.clone()),
         Event::GateRequested { .. } | Event::RunClosed { .. } => model.status = None,
         Event::Genesis { .. }
         | Event::Resumed { .. }
@@ -87,6 +97,9 @@ fn told(model: &mut Model, update: &Update) {
         | Event::EffectAck { .. }
         | Event::StepVerifying { .. }
         | Event::StepDone { .. }
+        | Event::StepSkipped { .. }
+        | Event::EffectCancel { .. }
+        | Event::GateCountersigned { .. }
         | Event::UnwindPlanned { .. }
         | Event::UnwindPrepared { .. }
         | Event::UnwindDropped { .. }

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use crate::engine::handle::Briefing;
 use crate::frontend::follow::Follower;
+use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
 use crate::provider::action::Progress;
 use crate::run::RunState;
@@ -32,6 +33,8 @@ pub struct Session {
     /// The zone of the clock.
     pub zone: Tz,
     pub next: NextCommands,
+    /// What earlier runs took.
+    pub history: Arc<History>,
 }
 
 /// Where the embedded lab listens.
@@ -259,7 +262,7 @@ impl Model {
 
     /// The step that failed and asks how it goes on, or whose undo or closing effect is stuck.
     pub fn failed_step(&self) -> Option<StepId> {
-        if let Some((step, _)) = &self.state().stuck {
+        if let Some((step, _)) = self.state().stuck.first() {
             return Some(step.clone());
         }
         let state = self.state();

@@ -44,9 +44,9 @@ pub fn voters(model: &Model, request: RequestId) -> Vec<Voter> {
 /// The choices of a modal; none for modals that offer none.
 pub fn choices(model: &Model, modal: &Modal) -> Vec<Choice> {
     match modal {
-        Modal::Failure { step, .. } => match &model.state().stuck {
-            Some((stuck, role)) if stuck == step => stuck_choices(step, *role),
-            Some(_) | None => failure_choices(model, step),
+        Modal::Failure { step, .. } => match model.state().stuck.iter().find(|(stuck, _)| stuck == step) {
+            Some((_, role)) => stuck_choices(step, *role),
+            None => failure_choices(model, step),
         },
         Modal::Doubt { step, .. } => doubt_choices(step),
         Modal::Rollback { .. } => rollback_choices(model),

@@ -33,7 +33,10 @@ impl Screen {
         TAKEN.store(true, Ordering::SeqCst);
         let made = enable_raw_mode().and_then(|()| {
             execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)?;
-            Terminal::new(CrosstermBackend::new(io::stdout()))
+            let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+            // Not every terminal empties the alternate screen: what a killed program left there would shine through.
+            terminal.clear()?;
+            Ok(terminal)
         });
         match made {
             Ok(terminal) => Ok(Self { terminal }),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ impl Freeze {
     }
 
     /// A write must be refused, and nothing may be committed for a while.
-    async fn prove(&self, cx: &Cx) -> Result<(), ActionError> {
+    async fn proof(&self, cx: &Cx) -> Result<(), ActionError> {
         let target = self.target.clone();
         let before = blocking(move || {
             refused(&target)?;
@@ -90,7 +90,10 @@ fn refused(target: &SqliteTarget) -> Result<(), ActionError> {
     let mut session = writer(target)?;
     let tables = user_tables(&session)?;
     for table in tables {
-        let transaction = session.transaction().map_err(|error| failed(&error, "the proof"))?;
+        // A transaction that reads before it writes is refused at once where somebody else has written meanwhile.
+        let transaction = session
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| failed(&error, "the proof"))?;
         let name = quoted(&table);
         let some: i64 = transaction
             .query_row(&format!("select exists(select 1 from {name})"), [], |row| row.get(0))
@@ -98,19 +101,20 @@ fn refused(target: &SqliteTarget) -> Result<(), ActionError> {
         if some == 0 {
             continue;
         }
-        let tried = transaction
-            .execute(
-                &format!("delete from {name} where rowid = (select min(rowid) from {name})"),
-                [],
-            )
-            .map_err(|error| error.to_string());
+        let tried = transaction.execute(
+            &format!("delete from {name} where rowid = (select min(rowid) from {name})"),
+            [],
+        );
         let outcome = match tried {
-            Err(words) if words.contains(REFUSAL) => Ok(()),
-            Err(words) => Err(format!("the proof on {table} ended otherwise: {words}")),
-            Ok(_) => Err(format!("a write to {table} was not refused")),
+            Err(error) if error.to_string().contains(REFUSAL) => Ok(()),
+            Err(error) => Err(failed(&error, &format!("the proof on {table}"))),
+            Ok(_) => Err(ActionError::new(
+                ActionErrorKind::Permanent,
+                format!("a write to {table} was not refused"),
+            )),
         };
         transaction.rollback().map_err(|error| failed(&error, "the proof"))?;
-        outcome.map_err(|words| ActionError::new(ActionErrorKind::Permanent, words))?;
+        outcome?;
     }
     Ok(())
 }
@@ -193,11 +197,7 @@ impl Action for Freeze {
             Ok(result)
         })
         .await?;
-        // From here the freeze stands: what fails now is the proof, not the freeze.
         cx.reporter.ack(&cx.key).await?;
-        if self.with.proof {
-            self.prove(cx).await?;
-        }
         let tables = result.get("tables").and_then(Value::as_array).map_or(0, Vec::len);
         Ok(Outcome {
             summary: format!("writes are refused on {tables} tables"),
@@ -207,11 +207,11 @@ impl Action for Freeze {
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        let seen = observe(&self.target, cx, "frozen").await?;
-        if self.with.proof && matches!(seen, Observed::Done(_)) {
-            self.prove(cx).await?;
-        }
-        Ok(seen)
+        observe(&self.target, cx, "frozen").await
+    }
+
+    async fn prove(&self, cx: &Cx) -> Result<(), ActionError> {
+        if self.with.proof { self.proof(cx).await } else { Ok(()) }
     }
 }
 

@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
 use crate::projection::escape::{clip_start, visible};
-use crate::projection::words::{clock, environment, label, rollback};
+use crate::projection::words::{about, clock, environment, label, rollback};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
 use crate::run::state::Request;
@@ -49,12 +49,7 @@ pub fn draw(
 
 /// What a request is about, in words.
 pub fn subject(model: &Model, request: &Request) -> String {
-    match (request.subject, &request.step) {
-        (Subject::Step, Some(step)) => label(&model.plan, step),
-        (Subject::Step, None) => "a step".to_owned(),
-        (Subject::Unwind, _) => "roll back".to_owned(),
-        (Subject::Commit, _) => "commit the run".to_owned(),
-    }
+    about(&model.plan, request.subject, request.step.as_ref())
 }
 
 fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
@@ -67,6 +62,8 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
         Subject::Step => lines.extend(of_step(model, request, columns)),
         Subject::Unwind => lines.extend(of_unwinding(model, request, columns)),
         Subject::Commit => lines.extend(of_commit(model, columns)),
+        Subject::Skip => lines.extend(of_skip(model, request, columns)),
+        Subject::Window => lines.extend(of_window(model, request, columns)),
     }
     lines.extend(evidence::votes(model, request, columns));
     lines
@@ -99,6 +96,54 @@ fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static
             lines.extend(named("Rollback", &line, columns, theme.strong(), style));
         }
     }
+    lines
+}
+
+/// What it means to go on without a step.
+fn of_skip(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let mut lines = Vec::new();
+    let reason = request.reason.as_deref().unwrap_or_default();
+    lines.extend(named("Because", reason, columns, theme.strong(), theme.plain()));
+    let step = request.step.as_ref().and_then(|id| model.state().step(id));
+    let what = match step {
+        Some(step) if step.stands() => "its effect happened, or may have: it stands, and a rollback undoes it",
+        Some(_) | None => "nothing of it is executed; what needs it is looked at and asked anew",
+    };
+    lines.extend(named("Then", what, columns, theme.strong(), theme.warn()));
+    for facts in &model.state().facts.steps {
+        if request
+            .step
+            .as_ref()
+            .is_some_and(|skipped| facts.needs.contains(skipped))
+        {
+            let text = label(&model.plan, &facts.id);
+            lines.extend(named("Needed by", &text, columns, theme.strong(), theme.plain()));
+        }
+    }
+    lines
+}
+
+fn of_window(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let at = |ms: Option<i64>| {
+        ms.and_then(chrono::DateTime::from_timestamp_millis).map_or_else(
+            || "unknown".to_owned(),
+            |at| {
+                at.with_timezone(&model.session.zone)
+                    .format("%Y-%m-%d %H:%M %Z")
+                    .to_string()
+            },
+        )
+    };
+    let text = format!(
+        "from {} to {}",
+        at(model.state().window_closes_ms),
+        at(request.closes_ms)
+    );
+    let mut lines = named("The window", &text, columns, theme.strong(), theme.warn());
+    let reason = request.reason.as_deref().unwrap_or_default();
+    lines.extend(named("Because", reason, columns, theme.strong(), theme.plain()));
     lines
 }
 

@@ -6,17 +6,16 @@ use ratatui::text::{Line, Span};
 use crate::frontend::tui::model::Model;
 use crate::projection::escape::{clip, fit, visible, width};
 use crate::projection::words::{clock, environment, label, span};
-use crate::run::state::{Phase, UnwindStage};
+use crate::run::state::{Phase, Stage, UnwindStage};
 
 use super::text::bar;
+use super::timing;
 
 /// The header's lines.
 pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
-    let mut lines = vec![
-        bar_line(model, columns),
-        clocks(model, columns),
-        standing(model, columns),
-    ];
+    let mut lines = vec![bar_line(model, columns)];
+    lines.extend(timing::lines(model, columns).unwrap_or_else(|| vec![clocks(model, columns)]));
+    lines.push(standing(model, columns));
     if let Some(lab) = &model.session.lab {
         let text = format!(
             "lab: dns {} │ aws {} │ speed ×{} │ {}",
@@ -56,15 +55,9 @@ fn bar_line(model: &Model, columns: usize) -> Line<'static> {
 }
 
 fn clocks(model: &Model, columns: usize) -> Line<'static> {
-    let mut parts = vec![downtime(model)];
+    let mut parts = vec![downtime(model, true)];
     parts.extend(window(model));
-    let done = model
-        .state()
-        .steps
-        .iter()
-        .filter(|step| step.stage == crate::run::state::Stage::Done)
-        .count();
-    parts.push(format!("steps {done}/{}", model.plan.steps.len()));
+    parts.push(format!("steps {}/{}", done_steps(model), model.plan.steps.len()));
     let journal = if model.halted.is_some() {
         "journal ✘ HALTED".to_owned()
     } else {
@@ -79,7 +72,14 @@ fn clocks(model: &Model, columns: usize) -> Line<'static> {
     Line::styled(clip(&parts.join(" │ "), columns), style)
 }
 
-fn downtime(model: &Model) -> String {
+/// How many steps are done.
+pub(super) fn done_steps(model: &Model) -> usize {
+    let steps = model.state().steps.iter();
+    steps.filter(|step| step.stage == Stage::Done).count()
+}
+
+/// The downtime clock, with a bar where there is room for it.
+pub(super) fn downtime(model: &Model, with_bar: bool) -> String {
     let clock_of = &model.follower.story.downtime;
     let budget = model.plan.environment.downtime_budget;
     if !clock_of.is_declared() {
@@ -99,11 +99,12 @@ fn downtime(model: &Model) -> String {
     } else {
         ""
     };
-    format!(
-        "downtime {running}{}{agreed} {}{over}",
-        clock(taken),
-        bar(ratio(taken, budget_ms), 8)
-    )
+    let cells = if with_bar {
+        format!(" {}", bar(ratio(taken, budget_ms), 8))
+    } else {
+        String::new()
+    };
+    format!("downtime {running}{}{agreed}{cells}{over}", clock(taken))
 }
 
 /// Exact enough for eight cells.
@@ -144,7 +145,7 @@ fn standing(model: &Model, columns: usize) -> Line<'static> {
             format!("? IN DOUBT: {} - d decides", label(&model.plan, &step)),
             theme.bad(),
         )
-    } else if let Some((step, _)) = &state.stuck {
+    } else if let Some((step, _)) = state.stuck.first() {
         (
             format!("✘ HANDS NEEDED: {} - d decides", label(&model.plan, step)),
             theme.bad(),

@@ -10,6 +10,7 @@ mod reading_window;
 mod screen;
 mod step;
 mod text;
+mod timing;
 mod tree;
 mod typing_window;
 mod window;

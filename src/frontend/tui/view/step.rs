@@ -47,8 +47,10 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
             | Stage::Running
             | Stage::Verifying
             | Stage::Done
+            | Stage::Skipped
             | Stage::RollingBack
-            | Stage::RolledBack => ("last       ", theme.warn()),
+            | Stage::RolledBack
+            | Stage::Kept => ("last       ", theme.warn()),
         };
         lines.extend(hanging(head, reason, columns, style));
         lines.push(Line::default());
@@ -146,6 +148,7 @@ fn approvals(model: &Model, planned: &PlannedStep, id: &StepId, columns: usize) 
         .state()
         .requests
         .values()
+        .map(AsRef::as_ref)
         .rev()
         .find(|request| request.step.as_ref() == Some(id));
     if let Some(request) = latest {

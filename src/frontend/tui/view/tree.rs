@@ -82,9 +82,9 @@ fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
     let style = match state.stage {
         Stage::Waiting => theme.plain(),
         Stage::Checking | Stage::Approved(_) | Stage::Running | Stage::Verifying => theme.busy(),
-        Stage::AtGate(_) | Stage::RollingBack | Stage::RolledBack => theme.warn(),
+        Stage::AtGate(_) | Stage::RollingBack | Stage::RolledBack | Stage::Skipped => theme.warn(),
         Stage::InDoubt | Stage::Failed | Stage::RollbackFailed => theme.bad(),
-        Stage::Done => theme.good(),
+        Stage::Done | Stage::Kept => theme.good(),
     };
     Line::styled(both_ends(&left, &right, columns), style)
 }
