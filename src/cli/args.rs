@@ -100,6 +100,31 @@ pub struct PlanArgs {
     /// How the plan is printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
+    /// The earlier run that the runbook imports under this name; may be given several times
+    #[arg(long, value_name = "NAME=RUN")]
+    pub import: Vec<Import>,
+}
+
+/// An earlier run for one of a runbook's imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    pub name: String,
+    /// The run's id or folder.
+    pub run: PathBuf,
+}
+
+impl std::str::FromStr for Import {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, run)) if !name.is_empty() && !run.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                run: run.into(),
+            }),
+            Some(_) | None => Err("write NAME=RUN, with the runbook's name of the import and a run's id".to_owned()),
+        }
+    }
 }
 
 /// `forecast`.
@@ -180,6 +205,9 @@ pub struct RunArgs {
     /// Execute reads, simulate mutations, ask nobody
     #[arg(long)]
     pub dry_run: bool,
+    /// The earlier run that the runbook imports under this name; may be given several times
+    #[arg(long, value_name = "NAME=RUN")]
+    pub import: Vec<Import>,
     /// Use the lab that `pointsman lab --dir DIR` serves, at its speed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["speed", "fault"])]
     pub lab: Option<PathBuf>,

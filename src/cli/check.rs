@@ -20,7 +20,7 @@ pub fn perform(args: &CheckArgs, out: Out) -> Result<u8, Trouble> {
                 .iter()
                 .map(|fault| {
                     json!({
-                        "file": source.name,
+                        "file": source.file_of(fault),
                         "line": fault.place.line,
                         "col": fault.place.col,
                         "severity": match fault.severity { Severity::Error => "error", Severity::Warning => "warning" },

@@ -27,7 +27,7 @@ fn perform(cli: Cli, out: Out) -> Result<u8, Trouble> {
     let store = || Store::at(cli.state_dir.as_deref());
     match cli.verb {
         Verb::Check(args) => check::perform(&args, out),
-        Verb::Plan(args) => plan::perform(&args, out),
+        Verb::Plan(args) => plan::perform(&args, cli.state_dir.as_deref(), out),
         Verb::Forecast(args) => forecast::perform(&args, &store()?, out),
         Verb::Schema => schema::perform(out),
         Verb::Run(args) => run::perform(args, &store()?, out),

@@ -8,6 +8,7 @@ mod entry;
 mod forecast;
 mod genesis;
 mod history;
+mod imports;
 mod lab;
 mod out;
 mod plan;

@@ -1,5 +1,7 @@
 //! `pointsman plan`: what would happen.
 
+use std::path::Path;
+
 use chrono::DateTime;
 
 use crate::projection::escape::visible;
@@ -10,15 +12,24 @@ use crate::runbook::plan::Plan;
 use crate::runbook::render::render;
 
 use super::args::{PlanArgs, TextOrJson};
+use super::imports::Imported;
 use super::out::Out;
 use super::reading::Source;
 use super::session::zone;
+use super::store::Store;
 use super::trouble::Trouble;
 
-/// Prints a plan.
-pub fn perform(args: &PlanArgs, out: Out) -> Result<u8, Trouble> {
-    let source = Source::read(&args.runbook)?;
+/// Prints a plan. The state folder is only needed for what is imported.
+pub fn perform(args: &PlanArgs, state_dir: Option<&Path>, out: Out) -> Result<u8, Trouble> {
+    let mut source = Source::read(&args.runbook)?;
+    let imported = if args.import.is_empty() {
+        Imported::default()
+    } else {
+        Imported::read(&args.import, &Store::at(state_dir)?)?
+    };
+    source.imports.clone_from(&imported.runs);
     let plan = source.plan(&args.env, out)?;
+    imported.fit(&plan)?;
     match args.format {
         TextOrJson::Text => out.text(&format!("{}{}", render(&plan), forecast(&plan))),
         TextOrJson::Json => {

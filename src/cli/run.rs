@@ -12,6 +12,7 @@ use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::RunArgs;
 use super::history::history_of;
+use super::imports::{Imported, complete};
 use super::out::Out;
 use super::reading::Source;
 use super::session::{Seat, Session, take};
@@ -24,12 +25,16 @@ const SPEED: f64 = 10.0;
 
 /// Runs a runbook.
 pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
-    let source = Source::read(&args.runbook)?;
+    let mut source = Source::read(&args.runbook)?;
+    let imported = Imported::read(&args.import, store)?;
+    source.imports.clone_from(&imported.runs);
     let plan = source.plan(&args.env, out)?;
+    imported.fit(&plan)?;
+    complete(&plan)?;
     admit(&plan, &args)?;
     let seat = Seat::new(&args.seat, &plan)?;
     let clock = Clock::new();
-    let folder = store.create(&plan, &source.bytes, clock.now())?;
+    let folder = store.create(&plan, &source, clock.now())?;
     let path = folder.path.clone();
     let lock = take(&folder, &clock).inspect_err(|_| forget(&path))?;
     let lab = lab(&plan, &args, folder.path.join("lab"))?;

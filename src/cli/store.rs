@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rand::RngExt;
 
-use crate::journal::disk::{Disk, Real, make_folders, new_folder};
+use crate::journal::disk::{Disk, Real, make_folders, new_folder, write_new};
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
 
+use super::reading::Source;
 use super::trouble::Trouble;
 
 /// The state folder.
@@ -66,8 +67,9 @@ impl Store {
         }
     }
 
-    /// Makes the folder of a new run, with its plan and the runbook's bytes; everything synced.
-    pub fn create(&self, plan: &Plan, runbook: &[u8], now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
+    /// Makes the folder of a new run, with its plan, the runbook's bytes and those of what it includes; everything
+    /// synced.
+    pub fn create(&self, plan: &Plan, source: &Source, now: DateTime<Utc>) -> Result<RunFolder, Trouble> {
         let runs = self.root.join("runs");
         let at = |path: &Path, error: io::Error| match error.kind() {
             // The disk, not the place that was chosen.
@@ -86,15 +88,22 @@ impl Store {
         loop {
             let id = format!("{}-{}", now.format("%Y%m%d-%H%M"), tail());
             let path = runs.join(&id);
-            match new_folder(&Real, &path, &[("plan.json", &text), ("runbook.yaml", runbook)]) {
-                Ok(()) => return Ok(RunFolder { id, path }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            let files = [
+                ("plan.json", text.as_slice()),
+                ("runbook.yaml", source.bytes.as_slice()),
+            ];
+            let made = match new_folder(&Real, &path, &files) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.and_then(|()| included(&path, source)),
+            };
+            return match made {
+                Ok(()) => Ok(RunFolder { id, path }),
                 Err(error) => {
                     // It never began. A folder that cannot be removed is in nobody's way.
                     let _kept = fs::remove_dir_all(&path);
-                    return Err(at(&path, error));
+                    Err(at(&path, error))
                 }
-            }
+            };
         }
     }
 
@@ -158,6 +167,20 @@ fn tail() -> String {
         .filter_map(|_| LETTERS.get(random.random_range(0..LETTERS.len())))
         .map(|letter| char::from(*letter))
         .collect()
+}
+
+/// Keeps the included files of a runbook under `included/` in its run's folder, all synced.
+fn included(run: &Path, source: &Source) -> io::Result<()> {
+    for (name, bytes) in &source.parts {
+        let Ok(bytes) = bytes else { continue };
+        let path = run.join("included").join(name);
+        if let Some(folder) = path.parent() {
+            make_folders(&Real, folder)?;
+            write_new(&Real, &path, bytes)?;
+            Real.sync_folder(folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// A word for a shell.

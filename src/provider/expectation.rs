@@ -18,6 +18,9 @@ pub enum Expectation {
         steps: Map<String, Value>,
         #[serde(default)]
         vars: Value,
+        /// Loops' variables and imports.
+        #[serde(default)]
+        known: Box<Map<String, Value>>,
     },
 }
 
@@ -32,7 +35,8 @@ impl Expectation {
     /// Whether it holds; the fields of the result are names.
     pub fn holds(&self, result: &Map<String, Value>) -> Result<bool, ActionError> {
         let mut scope = result.clone();
-        if let Self::Bound { steps, vars, .. } = self {
+        if let Self::Bound { steps, vars, known, .. } = self {
+            scope.extend(known.iter().map(|(name, value)| (name.clone(), value.clone())));
             scope.insert("steps".to_owned(), Value::Object(steps.clone()));
             scope.insert("vars".to_owned(), vars.clone());
         }

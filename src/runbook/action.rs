@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::builder::Builder;
+use super::builder::{Builder, literal};
 use super::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec};
 use super::expression::{Part, has_expression, names, parts};
 use super::fault::{Place, nearest};
@@ -75,7 +75,7 @@ impl Builder<'_> {
             self.fault(target.at, format!("{} takes no connection", spec.uses), "remove on:");
             return Vec::new();
         }
-        let names = target.words("on", &mut self.faults);
+        let names = self.connection_names(target);
         if names.len() > spec.on.len() {
             self.fault(
                 target.at,
@@ -109,6 +109,22 @@ impl Builder<'_> {
             }
         }
         names
+    }
+
+    /// `on:`, where a loop's variable may choose the connection. A name that is not known now is told and left out.
+    fn connection_names(&mut self, target: &Node) -> Vec<String> {
+        match &target.value {
+            NodeValue::List(items) => items
+                .iter()
+                .filter_map(|item| self.words_known_now(item, "on"))
+                .collect(),
+            NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Int(_)
+            | NodeValue::Float(_)
+            | NodeValue::Text { .. }
+            | NodeValue::Map(_) => self.words_known_now(target, "on").into_iter().collect(),
+        }
     }
 
     fn parameters(&mut self, node: &Node, spec: &ActionSpec, engine: Option<&str>) -> Value {
@@ -245,7 +261,7 @@ impl Builder<'_> {
         let mut out = String::new();
         for part in found {
             match part {
-                Part::Literal(literal) => out.push_str(literal),
+                Part::Literal(literal) => out.push_str(&literal.replace("${", "$${")),
                 Part::Expression(expression) => out.push_str(&self.identifier(expression, engine, node.at)),
             }
         }
@@ -261,6 +277,12 @@ impl Builder<'_> {
             self.fault(at, "an expression inside SQL text", hint);
             return String::new();
         };
+        let imported = names(inner).is_ok_and(|used| used.iter().any(|name| name.starts_with("imports.")));
+        if imported {
+            let hint = "name it in vars; what an earlier run brought is bound: write ? and the value under params";
+            self.fault(at, "an identifier from an import", hint);
+            return String::new();
+        }
         let value = match super::expression::evaluate(inner.trim(), &self.scope) {
             Ok(Value::String(name)) if is_identifier(&name) => name,
             Ok(other) => {
@@ -318,27 +340,61 @@ impl Builder<'_> {
         };
         let mut steps = Map::new();
         for name in used.iter().filter(|name| name.starts_with("steps.")) {
-            if let Err(error) = self.refer(name, node.at) {
-                self.fault(
-                    node.at,
-                    error.to_string(),
-                    "name the output of a step that this one needs",
-                );
-                continue;
-            }
+            let meant = match self.refer(name, node.at) {
+                Ok(meant) => meant,
+                Err(error) => {
+                    self.fault(
+                        node.at,
+                        error.to_string(),
+                        "name the output of a step that this one needs",
+                    );
+                    continue;
+                }
+            };
             let mut path = name.split('.').skip(1);
             if let (Some(step), _, Some(output)) = (path.next(), path.next(), path.next()) {
                 let entry = steps.entry(step.to_owned()).or_insert_with(|| json!({ "outputs": {} }));
                 if let Some(outputs) = entry.get_mut("outputs").and_then(Value::as_object_mut) {
-                    outputs.insert(output.to_owned(), Value::String(format!("${{ {name} }}")));
+                    let whole: Vec<&str> = meant.split('.').take(4).collect();
+                    outputs.insert(output.to_owned(), Value::String(format!("${{ {} }}", whole.join("."))));
                 }
             }
         }
+        let known = self.known_names(&used, node);
         let vars = used.iter().any(|name| name.starts_with("vars."));
-        if steps.is_empty() && !vars {
+        if steps.is_empty() && known.is_empty() && !vars {
             return Value::String(text);
         }
-        json!({ "predicate": text, "steps": steps, "vars": self.scope.get("vars") })
+        let vars = literal(self.scope.get("vars").cloned().unwrap_or(Value::Null));
+        let mut bound = json!({ "predicate": text, "steps": steps, "vars": vars });
+        if let (false, Some(bound)) = (known.is_empty(), bound.as_object_mut()) {
+            bound.insert("known".to_owned(), Value::Object(known));
+        }
+        bound
+    }
+
+    /// Loops' variables and imports that a predicate uses.
+    fn known_names(&mut self, used: &[String], node: &Node) -> Map<String, Value> {
+        let mut known = Map::new();
+        for name in used {
+            let root = name.split('.').next().unwrap_or(name);
+            let unknown = if root == "imports" {
+                self.is_unknown_import(name)
+            } else {
+                Ok(false)
+            };
+            match unknown {
+                Ok(true) => {}
+                Ok(false) if ["vars", "env", "steps"].contains(&root) => {}
+                Ok(false) => {
+                    if let Some(value) = self.scope.get(root) {
+                        known.insert(root.to_owned(), literal(value.clone()));
+                    }
+                }
+                Err(error) => self.fault(node.at, error.to_string(), "import_run declares what can be used"),
+            }
+        }
+        known
     }
 
     /// Commands take `argv`: an expression may neither become an option nor part of a shell's program.

@@ -7,17 +7,20 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::catalogue::Catalogue;
-use super::expression::{ExpressionError, Part, evaluate, interpolate, names, parts};
+use super::expand::{Group, Origin};
+use super::expression::{ExpressionError, Part, evaluate, interpolate, names, parts, rename_steps};
 use super::fault::{Fault, Place, Severity};
 use super::node::{Node, NodeValue};
 use super::plan::{Connection, EnvironmentKind, Span};
 use super::text::{duration, looks_secret, names_a_secret};
 
 /// A reference to another step's output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reference {
     pub from: String,
     pub step: String,
+    /// The step as the runbook names it: one copy of a repeated step may be meant.
+    pub name: String,
     pub output: String,
     pub at: Place,
     /// A step's rollback may use its own outputs.
@@ -40,10 +43,39 @@ pub(super) struct Builder<'a> {
     pub people: BTreeSet<String>,
     /// Ids of people that were named without being defined: personas in the lab.
     pub personas: BTreeSet<String>,
-    pub references: Vec<Reference>,
+    pub references: BTreeSet<Reference>,
+    /// The copies of repeated steps, by the id that the runbook gives them.
+    pub groups: BTreeMap<String, Group>,
+    /// Earlier runs that are imported, with the outputs that are declared.
+    pub imports: BTreeMap<String, BTreeSet<String>>,
+    /// Steps with a deadline, and where it stands.
+    pub deadlines: Vec<(String, Place)>,
     /// The step that is being read.
     pub step: String,
+    /// Where that step comes from.
+    pub origin: Origin,
     pub own_outputs: bool,
+}
+
+/// A text with what is known before the run put in.
+enum Resolved {
+    Known(Value),
+    /// It still has expressions; whether any of them is over outputs of steps.
+    Deferred {
+        text: String,
+        steps: bool,
+    },
+}
+
+/// What an expression waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Nothing: it is known before the run.
+    Nothing,
+    /// Outputs of steps.
+    Steps,
+    /// Outputs of an earlier run, while none is named.
+    Imports,
 }
 
 impl<'a> Builder<'a> {
@@ -60,8 +92,12 @@ impl<'a> Builder<'a> {
             secrets: BTreeSet::new(),
             people: BTreeSet::new(),
             personas: BTreeSet::new(),
-            references: Vec::new(),
+            references: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            deadlines: Vec::new(),
             step: String::new(),
+            origin: Origin::default(),
             own_outputs: false,
         }
     }
@@ -143,56 +179,118 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Resolves a text.
+    /// Resolves a text of an action. What remains is resolved again at execution: a `${` that was one already, or came
+    /// out of a value, is kept literal.
     pub fn text(&mut self, text: &str, at: Place) -> Value {
+        match self.resolved(text, at) {
+            Some(Resolved::Known(value)) => literal(value),
+            Some(Resolved::Deferred { text, .. }) => Value::String(text),
+            None => Value::Null,
+        }
+    }
+
+    /// Resolves a value that has to be known before the run; null where it is not, which is told.
+    pub fn value_known_now(&mut self, node: &Node, what: &str) -> Value {
+        match &node.value {
+            NodeValue::Text { text, .. } => match self.resolved_now(text, node.at) {
+                Some(Resolved::Known(value)) => value,
+                Some(Resolved::Deferred { text, steps: false }) => Value::String(text),
+                Some(Resolved::Deferred { steps: true, .. }) => {
+                    let hint = "outputs of steps can be used in with: and in checks";
+                    self.fault(node.at, format!("{what} must be known before the run"), hint);
+                    Value::Null
+                }
+                None => Value::Null,
+            },
+            NodeValue::List(items) => Value::Array(items.iter().map(|item| self.value_known_now(item, what)).collect()),
+            NodeValue::Map(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, node)| (key.text.clone(), self.value_known_now(node, what)))
+                    .collect::<Map<_, _>>(),
+            ),
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::Float(_) => node.json(),
+        }
+    }
+
+    /// A text that people read (a title, a note, a phrase), with what is known before the run put in.
+    pub fn words_known_now(&mut self, node: &Node, what: &str) -> Option<String> {
+        node.word(what, &mut self.faults)?;
+        match self.value_known_now(node, what) {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Some(other.to_string()),
+        }
+    }
+
+    /// Like `resolved`, where outputs of steps are no use: whether those exist is no question then.
+    fn resolved_now(&mut self, text: &str, at: Place) -> Option<Resolved> {
+        let references = std::mem::take(&mut self.references);
+        let resolved = self.resolved(text, at);
+        self.references = references;
+        resolved
+    }
+
+    fn resolved(&mut self, text: &str, at: Place) -> Option<Resolved> {
         match self.try_text(text, at) {
-            Ok(value) => value,
+            Ok(resolved) => Some(resolved),
             Err(error) => {
                 self.fault(
                     at,
                     error.to_string(),
-                    "expressions know vars.NAME and steps.ID.outputs.NAME",
+                    "expressions know vars.NAME and steps.ID.outputs.NAME; write $${ for a literal ${",
                 );
-                Value::Null
+                None
             }
         }
     }
 
-    fn try_text(&mut self, text: &str, at: Place) -> Result<Value, ExpressionError> {
+    fn try_text(&mut self, text: &str, at: Place) -> Result<Resolved, ExpressionError> {
+        let mut waits = Vec::new();
         let found = parts(text)?;
-        if !found.iter().any(|part| matches!(part, Part::Expression(_))) {
-            return interpolate(text, &json!({}));
-        }
-        let mut deferred = false;
         for part in &found {
             if let Part::Expression(expression) = part {
-                deferred |= self.is_deferred(expression, at)?;
+                waits.push(self.waits(expression, at)?);
             }
         }
-        if !deferred {
-            return interpolate(text, &self.scope);
+        if waits.iter().all(|waits| *waits == Waits::Nothing) {
+            return interpolate(text, &self.scope).map(Resolved::Known);
         }
         let mut out = String::new();
+        let mut each = waits.iter();
         for part in &found {
             match part {
                 Part::Literal(literal) => out.push_str(&literal.replace("${", "$${")),
-                Part::Expression(expression) if self.is_deferred(expression, at)? => {
-                    out.push_str(&format!("${{ {expression} }}"));
-                }
-                Part::Expression(expression) => match evaluate(expression, &self.scope)? {
-                    Value::String(text) => out.push_str(&text.replace("${", "$${")),
-                    other => out.push_str(&other.to_string()),
+                Part::Expression(expression) => match each.next() {
+                    Some(Waits::Steps | Waits::Imports) => {
+                        out.push_str(&format!("${{ {} }}", self.with_copies(expression)));
+                    }
+                    Some(Waits::Nothing) | None => match evaluate(expression, &self.scope)? {
+                        Value::String(text) => out.push_str(&text.replace("${", "$${")),
+                        other => out.push_str(&other.to_string()),
+                    },
                 },
             }
         }
-        Ok(Value::String(out))
+        Ok(Resolved::Deferred {
+            text: out,
+            steps: waits.contains(&Waits::Steps),
+        })
     }
 
-    /// Whether an expression needs outputs of steps; remembers which.
-    pub fn is_deferred(&mut self, expression: &str, at: Place) -> Result<bool, ExpressionError> {
+    /// An expression with the steps named that are meant here.
+    fn with_copies(&self, expression: &str) -> String {
+        rename_steps(expression, |name| self.source_of(name).ok())
+    }
+
+    /// What an expression waits for; remembers the outputs of steps that it uses.
+    pub fn waits(&mut self, expression: &str, at: Place) -> Result<Waits, ExpressionError> {
         let used = names(expression)?;
         let of_steps = used.iter().filter(|name| name.starts_with("steps.")).count();
-        if let Some(secret) = used.iter().find(|name| name.starts_with("secret")) {
+        if let Some(secret) = used
+            .iter()
+            .find(|name| *name == "secret" || name.starts_with("secret."))
+        {
             return Err(ExpressionError(format!(
                 "{secret} may only be used in the settings of a connection"
             )));
@@ -205,29 +303,60 @@ impl<'a> Builder<'a> {
         for name in used.iter().filter(|name| name.starts_with("steps.")) {
             self.refer(name, at)?;
         }
-        Ok(of_steps > 0)
+        if of_steps > 0 {
+            return Ok(Waits::Steps);
+        }
+        let mut waits = Waits::Nothing;
+        for name in used.iter().filter(|name| name.starts_with("imports.")) {
+            if self.is_unknown_import(name)? {
+                waits = Waits::Imports;
+            }
+        }
+        Ok(waits)
     }
 
-    /// Remembers a reference `steps.ID.outputs.NAME`.
-    pub fn refer(&mut self, name: &str, at: Place) -> Result<(), ExpressionError> {
+    /// Remembers a reference `steps.ID.outputs.NAME`; gives it with the step that is meant here.
+    pub fn refer(&mut self, name: &str, at: Place) -> Result<String, ExpressionError> {
         let mut path = name.split('.');
-        match (path.next(), path.next(), path.next(), path.next()) {
-            (Some("steps"), Some(step), Some("outputs"), Some(output)) => {
-                let reference = Reference {
+        let (Some("steps"), Some(step), Some("outputs"), Some(output)) =
+            (path.next(), path.next(), path.next(), path.next())
+        else {
+            return Err(ExpressionError(format!(
+                "{name} is no output; write steps.ID.outputs.NAME"
+            )));
+        };
+        match self.source_of(step) {
+            Ok(source) => {
+                let meant = rename_steps(name, |_| Some(source.clone()));
+                self.references.insert(Reference {
                     from: self.step.clone(),
-                    step: step.to_owned(),
+                    step: source,
+                    name: step.to_owned(),
                     output: output.to_owned(),
                     at,
                     own_allowed: self.own_outputs,
-                };
-                if !self.references.contains(&reference) {
-                    self.references.push(reference);
-                }
-                Ok(())
+                });
+                Ok(meant)
             }
-            _ => Err(ExpressionError(format!(
-                "{name} is no output; write steps.ID.outputs.NAME"
-            ))),
+            Err(copies) => {
+                let first = copies.first().cloned().unwrap_or_default();
+                let message = format!(
+                    "step {step} is repeated: its output {output} exists {} times",
+                    copies.len()
+                );
+                self.fault(at, message, &format!("name one copy: steps.{first}.outputs.{output}"));
+                Ok(name.to_owned())
+            }
         }
+    }
+}
+
+/// A value whose texts are not resolved again.
+pub(super) fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${", "$${")),
+        Value::Array(items) => Value::Array(items.into_iter().map(literal).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, literal(value))).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }

@@ -1,20 +1,17 @@
-//! A whole runbook: its header, its environments, its phases; the two entries `check` and `plan`.
-
-use std::collections::BTreeSet;
+//! A whole runbook: its header and how its parts come together; the two entries `check` and `plan`.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use unicode_normalization::UnicodeNormalization;
 
 use super::builder::Builder;
-use super::catalogue::{Catalogue, Effect};
-use super::digest::{digest, sha256};
-use super::fault::{Fault, Place, Severity, any_error, nearest};
+use super::catalogue::Catalogue;
+use super::digest::digest;
+use super::fault::{Fault, Severity, any_error, nearest};
 use super::gate::operator;
-use super::graph::Declared;
+use super::include::whole;
 use super::node::{Node, NodeValue, known_keys};
-use super::parse::parse;
-use super::plan::{Digests, EnvironmentKind, GateSpec, Person, Plan, PlannedPhase, PlannedStep};
+use super::plan::{Digests, EnvironmentKind, GateSpec, Person, Plan};
+use super::sources::Sources;
 use super::step::is_open;
 use super::text::is_name;
 
@@ -42,10 +39,16 @@ const KEYS: &[&str] = &[
 pub const LAB: &str = "lab";
 
 /// Every fault of a runbook: of one environment, or of all.
-pub fn check(bytes: &[u8], env: Option<&str>, catalogue: &Catalogue, now: DateTime<Utc>) -> Vec<Fault> {
-    let root = match parse(bytes) {
+pub fn check<'a>(
+    sources: impl Into<Sources<'a>>,
+    env: Option<&str>,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Vec<Fault> {
+    let sources = sources.into();
+    let root = match whole(&sources) {
         Ok(root) => root,
-        Err(faults) => return faults,
+        Err(faults) => return in_order(faults),
     };
     let names = match env {
         Some(name) => vec![name.to_owned()],
@@ -53,7 +56,7 @@ pub fn check(bytes: &[u8], env: Option<&str>, catalogue: &Catalogue, now: DateTi
     };
     let mut faults: Vec<Fault> = Vec::new();
     for name in names {
-        faults.extend(planned(&root, bytes, &name, catalogue, now).1);
+        faults.extend(planned(&root, &sources, &name, catalogue, now).1);
     }
     if env.is_none() {
         faults.extend(super::separation::faults(&root));
@@ -74,9 +77,15 @@ fn in_order(faults: Vec<Fault>) -> Vec<Fault> {
 }
 
 /// The plan of one environment, or every fault that stands against it.
-pub fn plan(bytes: &[u8], env: &str, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Plan, Vec<Fault>> {
-    let root = parse(bytes)?;
-    let (plan, mut faults) = planned(&root, bytes, env, catalogue, now);
+pub fn plan<'a>(
+    sources: impl Into<Sources<'a>>,
+    env: &str,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<Plan, Vec<Fault>> {
+    let sources = sources.into();
+    let root = whole(&sources).map_err(in_order)?;
+    let (plan, mut faults) = planned(&root, &sources, env, catalogue, now);
     faults.extend(super::separation::faults(&root));
     let faults = in_order(faults);
     if any_error(&faults) {
@@ -98,32 +107,32 @@ fn environment_names(root: &Node) -> Vec<String> {
 
 fn planned(
     root: &Node,
-    bytes: &[u8],
+    sources: &Sources<'_>,
     env: &str,
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> (Option<Plan>, Vec<Fault>) {
     let mut builder = Builder::new(catalogue, now);
-    let plan = builder.document(root, bytes, env);
+    let plan = builder.document(root, sources, env);
     (plan, builder.faults)
 }
 
 impl Builder<'_> {
-    fn document(&mut self, root: &Node, bytes: &[u8], env: &str) -> Option<Plan> {
+    fn document(&mut self, root: &Node, sources: &Sources<'_>, env: &str) -> Option<Plan> {
         let entries = root.map("a runbook", &mut self.faults);
         if entries.is_empty() {
             return None;
         }
         self.version(root)?;
         known_keys(entries, KEYS, "a runbook", &mut self.faults);
-        for later in ["import_run", "notify", "witness"] {
+        for later in ["notify", "witness"] {
             if root.get(later).is_some() {
                 self.later(later);
             }
         }
         let name = self.name(root);
         let node = self.chosen(root, env)?;
-        let mut environment = self.environment(root, env, &node);
+        let (mut environment, imports) = self.environment(root, env, &node, sources);
         let secrets = self.secret_sources(root);
         self.preflight(root);
         let author = root.get("author").and_then(|node| {
@@ -145,12 +154,6 @@ impl Builder<'_> {
             };
             environment.people.insert(id, person);
         }
-        let warnings = self
-            .faults
-            .iter()
-            .filter(|fault| fault.severity == Severity::Warning)
-            .map(|fault| format!("{}:{}: {}", fault.place.line, fault.place.col, fault.message))
-            .collect();
         let mut plan = Plan {
             title: root
                 .get("title")
@@ -165,6 +168,7 @@ impl Builder<'_> {
             },
             secrets,
             connections: self.connections.clone(),
+            imports,
             phases,
             steps,
             unwind_gate,
@@ -186,8 +190,17 @@ impl Builder<'_> {
         plan.digests.plan = serde_json::to_value(&plan)
             .map(|json| digest(&json))
             .unwrap_or_default();
-        plan.digests.runbook = sha256(bytes);
-        plan.warnings = warnings;
+        plan.digests.runbook = sources.digest();
+        self.deadlines_hold(&plan);
+        plan.warnings = self
+            .faults
+            .iter()
+            .filter(|fault| fault.severity == Severity::Warning)
+            .map(|fault| match sources.name(fault.place.file) {
+                None => format!("{}:{}: {}", fault.place.line, fault.place.col, fault.message),
+                Some(file) => format!("{file}:{}:{}: {}", fault.place.line, fault.place.col, fault.message),
+            })
+            .collect();
         Some(plan)
     }
 
@@ -292,114 +305,21 @@ impl Builder<'_> {
         known_keys(entries, &["gate"], "commit", &mut self.faults);
         self.run_gate(node.get("gate"), "commit")
     }
-
-    fn phases(&mut self, root: &Node) -> (Vec<PlannedPhase>, Vec<PlannedStep>) {
-        let Some(all) = root.get("phases") else {
-            self.fault(
-                root.at,
-                "the runbook has no phases",
-                "write phases: with at least one step",
-            );
-            return (Vec::new(), Vec::new());
-        };
-        let mut phases = Vec::new();
-        let mut steps: Vec<PlannedStep> = Vec::new();
-        let mut declared = Vec::new();
-        let mut seen: BTreeSet<String> = BTreeSet::new();
-        let nodes = all.list("phases", &mut self.faults);
-        for node in nodes {
-            let entries = node.map("a phase", &mut self.faults);
-            known_keys(
-                entries,
-                &["id", "title", "steps", "include", "for_each"],
-                "a phase",
-                &mut self.faults,
-            );
-            for later in ["include", "for_each"] {
-                if node.get(later).is_some() {
-                    self.later(format!("{later} on a phase"));
-                }
-            }
-            let id = node
-                .get("id")
-                .and_then(|node| node.word("id", &mut self.faults))
-                .unwrap_or_default()
-                .to_owned();
-            if id.is_empty() {
-                self.fault(node.at, "a phase has no id", "write id: prepare");
-            }
-            let mut own = Vec::new();
-            let list = node
-                .get("steps")
-                .map(|node| node.list("steps", &mut self.faults))
-                .unwrap_or_default();
-            for node in list {
-                let at = node.get("id").map_or(node.at, |node| node.at);
-                let Some(step) = self.one_step(node, &id) else { continue };
-                self.unique(&step.id, at, &mut seen);
-                own.push(step.id.clone());
-                steps.push(step);
-                declared.push(Declared {
-                    node: node.get("needs"),
-                });
-            }
-            let title = node
-                .get("title")
-                .and_then(Node::text)
-                .map_or_else(|| id.clone(), str::to_owned);
-            phases.push(PlannedPhase { id, title, steps: own });
-        }
-        if steps.is_empty() && self.faults.is_empty() {
-            self.fault(all.at, "the runbook has no steps", "write at least one step");
-        }
-        self.graph(&phases, &mut steps, &declared);
-        self.downtime_marks(all.at, &steps);
-        (phases, steps)
-    }
-
-    /// Ids that people or tools could take for one another are one id.
-    fn unique(&mut self, id: &str, at: Place, seen: &mut BTreeSet<String>) {
-        let folded: String = id.nfkc().flat_map(char::to_lowercase).collect();
-        if !seen.insert(folded) {
-            self.fault(
-                at,
-                format!("the step id {id} is here twice"),
-                "ids must differ, also when case is folded",
-            );
-        }
-    }
-
-    fn downtime_marks(&mut self, at: Place, steps: &[PlannedStep]) {
-        use super::plan::DowntimeMark::{Begins, Ends};
-        let marks: Vec<_> = steps.iter().filter_map(|step| step.downtime).collect();
-        let good = matches!(marks.as_slice(), [] | [Begins, Ends]);
-        if !good {
-            self.fault(
-                at,
-                "downtime must begin once and end once, in this order",
-                "mark one step begins, a later one ends",
-            );
-        }
-        let human_only = steps.iter().all(|step| step.action.effect == Effect::Human);
-        if human_only && !steps.is_empty() {
-            self.warn(
-                at,
-                "every step is done by hand",
-                "actions can be executed and checked by the tool",
-            );
-        }
-    }
 }
 
 /// What a rehearsal proves: everything but people, window, connections and variables.
 fn rehearsal(root: &Node) -> String {
     let part = |key: &str| root.get(key).map_or(Value::Null, Node::json);
-    digest(&json!({
+    let mut proved = json!({
         "version": part("version"),
         "name": part("name"),
         "unwind_gate": part("unwind_gate"),
         "point_of_no_return": part("point_of_no_return"),
         "commit": part("commit"),
         "phases": part("phases"),
-    }))
+    });
+    if let (Some(imports), Some(proved)) = (root.get("import_run"), proved.as_object_mut()) {
+        proved.insert("import_run".to_owned(), imports.json());
+    }
+    digest(&proved)
 }

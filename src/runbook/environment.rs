@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use super::builder::Builder;
 use super::fault::{Place, nearest};
-use super::node::{Key, Node, NodeValue, known_keys};
-use super::plan::{
-    ApprovalMode, Connection, Environment, EnvironmentKind, Person, SecretSource, Span, Window, WindowEnd,
-};
+use super::node::{Key, Node, known_keys};
+use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource, Span};
+use super::sources::Sources;
 
 const KEYS: &[&str] = &[
     "kind",
@@ -61,12 +59,19 @@ pub const KINDS: &[(&str, &[&str])] = &[
 
 impl Builder<'_> {
     /// The environment named `name`, with its variables, connections and people put to use.
-    pub fn environment(&mut self, root: &Node, name: &str, node: &Node) -> Environment {
+    pub(super) fn environment(
+        &mut self,
+        root: &Node,
+        name: &str,
+        node: &Node,
+        sources: &Sources<'_>,
+    ) -> (Environment, BTreeMap<String, PlannedImport>) {
         let entries = node.map("an environment", &mut self.faults);
         known_keys(entries, KEYS, "an environment", &mut self.faults);
         self.kind = self.environment_kind(name, node);
         self.secrets = self.secret_names(root);
         self.variables(root, node, name);
+        let imports = self.imports(root, sources);
         let people = self.people(root.get("people"), node.get("people"));
         self.people = people.keys().cloned().collect();
         self.connections(root, node);
@@ -95,7 +100,7 @@ impl Builder<'_> {
         if self.kind == EnvironmentKind::Production {
             self.production(node, approvals, auto);
         }
-        Environment {
+        let environment = Environment {
             name: name.to_owned(),
             kind: self.kind,
             approvals,
@@ -111,7 +116,8 @@ impl Builder<'_> {
                 .get("ticket")
                 .and_then(|node| node.word("ticket", &mut self.faults).map(str::to_owned)),
             people,
-        }
+        };
+        (environment, imports)
     }
 
     fn optional_duration(&mut self, node: &Node, key: &str) -> Option<Span> {
@@ -175,54 +181,6 @@ impl Builder<'_> {
             with.flag("with_rollback", &mut self.faults);
         }
         self.later("requires_rehearsal");
-    }
-
-    fn window(&mut self, node: &Node) -> Option<Window> {
-        let entries = node.map("window", &mut self.faults);
-        known_keys(
-            entries,
-            &["opens", "closes", "timezone", "business_opens"],
-            "a window",
-            &mut self.faults,
-        );
-        let zone = node.get("timezone").and_then(|node| {
-            let name = node.word("timezone", &mut self.faults)?.to_owned();
-            if name.parse::<Tz>().is_err() {
-                let near = nearest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-                let hint = near.unwrap_or_else(|| "write an IANA name: America/Sao_Paulo".to_owned());
-                self.fault(node.at, format!("the time zone \"{name}\" is not known"), &hint);
-            }
-            Some(name)
-        });
-        let (Some(opens), Some(closes)) = (node.get("opens"), node.get("closes")) else {
-            self.fault(node.at, "a window needs opens and closes", "write both as instants");
-            return None;
-        };
-        let business = node
-            .get("business_opens")
-            .and_then(|node| self.instant(node, "business_opens"));
-        let (from, to) = (self.instant(opens, "opens")?, self.instant(closes, "closes")?);
-        if to <= from {
-            self.fault(
-                closes.at,
-                "the window closes before it opens",
-                "swap the instants or mend the offset",
-            );
-        } else if to <= self.now {
-            self.fault(
-                closes.at,
-                format!("the window is over since {}", to.to_rfc3339()),
-                "agree on a new window",
-            );
-        }
-        Some(Window {
-            opens: from,
-            closes: to,
-            timezone: zone,
-            business_opens: business,
-            at_end: WindowEnd::default(),
-            extend: None,
-        })
     }
 
     fn variables(&mut self, root: &Node, node: &Node, name: &str) {
@@ -349,7 +307,7 @@ impl Builder<'_> {
             let json = if text.contains("secret.") {
                 self.secret_use(value.at, text)
             } else {
-                self.plain(value)
+                self.value_known_now(value, "a connection's setting")
             };
             resolved.insert(name.text.clone(), json);
         }
@@ -366,18 +324,6 @@ impl Builder<'_> {
             uses: kind.to_owned(),
             settings: resolved,
         })
-    }
-
-    fn plain(&mut self, node: &Node) -> Value {
-        match &node.value {
-            NodeValue::Text { text, .. } => self.text(text, node.at),
-            NodeValue::Null
-            | NodeValue::Bool(_)
-            | NodeValue::Int(_)
-            | NodeValue::Float(_)
-            | NodeValue::List(_)
-            | NodeValue::Map(_) => node.json(),
-        }
     }
 
     fn secret_use(&mut self, at: Place, text: &str) -> Value {

@@ -73,6 +73,51 @@ pub fn names(expression: &str) -> Result<Vec<String>, ExpressionError> {
     Ok(names)
 }
 
+/// An expression with the steps in `steps.NAME…` renamed, as far as `to` has another name; what stands in quotes stays.
+pub(super) fn rename_steps(expression: &str, to: impl Fn(&str) -> Option<String>) -> String {
+    let is_word = |ch: char| ch.is_alphanumeric() || ch == '_';
+    let mut out = String::with_capacity(expression.len());
+    let mut rest = expression;
+    // The character before: a field named steps is no step.
+    let mut before = ' ';
+    while let Some(ch) = rest.chars().next() {
+        if let Some(name) = rest
+            .strip_prefix("steps.")
+            .filter(|_| !is_word(before) && before != '.')
+        {
+            let end = name.find(|ch| !is_word(ch)).unwrap_or(name.len());
+            let (name, tail) = name.split_at(end);
+            out.push_str("steps.");
+            out.push_str(&to(name).unwrap_or_else(|| name.to_owned()));
+            rest = tail;
+            before = 's';
+            continue;
+        }
+        let length = if ch == '"' || ch == '\'' {
+            quoted(rest, ch)
+        } else {
+            ch.len_utf8()
+        };
+        let (taken, tail) = rest.split_at(length);
+        out.push_str(taken);
+        before = ch;
+        rest = tail;
+    }
+    out
+}
+
+/// The length of the text in quotes that `rest` begins with.
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, ch) in rest.char_indices().skip(1) {
+        if !escaped && ch == quote {
+            return at + ch.len_utf8();
+        }
+        escaped = !escaped && ch == '\\';
+    }
+    rest.len()
+}
+
 fn syntax(error: &minijinja::Error) -> ExpressionError {
     ExpressionError(error.detail().map_or_else(|| error.kind().to_string(), str::to_owned))
 }
@@ -174,6 +219,18 @@ mod tests {
         assert!(predicate("rows == 0", &json!({ "row": 0 })).is_err());
         assert!(predicate("rows", &json!({ "rows": 0 })).is_err());
         assert!(predicate("rows == 0 and not broken", &json!({ "rows": 0, "broken": false })).unwrap());
+    }
+
+    #[test]
+    fn steps_are_renamed_but_for_what_stands_in_quotes() {
+        let renamed = rename_steps(
+            "steps.a.outputs.n + x.steps.a ~ 'steps.a \\' steps.a' ~ steps.ab.outputs.n",
+            |name| (name == "a").then(|| "a_crm".to_owned()),
+        );
+        assert_eq!(
+            renamed,
+            "steps.a_crm.outputs.n + x.steps.a ~ 'steps.a \\' steps.a' ~ steps.ab.outputs.n"
+        );
     }
 
     #[test]

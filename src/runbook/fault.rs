@@ -2,9 +2,13 @@
 
 use std::fmt::Write;
 
+use super::sources::Sources;
+
 /// A place in the runbook, counted from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Place {
+    /// Which of the runbook's files: 0 is the runbook itself, the others are `Sources`' parts in their order.
+    pub file: u16,
     pub line: u32,
     pub col: u32,
 }
@@ -49,20 +53,23 @@ pub fn any_error(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| fault.severity == Severity::Error)
 }
 
-/// All faults for people: `file:line:col: error: …`, the line, a caret, the hint.
-pub fn render(faults: &[Fault], file: &str, bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text.lines().collect();
+/// All faults for people: `file:line:col: error: …`, the line, a caret, the hint. `main` is the runbook's name; the
+/// files that it includes are named as it names them.
+pub fn render(faults: &[Fault], main: &str, sources: &Sources<'_>) -> String {
+    let texts: Vec<_> = sources.files().map(String::from_utf8_lossy).collect();
+    let lines: Vec<Vec<&str>> = texts.iter().map(|text| text.lines().collect()).collect();
     let mut out = String::new();
     for fault in faults {
         let word = match fault.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let Place { line, col } = fault.place;
+        let Place { file, line, col } = fault.place;
+        let lines = lines.get(usize::from(file));
+        let file = sources.name(file).unwrap_or(main);
         let _infallible = writeln!(out, "{file}:{line}:{col}: {word}: {}", fault.message);
         let index = usize::try_from(line).unwrap_or(0).saturating_sub(1);
-        if let Some(source) = lines.get(index) {
+        if let Some(source) = lines.and_then(|lines| lines.get(index)) {
             let start = usize::try_from(col).unwrap_or(1).saturating_sub(1);
             // A long line is shown around its fault.
             let from = start.saturating_sub(60);

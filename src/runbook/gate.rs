@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::node::{Node, NodeValue, known_keys};
 use super::plan::{EnvironmentKind, GateKind, GateSpec, GateTimeout, Span};
 
-const KEYS: &[&str] = &["approve", "expires", "phrase", "timeout", "none"];
+const KEYS: &[&str] = &["approve", "expires", "phrase", "timeout", "escalate", "none"];
 
 /// The gate that a step has when it says nothing: the operator's confirmation.
 pub const fn operator(phrase: Option<String>) -> GateSpec {
@@ -29,8 +29,8 @@ impl Builder<'_> {
         let entries = node.map("a gate", &mut self.faults);
         known_keys(entries, KEYS, "a gate", &mut self.faults);
         if let Some(reason) = node.get("none") {
-            let text = reason
-                .word("none", &mut self.faults)
+            let text = self
+                .words_known_now(reason, "none")
                 .unwrap_or_default()
                 .trim()
                 .to_owned();
@@ -58,26 +58,40 @@ impl Builder<'_> {
             };
         }
         let expires: Option<Span> = node.get("expires").and_then(|node| self.duration(node, "expires"));
-        let phrase = match node.get("phrase").map(|node| node.word("phrase", &mut self.faults)) {
-            Some(Some("step-id")) => Some(id.to_owned()),
-            Some(Some(text)) => Some(text.to_owned()),
-            Some(None) => None,
+        let phrase = match node.get("phrase") {
+            Some(node) if node.text() == Some("step-id") => Some(id.to_owned()),
+            Some(node) => self.words_known_now(node, "phrase"),
             None if matches!(default.kind, GateKind::Operator) && node.get("approve").is_none() => {
                 default.phrase.clone()
             }
             None => None,
         };
-        let on_timeout = match node
-            .get("timeout")
-            .map(|node| (node.at, node.word("timeout", &mut self.faults)))
+        let on_timeout = self.on_timeout(node.get("timeout"));
+        if let (None, Some(at)) = (node.get("expires"), node.get("timeout").map(|node| node.at))
+            && on_timeout != GateTimeout::Hold
         {
-            Some((_, Some("hold"))) | None => GateTimeout::Hold,
+            let hint = "add expires: 30m: it is counted from the request";
+            self.fault(at, "this gate never times out", hint);
+        }
+        let escalate = self.escalation(node, on_timeout);
+        let kind = node
+            .get("approve")
+            .map_or(default.kind, |node| self.quorum(node, "approve"));
+        GateSpec {
+            kind,
+            expires,
+            phrase,
+            on_timeout,
+            escalate,
+        }
+    }
+
+    fn on_timeout(&mut self, node: Option<&Node>) -> GateTimeout {
+        match node.map(|node| (node.at, node.word("timeout", &mut self.faults))) {
+            Some((_, Some("hold") | None)) | None => GateTimeout::Hold,
             Some((_, Some("reject"))) => GateTimeout::Reject,
-            Some((_, Some("escalate"))) => {
-                self.later("gates that escalate on timeout");
-                GateTimeout::Escalate
-            }
-            Some((at, _)) => {
+            Some((_, Some("escalate"))) => GateTimeout::Escalate,
+            Some((at, Some(_))) => {
                 self.fault(
                     at,
                     "a gate's timeout is hold, reject or escalate",
@@ -85,23 +99,34 @@ impl Builder<'_> {
                 );
                 GateTimeout::Hold
             }
-        };
-        let kind = node.get("approve").map_or(default.kind, |node| self.quorum(node));
-        GateSpec {
-            kind,
-            expires,
-            phrase,
-            on_timeout,
-            escalate: None,
         }
     }
 
-    fn quorum(&mut self, node: &Node) -> GateKind {
-        let entries = node.map("approve", &mut self.faults);
+    /// Who is asked when nobody answered in time: said if, and only if, the timeout escalates.
+    fn escalation(&mut self, gate: &Node, on_timeout: GateTimeout) -> Option<GateKind> {
+        match (gate.get("escalate"), on_timeout) {
+            (Some(node), GateTimeout::Escalate) => Some(self.quorum(node, "escalate")),
+            (Some(node), GateTimeout::Hold | GateTimeout::Reject) => {
+                let hint = "add timeout: escalate, or remove escalate:";
+                self.fault(node.at, "nobody is ever asked by this escalation", hint);
+                None
+            }
+            (None, GateTimeout::Escalate) => {
+                let at = gate.get("timeout").map_or(gate.at, |node| node.at);
+                let hint = "add escalate: { roles: [lead], min: 1 }";
+                self.fault(at, "the timeout escalates to nobody", hint);
+                None
+            }
+            (None, GateTimeout::Hold | GateTimeout::Reject) => None,
+        }
+    }
+
+    fn quorum(&mut self, node: &Node, what: &str) -> GateKind {
+        let entries = node.map(what, &mut self.faults);
         known_keys(
             entries,
             &["roles", "min", "org", "distinct_from"],
-            "approve",
+            what,
             &mut self.faults,
         );
         let roles = match node.get("roles") {
@@ -109,7 +134,7 @@ impl Builder<'_> {
             None => Vec::new(),
         };
         if roles.is_empty() {
-            self.fault(node.at, "approve names no role", "write roles: [dba]");
+            self.fault(node.at, format!("{what} names no role"), "write roles: [dba]");
         }
         let min = match node.get("min") {
             Some(node) => node.integer("min", 1, 20, &mut self.faults).unwrap_or(1),

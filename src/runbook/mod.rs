@@ -10,17 +10,26 @@ pub mod parse;
 pub mod plan;
 pub mod render;
 pub mod schema;
+pub mod sources;
 pub mod text;
 
 mod action;
 mod builder;
+mod checks;
 mod document;
 mod environment;
+mod expand;
 mod gate;
 mod graph;
+mod import;
+mod include;
+mod phases;
 mod rollback;
 mod separation;
 mod step;
+mod window;
 
 pub use document::{check, plan};
+pub use include::includes;
 pub use plan::Plan;
+pub use sources::Sources;

@@ -14,14 +14,13 @@ pub const DEEPEST: usize = 32;
 /// The most nodes.
 pub const MOST_NODES: usize = 10_000;
 
-const START: Place = Place { line: 1, col: 1 };
-
-/// Parses a runbook's bytes.
-pub fn parse(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
-    let text = decoded(bytes).map_err(|fault| vec![fault])?;
+/// Parses the bytes of one of a runbook's files; `nodes` counts those of all of them.
+pub fn parse(bytes: &[u8], file: u16, nodes: &mut usize) -> Result<Node, Vec<Fault>> {
+    let start = Place { file, line: 1, col: 1 };
+    let text = decoded(bytes, start).map_err(|fault| vec![fault])?;
     let mut reading = Reading {
         faults: Vec::new(),
-        nodes: 0,
+        nodes,
         documents: 0,
         stack: Vec::new(),
         root: None,
@@ -30,6 +29,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
         match event {
             Ok((event, span)) => {
                 let at = Place {
+                    file,
                     line: u32::try_from(span.start.line()).unwrap_or(u32::MAX),
                     col: u32::try_from(span.start.col() + 1).unwrap_or(u32::MAX),
                 };
@@ -40,6 +40,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
             Err(error) => {
                 let mark = error.marker();
                 let at = Place {
+                    file,
                     line: u32::try_from(mark.line()).unwrap_or(u32::MAX),
                     col: u32::try_from(mark.col() + 1).unwrap_or(u32::MAX),
                 };
@@ -53,34 +54,38 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Vec<Fault>> {
     match reading.root {
         _ if !reading.faults.is_empty() => Err(reading.faults),
         Some(root) => Ok(root),
-        None => Err(vec![Fault::new(START, "the runbook is empty").hint(
+        None if file > 0 => Err(vec![
+            Fault::new(start, "the included file is empty").hint("write phases: with at least one phase"),
+        ]),
+        None => Err(vec![Fault::new(start, "the runbook is empty").hint(
             "write version: 1, a name and phases; runbooks/quickstart.yaml is one to begin with",
         )]),
     }
 }
 
-fn decoded(bytes: &[u8]) -> Result<&str, Fault> {
+fn decoded(bytes: &[u8], start: Place) -> Result<&str, Fault> {
     if bytes.len() > LARGEST {
         return Err(
-            Fault::new(START, "the runbook is larger than 1 MiB, which is the limit")
+            Fault::new(start, "the runbook is larger than 1 MiB, which is the limit")
                 .hint("split the night into several runbooks"),
         );
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Fault::new(START, "the runbook is UTF-16").hint("save it as UTF-8 without BOM"));
+        return Err(Fault::new(start, "the runbook is UTF-16").hint("save it as UTF-8 without BOM"));
     }
     if bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
-        return Err(Fault::new(START, "the runbook begins with a byte order mark").hint("save it as UTF-8 without BOM"));
+        return Err(Fault::new(start, "the runbook begins with a byte order mark").hint("save it as UTF-8 without BOM"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let col = String::from_utf8_lossy(before.get(start..).unwrap_or_default())
+        let from = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let col = String::from_utf8_lossy(before.get(from..).unwrap_or_default())
             .chars()
             .count()
             + 1;
         let at = Place {
+            file: start.file,
             line: u32::try_from(line).unwrap_or(1),
             col: u32::try_from(col).unwrap_or(1),
         };
@@ -93,15 +98,15 @@ enum Open {
     Map(Place, Vec<(Key, Node)>, Option<Key>),
 }
 
-struct Reading {
+struct Reading<'n> {
     faults: Vec<Fault>,
-    nodes: usize,
+    nodes: &'n mut usize,
     documents: usize,
     stack: Vec<Open>,
     root: Option<Node>,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn fault(&mut self, at: Place, message: impl Into<String>, hint: &str) {
         self.faults.push(Fault::new(at, message).hint(hint));
     }
@@ -199,8 +204,8 @@ impl Reading {
     }
 
     fn put(&mut self, node: Node) -> bool {
-        self.nodes += 1;
-        if self.nodes > MOST_NODES {
+        *self.nodes += 1;
+        if *self.nodes > MOST_NODES {
             self.fault(node.at, "more than 10,000 nodes", "split the runbook");
             return false;
         }

@@ -54,6 +54,9 @@ pub struct Plan {
     pub vars: BTreeMap<String, Value>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub connections: BTreeMap<String, Connection>,
+    /// Earlier runs whose outputs are used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub imports: BTreeMap<String, PlannedImport>,
     pub phases: Vec<PlannedPhase>,
     /// All steps in the order of the runbook; a step's number is its index + 1.
     pub steps: Vec<PlannedStep>,
@@ -151,6 +154,21 @@ pub enum SecretSource {
 pub struct Connection {
     pub uses: String,
     pub settings: BTreeMap<String, Value>,
+}
+
+/// Verified outputs of an earlier run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedImport {
+    /// The name of the runbook that it executed.
+    pub runbook: String,
+    /// Name → `steps.ID.outputs.NAME` of that run.
+    pub outputs: BTreeMap<String, String>,
+    /// The run; none while it is not named: such a plan can be looked at, not executed.
+    pub run: Option<String>,
+    /// The hash of its journal's last record.
+    pub head: Option<String>,
+    /// Name → value.
+    pub values: BTreeMap<String, Value>,
 }
 
 /// A phase: a barrier with a title.

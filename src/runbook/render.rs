@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::catalogue::Effect;
 use super::plan::{
-    DowntimeMark, EnvironmentKind, GateKind, GateSpec, Plan, PlannedAction, PlannedStep, Rollback, Span,
+    DowntimeMark, EnvironmentKind, GateKind, GateSpec, GateTimeout, Plan, PlannedAction, PlannedStep, Rollback, Span,
+    WindowEnd,
 };
 use super::text::duration_text;
 
@@ -40,6 +41,21 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             window.opens.to_rfc3339(),
             window.closes.to_rfc3339()
         )?;
+    }
+    if let Some(window) = &plan.environment.window {
+        let then = match window.at_end {
+            WindowEnd::Ask => "the operator is asked how it goes on",
+            WindowEnd::Hold => "the run is held",
+            WindowEnd::Notify => "it is said, and the run goes on",
+        };
+        writeln!(out, "at its end  {then}")?;
+        if let Some(gate) = &window.extend {
+            writeln!(out, "extended by {}", gate_words(gate))?;
+        }
+    }
+    for (name, import) in &plan.imports {
+        let run = import.run.as_deref().unwrap_or("not named yet");
+        writeln!(out, "imports     {name} of {}: {run}", import.runbook)?;
     }
     writeln!(out, "plan        {}", plan.digests.plan)?;
     writeln!(out, "rehearsal   {}", plan.digests.rehearsal)?;
@@ -102,7 +118,7 @@ fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) ->
         }
     }
     for check in &step.before {
-        writeln!(out, "      before   {}", action_words(check))?;
+        writeln!(out, "      before   {}{}", action_words(check), live_words(check))?;
     }
     for check in &step.after {
         writeln!(out, "      after    {}", action_words(check))?;
@@ -116,8 +132,24 @@ fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) ->
         )?;
     }
     writeln!(out, "      rollback {}", rollback_words(&step.rollback))?;
+    if let Rollback::Action { before, after, .. } = &step.rollback {
+        for (when, check) in before
+            .iter()
+            .map(|check| ("before", check))
+            .chain(after.iter().map(|check| ("after", check)))
+        {
+            writeln!(out, "               {when} {}", action_words(check))?;
+        }
+    }
+    if let Some(deadline) = &step.deadline {
+        let due = plan.deadline(step).map(|due| format!(" ({})", due.to_rfc3339()));
+        writeln!(out, "      deadline {deadline}{}", due.unwrap_or_default())?;
+    }
     if step.writes_on_target {
         writeln!(out, "      POINT OF NO RETURN: from here an undo may lose rows")?;
+    }
+    if step.fall_forward {
+        writeln!(out, "      FALL FORWARD: only offered after the point of no return")?;
     }
     match step.downtime {
         Some(DowntimeMark::Begins) => writeln!(out, "      DOWNTIME BEGINS")?,
@@ -125,6 +157,16 @@ fn one_step(plan: &Plan, number: usize, step: &PlannedStep, out: &mut String) ->
         None => {}
     }
     Ok(())
+}
+
+fn live_words(check: &PlannedAction) -> String {
+    check.live.map_or_else(String::new, |live| {
+        let red = match live.hysteresis {
+            1 => String::new(),
+            count => format!(", red after {count} in a row"),
+        };
+        format!(" [live: at most {} old{red}]", duration_text(live.max_age))
+    })
 }
 
 /// An action in one line.
@@ -149,7 +191,10 @@ fn value_words(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Object(map) => match map.get("predicate") {
-            Some(serde_json::Value::String(predicate)) => predicate.clone(),
+            Some(serde_json::Value::String(predicate)) => match map.get("known") {
+                Some(known) => format!("{predicate} {known}"),
+                None => predicate.clone(),
+            },
             Some(_) | None => value.to_string(),
         },
         other => other.to_string(),
@@ -181,9 +226,31 @@ fn planned(plan: &Plan, out: &mut String) -> std::fmt::Result {
 
 /// A gate in words.
 pub fn gate_words(gate: &GateSpec) -> String {
-    let who = match &gate.kind {
+    if let GateKind::Open { reason } = &gate.kind {
+        return format!("nobody is asked: {reason}");
+    }
+    let who = who_words(&gate.kind);
+    let phrase = gate
+        .phrase
+        .as_ref()
+        .map(|phrase| format!(", types \"{phrase}\""))
+        .unwrap_or_default();
+    let expires = gate
+        .expires
+        .map(|span| format!(", within {}", duration_text(span)))
+        .unwrap_or_default();
+    let then = match (gate.on_timeout, &gate.escalate) {
+        (GateTimeout::Hold, _) | (GateTimeout::Escalate, None) => String::new(),
+        (GateTimeout::Reject, _) => ", else rejected".to_owned(),
+        (GateTimeout::Escalate, Some(kind)) => format!(", else {}", who_words(kind)),
+    };
+    format!("{who}{phrase}{expires}{then}")
+}
+
+fn who_words(kind: &GateKind) -> String {
+    match kind {
         GateKind::Operator => "the operator".to_owned(),
-        GateKind::Open { reason } => return format!("nobody is asked: {reason}"),
+        GateKind::Open { .. } => "nobody".to_owned(),
         GateKind::Quorum {
             roles,
             min,
@@ -198,23 +265,16 @@ pub fn gate_words(gate: &GateSpec) -> String {
             };
             format!("{min} × {}{org}{not}", roles.join(" or "))
         }
-    };
-    let phrase = gate
-        .phrase
-        .as_ref()
-        .map(|phrase| format!(", types \"{phrase}\""))
-        .unwrap_or_default();
-    let expires = gate
-        .expires
-        .map(|span| format!(", within {}", duration_text(span)))
-        .unwrap_or_default();
-    format!("{who}{phrase}{expires}")
+    }
 }
 
 /// A rollback in words.
 pub fn rollback_words(rollback: &Rollback) -> String {
     match rollback {
         Rollback::Nothing => "nothing to undo".to_owned(),
+        Rollback::Action {
+            action, parallel: true, ..
+        } => format!("{} [beside others]", action_words(action)),
         Rollback::Action { action, .. } => action_words(action),
         Rollback::NotNeeded { reason } => format!("kept: {reason}"),
         Rollback::Abandon { action, redo } => {

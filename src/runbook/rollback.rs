@@ -6,23 +6,22 @@ use serde_json::{Value, json};
 
 use super::builder::Builder;
 use super::catalogue::{ActionSpec, Effect, ParamKind, Reversibility};
+use super::checks::ChecksOf;
 use super::node::{Node, known_keys};
 use super::plan::{PlannedAction, Rollback};
 
-const ROLLBACK_KEYS: &[&str] = &[
-    "uses",
-    "on",
-    "with",
-    "timeout",
-    "retry",
-    "checks",
-    "parallel",
-    "not_needed",
-    "abandon",
-    "redo",
-    "at_close",
-    "irreversible",
+/// The key that tells each form, and all that the form may say.
+const FORMS: &[(&str, &[&str])] = &[
+    ("not_needed", &["not_needed"]),
+    ("irreversible", &["irreversible"]),
+    ("abandon", &["abandon", "redo"]),
+    ("at_close", &["at_close"]),
+    (
+        "uses",
+        &["uses", "on", "with", "timeout", "retry", "checks", "parallel"],
+    ),
 ];
+const ABANDON_KEYS: &[&str] = &["uses", "on", "with", "timeout", "redo"];
 
 impl Builder<'_> {
     /// The rollback of a step, or the fault that it has none.
@@ -52,15 +51,10 @@ impl Builder<'_> {
             }
             return Rollback::Nothing;
         };
-        let entries = node.map("a rollback", &mut self.faults);
-        known_keys(entries, ROLLBACK_KEYS, "a rollback", &mut self.faults);
+        self.rollback_form(node);
         let reason = |builder: &mut Self, key: &str| {
             let node = node.get(key)?;
-            let text = node
-                .word(key, &mut builder.faults)
-                .unwrap_or_default()
-                .trim()
-                .to_owned();
+            let text = builder.words_known_now(node, key).unwrap_or_default().trim().to_owned();
             if text.is_empty() {
                 builder.fault(node.at, format!("{key} needs its reason"), "say why in a few words");
             }
@@ -73,6 +67,8 @@ impl Builder<'_> {
             return Rollback::Irreversible { reason };
         }
         if let Some(abandon) = node.get("abandon") {
+            let entries = abandon.map("abandon", &mut self.faults);
+            known_keys(entries, ABANDON_KEYS, "abandon", &mut self.faults);
             let redo = node.get("redo").or_else(|| abandon.get("redo"));
             let redo = redo.and_then(|node| self.duration(node, "redo"));
             if redo.is_none() {
@@ -95,7 +91,7 @@ impl Builder<'_> {
             return self.at_close(node, spec, action, outputs);
         }
         let retry = self.retry(node.get("retry"));
-        let (before, after) = self.checks(node.get("checks"));
+        let (before, after) = self.checks(node.get("checks"), ChecksOf::Rollback);
         let parallel = node
             .get("parallel")
             .and_then(|node| node.flag("parallel", &mut self.faults))
@@ -148,6 +144,27 @@ impl Builder<'_> {
         }
     }
 
+    /// Every key must be known, and fit the form that the first telling key decides.
+    fn rollback_form(&mut self, node: &Node) {
+        let entries = node.map("a rollback", &mut self.faults);
+        let all: Vec<&str> = FORMS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+        known_keys(entries, &all, "a rollback", &mut self.faults);
+        let Some((form, keys)) = FORMS.iter().find(|(key, _)| node.get(key).is_some()) else {
+            return;
+        };
+        for (key, _) in entries {
+            let known = all.contains(&key.text.as_str());
+            if known && !keys.contains(&key.text.as_str()) {
+                let hint = match *form {
+                    "uses" => "an action says itself what it needs; remove it",
+                    _ => "only a rollback by an action (uses:) can say that; remove it",
+                };
+                let message = format!("a rollback that is {} has no {}", form_words(form), key.text);
+                self.fault(key.at, message, hint);
+            }
+        }
+    }
+
     /// The inverse that runs when the run closes: made from the step itself and its output `prior`.
     fn at_close(
         &mut self,
@@ -193,5 +210,12 @@ impl Builder<'_> {
             live: None,
         };
         Rollback::AtClose { action }
+    }
+}
+
+fn form_words(form: &str) -> &str {
+    match form {
+        "uses" => "an action",
+        other => other,
     }
 }

@@ -41,7 +41,12 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "unwind_gate": reference("gate"),
             "point_of_no_return": reference("gate"),
             "commit": fields(&[("gate", reference("gate"))], &[]),
-            "import_run": true,
+            "import_run": { "type": "object", "additionalProperties": fields(&[
+                ("runbook", json!({ "type": "string", "pattern": "^[a-z0-9-]+$" })),
+                ("outputs", json!({ "type": "object", "additionalProperties": {
+                    "type": "string", "pattern": "^steps\\.[a-z][a-z0-9_]*\\.outputs\\.[^.]+$",
+                } })),
+            ], &["runbook", "outputs"]) },
             "notify": true,
             "witness": true,
             "phases": { "type": "array", "items": { "$ref": "#/$defs/phase" } },
@@ -67,6 +72,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 ("auto_approve", json!({ "type": "boolean" })),
                 ("window", fields(&[
                     ("opens", text()), ("closes", text()), ("timezone", text()), ("business_opens", text()),
+                    ("at_end", json!({ "enum": ["ask", "hold", "notify"] })),
+                    ("extend", reference("gate")),
                 ], &["opens", "closes"])),
                 ("downtime_budget", reference("duration")),
                 ("log_retention", reference("duration")),
@@ -80,18 +87,20 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 ("vars", json!({ "type": "object" })),
                 ("connections", json!({ "type": "object" })),
             ], &[]),
+            "approve": fields(&[
+                ("roles", reference("words")),
+                ("min", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
+                ("org", text()),
+                ("distinct_from", reference("words")),
+            ], &["roles"]),
             "gate": { "oneOf": [
                 fields(&[("none", text())], &["none"]),
                 fields(&[
-                    ("approve", fields(&[
-                        ("roles", reference("words")),
-                        ("min", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
-                        ("org", text()),
-                        ("distinct_from", reference("words")),
-                    ], &["roles"])),
+                    ("approve", reference("approve")),
                     ("expires", reference("duration")),
                     ("phrase", text()),
                     ("timeout", json!({ "enum": ["hold", "reject", "escalate"] })),
+                    ("escalate", reference("approve")),
                 ], &[]),
             ] },
             "action": {
@@ -102,15 +111,21 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "on": reference("words"),
                     "with": { "type": "object" },
                     "timeout": reference("duration"),
-                    "live": { "type": "object" },
                 },
                 "allOf": rules,
+            },
+            "check": {
+                "allOf": [{ "$ref": "#/$defs/action" }],
+                "properties": { "live": fields(&[
+                    ("max_age", reference("duration")),
+                    ("hysteresis", json!({ "type": "integer", "minimum": 1, "maximum": 20 })),
+                ], &["max_age"]) },
             },
             "retry": fields(&[
                 ("max", json!({ "type": "integer", "minimum": 0, "maximum": 100 })), ("backoff", text()),
             ], &[]),
             "checks": fields(&[
-                ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/check" } })),
                 ("after", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
             ], &[]),
             "rollback": { "oneOf": [
@@ -119,13 +134,30 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 fields(&[("at_close", json!({ "const": true }))], &["at_close"]),
                 fields(&[("abandon", reference("action")), ("redo", reference("duration"))], &["abandon", "redo"]),
                 { "allOf": [{ "$ref": "#/$defs/action" }], "properties": {
-                    "retry": reference("retry"), "checks": reference("checks"),
+                    "retry": reference("retry"), "parallel": { "type": "boolean" },
+                    "checks": fields(&[
+                        ("before", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                        ("after", json!({ "type": "array", "items": { "$ref": "#/$defs/action" } })),
+                    ], &[]),
                 } },
             ] },
-            "phase": fields(&[
-                ("id", text()), ("title", text()), ("include", text()), ("for_each", json!(true)),
-                ("steps", json!({ "type": "array", "items": { "$ref": "#/$defs/step" } })),
-            ], &["id"]),
+            "for_each": {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+                "additionalProperties": { "anyOf": [
+                    { "type": "array", "minItems": 1, "maxItems": 200 },
+                    { "type": "string", "pattern": "^\\$\\{.*\\}$" },
+                ] },
+            },
+            "phase": { "oneOf": [
+                fields(&[("include", text())], &["include"]),
+                fields(&[
+                    ("id", text()), ("title", text()), ("for_each", reference("for_each")),
+                    ("steps", json!({ "type": "array", "items": { "$ref": "#/$defs/step" } })),
+                ], &["id"]),
+            ] },
             "step": step(),
         },
     })
@@ -148,7 +180,7 @@ fn step() -> Value {
             "gate": reference("gate"),
             "checks": reference("checks"),
             "expect": reference("duration"),
-            "deadline": text(),
+            "deadline": { "type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$" },
             "timeout": reference("duration"),
             "retry": reference("retry"),
             "on_failure": { "enum": ["ask", "rollback"] },
@@ -159,7 +191,7 @@ fn step() -> Value {
             "outputs": { "type": "object", "additionalProperties": text() },
             "rollback": reference("rollback"),
             "notes": text(),
-            "for_each": true,
+            "for_each": reference("for_each"),
         },
     })
 }

@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::action::may_declare;
 use super::builder::Builder;
 use super::catalogue::{ActionSpec, Effect};
+use super::checks::ChecksOf;
 use super::gate::operator;
 use super::node::{Key, Node, known_keys};
 use super::plan::{
     Divergence, DowntimeMark, EnvironmentKind, GateKind, OnFailure, PlannedAction, PlannedStep, Rollback,
 };
-use super::text::{is_step_id, is_time_of_day};
+use super::text::is_time_of_day;
 
 const KEYS: &[&str] = &[
     "id",
@@ -41,19 +42,15 @@ const KEYS: &[&str] = &[
     "notes",
     "for_each",
 ];
-const CHECK_KEYS: &[&str] = &["uses", "on", "with", "timeout", "live"];
 
 impl Builder<'_> {
     /// One step; `needs` are filled in by the graph.
-    pub fn one_step(&mut self, node: &Node, phase: &str) -> Option<PlannedStep> {
+    pub fn one_step(&mut self, node: &Node, id: &str, phase: &str) -> Option<PlannedStep> {
         let entries = node.map("a step", &mut self.faults);
         known_keys(entries, KEYS, "a step", &mut self.faults);
-        let id = self.step_id(node)?;
+        let id = id.to_owned();
         self.step.clone_from(&id);
         self.own_outputs = false;
-        if node.get("for_each").is_some() {
-            self.later(format!("for_each (step {id})"));
-        }
         let substitute = node.get("lab").filter(|_| self.kind == EnvironmentKind::Lab);
         let acting = substitute.unwrap_or(node);
         if substitute.is_some() {
@@ -63,19 +60,17 @@ impl Builder<'_> {
         self.lab_rule(node, spec, substitute.is_some());
         self.declared_effect(node, spec, &mut action);
         let read = action.effect == Effect::Read;
-        let (before, after) = self.checks(node.get("checks"));
+        let (before, after) = self.checks(node.get("checks"), ChecksOf::Step);
         let outputs = self.outputs(node.get("outputs"), spec);
         self.own_outputs = true;
         let rollback = self.rollback(node, spec, &action, &outputs);
         self.own_outputs = false;
-        let title = node
-            .get("title")
-            .and_then(|node| node.word("title", &mut self.faults).map(str::to_owned));
-        if let Some(owner) = node.get("owner")
-            && let Some(id) = owner.word("owner", &mut self.faults).map(str::to_owned)
-        {
+        let title = node.get("title").and_then(|node| self.words_known_now(node, "title"));
+        let owner = node.get("owner").and_then(|owner| {
+            let id = self.words_known_now(owner, "owner")?;
             self.person(&id, owner);
-        }
+            Some(id)
+        });
         if read && matches!(rollback, Rollback::Action { .. } | Rollback::Irreversible { .. }) {
             let at = node.get("rollback").map_or(node.at, |node| node.at);
             self.fault(
@@ -99,7 +94,7 @@ impl Builder<'_> {
             title: title.unwrap_or_else(|| id.clone()),
             phase: phase.to_owned(),
             needs: Vec::new(),
-            owner: node.get("owner").and_then(Node::text).map(str::to_owned),
+            owner,
             gate: self.gate(node.get("gate"), &id, operator(None), read),
             before,
             after,
@@ -117,28 +112,10 @@ impl Builder<'_> {
                 .unwrap_or(false),
             outputs,
             rollback,
-            notes: node
-                .get("notes")
-                .and_then(|node| node.word("notes", &mut self.faults).map(str::to_owned)),
+            notes: node.get("notes").and_then(|node| self.words_known_now(node, "notes")),
             action,
             id,
         })
-    }
-
-    fn step_id(&mut self, node: &Node) -> Option<String> {
-        let Some(id) = node.get("id") else {
-            self.fault(node.at, "a step has no id", "write id: freeze_writes");
-            return None;
-        };
-        let text = id.word("id", &mut self.faults)?;
-        if !is_step_id(text) {
-            self.fault(
-                id.at,
-                format!("\"{text}\" is no step id"),
-                "lower-case letters, digits and _, a letter first",
-            );
-        }
-        Some(text.to_owned())
     }
 
     fn lab_rule(&mut self, node: &Node, spec: &ActionSpec, substituted: bool) {
@@ -182,38 +159,6 @@ impl Builder<'_> {
                 "remove it",
             ),
         }
-    }
-
-    pub(super) fn checks(&mut self, node: Option<&Node>) -> (Vec<PlannedAction>, Vec<PlannedAction>) {
-        let Some(node) = node else {
-            return (Vec::new(), Vec::new());
-        };
-        let entries = node.map("checks", &mut self.faults);
-        known_keys(entries, &["before", "after"], "checks", &mut self.faults);
-        (self.check_list(node.get("before")), self.check_list(node.get("after")))
-    }
-
-    fn check_list(&mut self, node: Option<&Node>) -> Vec<PlannedAction> {
-        let Some(node) = node else { return Vec::new() };
-        let mut checks = Vec::new();
-        for item in node.list("a list of checks", &mut self.faults) {
-            let entries = item.map("a check", &mut self.faults);
-            known_keys(entries, CHECK_KEYS, "a check", &mut self.faults);
-            if item.get("live").is_some() {
-                self.later("live checks");
-            }
-            if let Some((action, spec)) = self.action(item, "a check") {
-                if spec.effect != Effect::Read {
-                    self.fault(
-                        item.at,
-                        format!("{} is no check: it changes something", spec.uses),
-                        "checks only read",
-                    );
-                }
-                checks.push(action);
-            }
-        }
-        checks
     }
 
     fn outputs(&mut self, node: Option<&Node>, spec: &ActionSpec) -> BTreeMap<String, String> {
@@ -327,6 +272,10 @@ impl Builder<'_> {
                 format!("the deadline \"{text}\" is no time of day"),
                 "write \"22:20\" in quotes",
             );
+            return None;
+        }
+        if self.origin.copy == 0 {
+            self.deadlines.push((self.step.clone(), node.at));
         }
         Some(text.to_owned())
     }
