@@ -15,7 +15,11 @@ pub const VERSION: u32 = 1;
 pub const LONGEST_LINE: usize = 64 * 1024;
 /// `prev` of the first record.
 pub const NO_PREV: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// How every line of this version begins.
+const FIRST_FIELD: &str = "{\"v\":1,";
 const HASH_FIELD: &str = ",\"h\":\"";
+/// SHA-256 in hex.
+const HASH_LENGTH: usize = 64;
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub struct Draft {
     pub blobs: Vec<BlobRef>,
 }
 
-/// A record as it stands in a journal, without its hash.
+/// A record as it stands in a journal; its hash is written apart from the rest, whose bytes it is of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -65,6 +69,8 @@ struct Body {
     attempt: Option<u32>,
     data: Map<String, Value>,
     blobs: Vec<BlobRef>,
+    #[serde(skip_serializing)]
+    h: String,
 }
 
 /// A record as it stands in a journal.
@@ -112,7 +118,7 @@ pub fn render(draft: &Draft, place: &Place<'_>) -> Result<(Vec<u8>, Record), ser
     let t = place.stamp.t;
     let mut data = draft.data.clone();
     data.values_mut().for_each(tame);
-    let body = Body {
+    let mut body = Body {
         v: VERSION,
         run: place.run.to_owned(),
         seq: place.seq,
@@ -126,35 +132,36 @@ pub fn render(draft: &Draft, place: &Place<'_>) -> Result<(Vec<u8>, Record), ser
         attempt: draft.attempt,
         data,
         blobs: draft.blobs.clone(),
+        h: String::new(),
     };
-    let (line, h) = line_of(&body)?;
-    Ok((line, record_of(body, t, place.stamp.mono_ns, h)))
+    let mut line = bare(&body)?;
+    body.h = hex_sha256(&line);
+    line.extend_from_slice(HASH_FIELD.as_bytes());
+    line.extend_from_slice(body.h.as_bytes());
+    line.extend_from_slice(b"\"}\n");
+    Ok((line, record_of(body, t, place.stamp.mono_ns)))
 }
 
-fn line_of(body: &Body) -> Result<(Vec<u8>, String), serde_json::Error> {
-    let mut line = Vec::with_capacity(512);
+/// The bytes that are hashed: everything before the hash, without the closing brace.
+fn bare(body: &Body) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = Vec::with_capacity(1024);
     body.serialize(&mut serde_json::Serializer::with_formatter(&mut line, Ascii))?;
-    // The closing brace comes after the hash.
     line.pop();
-    let h = hex_sha256(&line);
-    line.extend_from_slice(HASH_FIELD.as_bytes());
-    line.extend_from_slice(h.as_bytes());
-    line.extend_from_slice(b"\"}\n");
-    Ok((line, h))
+    Ok(line)
 }
 
 /// Reads a line (without its line feed): its hash must fit and its bytes must be exactly what would be written.
 pub fn parse(line: &[u8]) -> Result<Record, Malformed> {
     let form = |words: &str| Malformed::Form(words.to_owned());
     let text = std::str::from_utf8(line).map_err(|_not| form("it is not ASCII"))?;
-    let value: Value = serde_json::from_str(text).map_err(|error| Malformed::Form(format!("not JSON: {error}")))?;
-    match value.get("v").and_then(Value::as_u64) {
-        Some(version) if version == u64::from(VERSION) => {}
-        Some(version) => return Err(Malformed::Version(version)),
-        None => return Err(form("it has no version")),
+    if !text.starts_with(FIRST_FIELD) {
+        return Err(unlike(text));
     }
-    let at = text.rfind(HASH_FIELD).ok_or_else(|| form("it has no hash"))?;
-    let (head, tail) = text.split_at(at);
+    // What comes after the hash is as long in every line, so the hash is not searched for.
+    let tail = text.len().checked_sub(HASH_FIELD.len() + HASH_LENGTH + 2);
+    let (head, tail) = tail
+        .and_then(|at| text.split_at_checked(at))
+        .ok_or_else(|| form("it is too short"))?;
     let h = tail
         .strip_prefix(HASH_FIELD)
         .and_then(|rest| rest.strip_suffix("\"}"))
@@ -162,10 +169,9 @@ pub fn parse(line: &[u8]) -> Result<Record, Malformed> {
     if hex_sha256(head.as_bytes()) != h {
         return Err(Malformed::Hash);
     }
-    let body: Body = serde_json::from_str(&format!("{head}}}"))
-        .map_err(|error| Malformed::Form(format!("not a record: {error}")))?;
-    let (again, _) = line_of(&body).map_err(|error| Malformed::Form(error.to_string()))?;
-    if again.strip_suffix(b"\n") != Some(line) {
+    let body: Body = serde_json::from_str(text).map_err(|error| Malformed::Form(format!("not a record: {error}")))?;
+    let again = bare(&body).map_err(|error| Malformed::Form(error.to_string()))?;
+    if again != head.as_bytes() {
         return Err(form("its bytes are not the canonical ones"));
     }
     let t = DateTime::parse_from_rfc3339(&body.t).map_err(|_bad| form("its time is no RFC 3339 time"))?;
@@ -173,10 +179,22 @@ pub fn parse(line: &[u8]) -> Result<Record, Malformed> {
         .mono
         .parse()
         .map_err(|_bad| form("its monotonic time is no number"))?;
-    Ok(record_of(body, t.with_timezone(&Utc), mono_ns, h.to_owned()))
+    Ok(record_of(body, t.with_timezone(&Utc), mono_ns))
 }
 
-fn record_of(body: Body, t: DateTime<Utc>, mono_ns: u64, h: String) -> Record {
+/// Why a line is none of this version.
+fn unlike(text: &str) -> Malformed {
+    match serde_json::from_str::<Value>(text) {
+        Err(error) => Malformed::Form(format!("not JSON: {error}")),
+        Ok(value) => match value.get("v").and_then(Value::as_u64) {
+            Some(version) if version != u64::from(VERSION) => Malformed::Version(version),
+            Some(_) => Malformed::Form("its version is not its first field".to_owned()),
+            None => Malformed::Form("it has no version".to_owned()),
+        },
+    }
+}
+
+fn record_of(body: Body, t: DateTime<Utc>, mono_ns: u64) -> Record {
     Record {
         v: body.v,
         run: body.run,
@@ -191,7 +209,7 @@ fn record_of(body: Body, t: DateTime<Utc>, mono_ns: u64, h: String) -> Record {
         attempt: body.attempt,
         data: body.data,
         blobs: body.blobs,
-        h,
+        h: body.h,
     }
 }
 
@@ -222,6 +240,10 @@ struct Ascii;
 
 impl serde_json::ser::Formatter for Ascii {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let plain = |byte: &u8| byte.is_ascii() && *byte != 0x7f;
+        if fragment.as_bytes().iter().all(plain) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut units = [0u16; 2];
         for ch in fragment.chars() {
             if ch.is_ascii() && ch != '\u{7f}' {

@@ -104,7 +104,6 @@ struct Reading {
     requests: BTreeMap<u64, Request>,
     open: BTreeMap<(String, String), u64>,
     mutates: BTreeMap<(String, String), bool>,
-    hashes: BTreeMap<u64, String>,
     owed: Vec<(u64, Owed)>,
 }
 
@@ -112,8 +111,7 @@ struct Reading {
 pub fn judge(records: &[Record]) -> Findings {
     let mut reading = Reading::default();
     for (index, record) in records.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|at| records.get(at));
-        reading.record(record, before);
+        reading.record(record, records.get(..index).unwrap_or_default());
     }
     if records.first().is_some_and(|first| first.ev != "genesis") {
         reading.found.broken.push("the first record is no genesis".to_owned());
@@ -158,9 +156,8 @@ fn number(record: &Record, key: &str) -> u64 {
 }
 
 impl Reading {
-    fn record(&mut self, record: &Record, before: Option<&Record>) {
-        self.hashes.insert(record.seq, record.h.clone());
-        if let Some(before) = before {
+    fn record(&mut self, record: &Record, past: &[Record]) {
+        if let Some(before) = past.last() {
             if record.ev == "genesis" {
                 self.found
                     .broken
@@ -206,8 +203,10 @@ impl Reading {
             "effect.intent" => self.intent(record),
             "effect.outcome" | "effect.decided" => self.outcome(record),
             "checkpoint" => {
-                let named = self.hashes.get(&number(record, "head_seq"));
-                if named.map(String::as_str) != Some(text(record, "head_h")) {
+                let seq = number(record, "head_seq");
+                let at = seq.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+                let named = at.and_then(|at| past.get(at)).filter(|named| named.seq == seq);
+                if named.map(|named| named.h.as_str()) != Some(text(record, "head_h")) {
                     self.found
                         .broken
                         .push(format!("record {}: the checkpoint names another head", record.seq));

@@ -5,10 +5,12 @@ use std::path::Path;
 use pointsman::engine::handle::Refused;
 use pointsman::journal::reader::{never_began, read_run};
 use pointsman::journal::verify::{Require, verify};
+use pointsman::run::Event;
+use pointsman::run::event::OutcomeResult;
 
 use crate::disk::{Entry, Fault, Kind, TestDisk};
 use crate::loss::survives_a_power_loss;
-use crate::stage::{Sat, place, resume, run, run_folder};
+use crate::stage::{Sat, place, resume, run, run_folder, started_too_late};
 
 const EFFECTS: [&str; 3] = ["first", "second", "third"];
 
@@ -35,6 +37,21 @@ fn a_failed_sync_ends_the_run_before_its_next_effect() {
 #[test]
 fn a_failed_sync_that_lost_the_bytes_ends_the_run_before_its_next_effect() {
     every_call_fails(Kind::SyncLost);
+}
+
+#[test]
+fn an_effect_whose_turn_comes_after_the_end_is_not_begun() {
+    let root = place();
+    assert!(matches!(run(root.path(), &TestDisk::default()), Sat::Ended(0, _)));
+    let disk = TestDisk::default();
+    match started_too_late(root.path(), &disk) {
+        Event::EffectOutcome { result, detail, .. } => {
+            assert_eq!(result, OutcomeResult::Failed, "{detail}");
+            assert!(detail.contains("nothing was sent"), "{detail}");
+        }
+        other => unreachable!("{other:?}"),
+    }
+    assert!(effects(&disk.entries()).is_empty());
 }
 
 #[track_caller]

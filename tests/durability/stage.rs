@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pointsman::engine::clock::{Clock, boot_id};
 use pointsman::engine::dispatcher::{Channels, Dispatcher};
-use pointsman::engine::executor::{Executor, Setup};
+use pointsman::engine::executor::{Errand, Executor, Setup};
 use pointsman::engine::facts::{Mode, facts_of};
 use pointsman::engine::handle::{Feed, Handle, Refused, Update};
 use pointsman::engine::record;
@@ -19,7 +19,7 @@ use pointsman::journal::{Actor, JournalWriter, Record, Redactor, Stamp};
 use pointsman::projection::summary::NextCommands;
 use pointsman::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
 use pointsman::provider::registry::catalogue;
-use pointsman::run::{Command, RunState, apply};
+use pointsman::run::{Command, Event, RunState, apply, effects};
 use pointsman::runbook::plan::Plan;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -159,6 +159,69 @@ pub fn folds(root: &Path) -> bool {
     read_run(&run_folder(root)).is_ok_and(|chain| !fold(&plan(), &chain.records).1.is_empty())
 }
 
+/// A run that was cut off behind the intent of its first effect, whose executor was asked to end before it was given
+/// that effect. Gives the outcome that is journaled.
+pub fn started_too_late(root: &Path, disk: &TestDisk) -> Event {
+    let path = run_folder(root).join("journal/000001.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let intent = text.find("effect.intent").unwrap();
+    let end = intent + text[intent..].find('\n').unwrap() + 1;
+    std::fs::write(&path, &text[..end]).unwrap();
+    let stamp = Stamp {
+        t: Clock::new().now(),
+        mono_ns: Clock::new().mono_ns(),
+    };
+    let (writer, records) =
+        JournalWriter::resume_on(Box::new(disk.clone()), &run_folder(root), "boot", &actor(), stamp).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (state, updates) = fold(&plan(), &records);
+        let channels = Channels::new();
+        let mut feed = channels.handle.listen();
+        let executor = executor(Arc::new(plan()), disk, &channels);
+        let intent = updates.last().unwrap();
+        executor.cancel_all();
+        executor.start(Errand {
+            effect: effects(&state, &intent.event).remove(0),
+            intent_at: intent.at,
+            state: state.clone(),
+        });
+        let dispatcher = Dispatcher::new(state, updates, writer, actor(), Clock::new(), executor, &channels);
+        let (handle, thread) = dispatcher.spawn(channels).unwrap();
+        let outcome = loop {
+            if let Feed::Event(update) = feed.recv().await.unwrap()
+                && matches!(update.event, Event::EffectOutcome { .. })
+            {
+                break update.event.clone();
+            }
+        };
+        handle.close().await;
+        tokio::task::spawn_blocking(move || thread.join())
+            .await
+            .unwrap()
+            .unwrap();
+        outcome
+    })
+}
+
+fn executor(plan: Arc<Plan>, disk: &TestDisk, channels: &Channels) -> Executor {
+    let world = disk.clone();
+    Executor::new(Setup {
+        run: "r1".to_owned(),
+        plan,
+        mode: Mode::Real,
+        build: Arc::new(move |_: &str, _: &[String], _: &Value| {
+            Ok(Box::new(Remembered(world.clone())) as Box<dyn Action>)
+        }),
+        redactor: Arc::new(Redactor::default()),
+        speed: 1.0,
+        handle: channels.handle.clone(),
+    })
+}
+
 fn sit(plan: Plan, disk: &TestDisk, writer: JournalWriter, records: &[Record], first: Command) -> Sat {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -168,18 +231,7 @@ fn sit(plan: Plan, disk: &TestDisk, writer: JournalWriter, records: &[Record], f
         let (state, updates) = fold(&plan, records);
         let plan = Arc::new(plan);
         let channels = Channels::new();
-        let world = disk.clone();
-        let executor = Executor::new(Setup {
-            run: "r1".to_owned(),
-            plan: plan.clone(),
-            mode: Mode::Real,
-            build: Arc::new(move |_: &str, _: &[String], _: &Value| {
-                Ok(Box::new(Remembered(world.clone())) as Box<dyn Action>)
-            }),
-            redactor: Arc::new(Redactor::default()),
-            speed: 1.0,
-            handle: channels.handle.clone(),
-        });
+        let executor = executor(plan.clone(), disk, &channels);
         let clock = Clock::new();
         let feed = channels.handle.listen();
         let told = tokio::spawn(listen(channels.handle.clone(), disk.clone()));
