@@ -32,6 +32,9 @@ fn asked(step: &StepId, attempt: u32, request: u64) -> Event {
         roles: vec!["operator".to_owned()],
         phrase: None,
         auto_reason: None,
+        reason: None,
+        closes_ms: None,
+        escalated: false,
     }
 }
 
