@@ -25,7 +25,11 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
         Mode::Real => gate_of(plan, spec),
         Mode::DryRun => open("dry run: nothing is changed, nobody is asked"),
     };
-    let mut steps: Vec<StepFacts> = plan.steps.iter().map(|step| step_of(step, gate(&step.gate))).collect();
+    let mut steps: Vec<StepFacts> = plan
+        .steps
+        .iter()
+        .map(|step| step_of(plan, step, gate(&step.gate), mode))
+        .collect();
     if mode == Mode::Real {
         for (facts, step) in steps.iter_mut().zip(&plan.steps) {
             if step.is_no_return() {
@@ -160,7 +164,7 @@ fn merged(own: &Gate, no_return: &Gate) -> Gate {
     }
 }
 
-fn step_of(step: &PlannedStep, gate: Gate) -> StepFacts {
+fn step_of(plan: &Plan, step: &PlannedStep, gate: Gate, mode: Mode) -> StepFacts {
     StepFacts {
         id: StepId(step.id.clone()),
         needs: step.needs.iter().cloned().map(StepId).collect(),
@@ -182,6 +186,10 @@ fn step_of(step: &PlannedStep, gate: Gate) -> StepFacts {
         parallel_undo: matches!(&step.rollback, Rollback::Action { parallel: true, .. }),
         fall_forward: step.fall_forward,
         live: step.before.iter().any(|check| check.live.is_some()),
-        deadline_ms: None,
+        // A dry run is no night: nothing in it is late.
+        deadline_ms: plan
+            .deadline(step)
+            .filter(|_| mode == Mode::Real)
+            .map(|deadline| deadline.timestamp_millis()),
     }
 }

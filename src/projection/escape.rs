@@ -92,6 +92,10 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
         }
         for char in word.chars() {
             if width(&line) + char.width().unwrap_or(0) > columns {
+                // A space at a full line's end would only indent the next one.
+                if char == ' ' && !line.is_empty() {
+                    continue;
+                }
                 lines.push(line.trim_end().to_owned());
                 line.clear();
             }
@@ -135,5 +139,6 @@ mod tests {
             assert_eq!(joined.replace(' ', ""), text.replace(' ', ""));
         }
         assert_eq!(wrap("", 10), [""]);
+        assert_eq!(wrap("ab cd ef", 5), ["ab cd", "ef"]);
     }
 }

@@ -7,13 +7,12 @@
 //! a step it counts as nothing, and everything that it is part of says "at least". The commit's gate and the closing
 //! effects come on top: the forecast ends with the last step.
 
-use chrono::{DateTime, Days, NaiveTime, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::run::RunState;
 use crate::run::facts::StepId;
 use crate::run::state::{Phase, Stage};
-use crate::runbook::plan::{DowntimeMark, Plan, PlannedStep};
+use crate::runbook::plan::{DowntimeMark, Plan};
 
 use super::estimate::{Basis, Estimate, Quantiles, delta};
 use super::forecast::{Course, DeadlineOutlook, DowntimeOutlook, Forecast, Heading, Path, StepOutlook, WindowOutlook};
@@ -146,11 +145,14 @@ impl Forecaster<'_> {
                 step.critical = true;
             }
         }
-        let window = self.plan.environment.window.as_ref().map(|window| WindowOutlook {
-            opens: window.opens,
-            closes: window.closes,
-            p50: window.closes - p50.finish,
-            p90: window.closes - p90.finish,
+        let window = self.plan.environment.window.as_ref().map(|window| {
+            let closes = story.timeline.window_closes.unwrap_or(window.closes);
+            WindowOutlook {
+                opens: window.opens,
+                closes,
+                p50: closes - p50.finish,
+                p90: closes - p90.finish,
+            }
         });
         Forecast {
             now,
@@ -253,7 +255,7 @@ impl Forecaster<'_> {
         let with_deadline = self.plan.steps.iter().zip(steps).enumerate();
         with_deadline
             .filter_map(|(index, (step, outlook))| {
-                let at = deadline(self.plan, step)?;
+                let at = self.plan.deadline(step)?;
                 let before = left.graph.up_to(index);
                 Some(DeadlineOutlook {
                     step: outlook.step.clone(),
@@ -314,22 +316,4 @@ fn over(estimate: &Estimate, worked: TimeDelta, waited: TimeDelta, past_gate: bo
 pub(super) fn later(now: DateTime<Utc>, by: Option<TimeDelta>) -> DateTime<Utc> {
     by.map_or(Some(now), |by| now.checked_add_signed(by))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-/// The instant of a step's deadline: the first time of that day's clock, in the window's zone, after the opening.
-fn deadline(plan: &Plan, step: &PlannedStep) -> Option<DateTime<Utc>> {
-    let window = plan.environment.window.as_ref()?;
-    let time = NaiveTime::parse_from_str(step.deadline.as_deref()?, "%H:%M").ok()?;
-    let zone = window.timezone.as_deref().and_then(|name| name.parse().ok());
-    let zone: Tz = zone.unwrap_or(Tz::UTC);
-    let day = window.opens.with_timezone(&zone).date_naive();
-    (0..3)
-        .filter_map(|days| {
-            let at = day.checked_add_days(Days::new(days))?.and_time(time);
-            // A time that the clock skips that day is taken an hour later, when the clock has it again.
-            let skipped = || zone.from_local_datetime(&(at + TimeDelta::hours(1))).earliest();
-            zone.from_local_datetime(&at).earliest().or_else(skipped)
-        })
-        .map(|at| at.with_timezone(&Utc))
-        .find(|at| *at > window.opens)
 }

@@ -1,6 +1,7 @@
 //! Pure views of a run for people: what happened in words, when, how long, at what price. Must not perform I/O, ask a
 //! clock or know the engine; events come in with the time they were recorded.
 
+pub mod alarms;
 pub mod downtime;
 pub mod escape;
 pub mod estimate;

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 
 use crate::run::RunState;
 use crate::run::event::{Decision, Fidelity, Role};
-use crate::run::state::{Phase, Stage};
+use crate::run::state::{Phase, Stage, StepState};
 use crate::runbook::plan::Plan;
 
+use super::alarms::{Kind, alarms};
 use super::story::Story;
 use super::timeline::AttemptEnd;
 use super::words::{self, assured, clock, closed, environment, label, span};
@@ -53,7 +54,7 @@ impl Summary {
         lines.push(String::new());
         lines.extend(steps(plan, state, story, now));
         lines.push(String::new());
-        lines.extend(approvals(plan, story));
+        lines.extend(approvals(plan, state, story));
         lines.push(String::new());
         if !state.is_closed() && !next.resume.is_empty() {
             lines.push(format!("resume   {}", next.resume));
@@ -154,12 +155,7 @@ fn losses(state: &RunState, story: &Story) -> Vec<String> {
 }
 
 fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Vec<String> {
-    let done = state.steps.iter().filter(|step| step.stage == Stage::Done).count();
-    let undone = state
-        .steps
-        .iter()
-        .filter(|step| step.stage == Stage::RolledBack)
-        .count();
+    let stages = |stage: Stage| state.steps.iter().filter(|step| step.stage == stage).count();
     let count = |wanted: Fidelity| {
         let counted = state.steps.iter().filter(|step| step.stage == Stage::Done);
         counted.filter(|step| step.fidelity == wanted).count()
@@ -173,10 +169,19 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
             count(Fidelity::Unverifiable)
         )
     } else {
-        format!("steps: {done} of {} done, {undone} rolled back", plan.steps.len())
+        let skipped = match stages(Stage::Skipped) {
+            0 => String::new(),
+            skipped => format!("{skipped} SKIPPED, "),
+        };
+        format!(
+            "steps: {} of {} done, {skipped}{} rolled back",
+            stages(Stage::Done),
+            plan.steps.len(),
+            stages(Stage::RolledBack)
+        )
     }];
     for ((planned, step), times) in plan.steps.iter().zip(&state.steps).zip(&story.timeline.steps) {
-        if step.attempt == 0 && times.attempts.is_empty() {
+        if is_untouched(step) && times.attempts.is_empty() {
             continue;
         }
         let (sign, word) = words::standing(state, step);
@@ -203,8 +208,11 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
         {
             lines.push(format!("      {reason}"));
         }
+        if let (Stage::Skipped, Some(skip)) = (step.stage, &step.skip) {
+            lines.push(format!("      request {}: {}", skip.request, skip.reason));
+        }
     }
-    let untouched = state.steps.iter().filter(|step| step.attempt == 0).count();
+    let untouched = state.steps.iter().filter(|step| is_untouched(step)).count();
     if untouched > 0 {
         lines.push(format!("  ○ not begun: {untouched}"));
     }
@@ -219,7 +227,12 @@ fn steps(plan: &Plan, state: &RunState, story: &Story, now: DateTime<Utc>) -> Ve
     lines
 }
 
-fn approvals(plan: &Plan, story: &Story) -> Vec<String> {
+/// Nothing of it was begun, and nobody decided to go on without it.
+fn is_untouched(step: &StepState) -> bool {
+    step.attempt == 0 && step.stage != Stage::Skipped
+}
+
+fn approvals(plan: &Plan, state: &RunState, story: &Story) -> Vec<String> {
     let tally = &story.tally;
     let mut lines = vec![format!(
         "votes: {}, gates that asked nobody: {}, notes: {}, holds: {}",
@@ -228,17 +241,14 @@ fn approvals(plan: &Plan, story: &Story) -> Vec<String> {
         tally.notes,
         tally.holds
     )];
-    if tally.skipped > 0 {
-        lines.push(format!("SKIPPED steps: {}", tally.skipped));
-    }
-    for (person, reason) in &tally.broken {
-        lines.push(format!("  ! GLASS BROKEN by {person}: {reason}"));
-    }
-    if tally.attested > tally.countersigned {
-        lines.push(format!(
-            "  ! {} attested votes or broken glasses still need their second signature",
-            tally.attested - tally.countersigned
-        ));
+    for alarm in alarms(state).iter().filter(|alarm| alarm.kind != Kind::Skipped) {
+        let request = alarm.request.and_then(|id| state.requests.get(&id));
+        let about = match (&alarm.step, request) {
+            (_, Some(request)) => format!("{}: ", words::about(plan, request.subject, request.step.as_ref())),
+            (Some(step), None) => format!("{}: ", label(plan, step)),
+            (None, None) => String::new(),
+        };
+        lines.push(format!("  ! {about}{}", alarm.text));
     }
     for vote in &tally.votes {
         let what = words::about(plan, vote.subject, vote.step.as_ref());
@@ -246,8 +256,12 @@ fn approvals(plan: &Plan, story: &Story) -> Vec<String> {
             Decision::Approve => ("✔", "approved"),
             Decision::Reject => ("✘", "REJECTED"),
         };
+        let heard = vote
+            .attested_by
+            .as_ref()
+            .map_or_else(String::new, |by| format!(", written down by {by}"));
         lines.push(format!(
-            "  {sign} {} {did} {what} as {} ({})",
+            "  {sign} {} {did} {what} as {} ({}{heard})",
             vote.person,
             vote.role,
             assured(vote.assurance)

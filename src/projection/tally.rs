@@ -49,6 +49,8 @@ pub struct Voted {
     pub person: String,
     pub role: String,
     pub assurance: Assurance,
+    /// Who wrote it down, where the voter was only heard.
+    pub attested_by: Option<String>,
     pub comment: String,
 }
 
@@ -91,6 +93,7 @@ impl Tally {
                     person: person.clone(),
                     role: role.clone(),
                     assurance: *assurance,
+                    attested_by: attested_by.clone(),
                     comment: comment.clone(),
                 });
             }

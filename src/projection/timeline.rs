@@ -16,6 +16,8 @@ pub struct Timeline {
     pub steps: Vec<StepTimes>,
     pub began: Option<DateTime<Utc>>,
     pub ended: Option<DateTime<Utc>>,
+    /// The end of the window, once it was extended.
+    pub window_closes: Option<DateTime<Utc>>,
     /// Since when the run has been held.
     pub held_since: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
@@ -185,6 +187,9 @@ impl Timeline {
             Event::RunHeld { .. } => self.held_since = Some(at),
             Event::RunReleased { .. } => self.held_since = None,
             Event::RunClosed { .. } => self.ended = Some(at),
+            Event::WindowExtended { closes_ms, .. } => {
+                self.window_closes = DateTime::from_timestamp_millis(*closes_ms);
+            }
             Event::StepSkipped { step, .. } => self.end(step, at, AttemptEnd::Void),
             Event::CheckResult { .. }
             | Event::GateBroken { .. }
@@ -192,7 +197,6 @@ impl Timeline {
             | Event::EffectCancel { .. }
             | Event::DeadlinePassed { .. }
             | Event::WindowClosed { .. }
-            | Event::WindowExtended { .. }
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }
             | Event::EffectAck { .. }

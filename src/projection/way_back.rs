@@ -145,6 +145,8 @@ struct Standing {
     undos: Vec<(usize, TimeDelta)>,
     never: Option<usize>,
     replicates_since: Option<DateTime<Utc>>,
+    /// The end of the window, where it was extended.
+    window_closes: Option<DateTime<Utc>>,
     loses_rows: bool,
 }
 
@@ -192,6 +194,7 @@ impl Forecaster<'_> {
                 .find(|(_, (facts, _))| facts.undo == Undo::Irreversible)
                 .map(|(index, _)| index),
             replicates_since: self.replicates_since(story),
+            window_closes: story.timeline.window_closes,
             loses_rows: state.target_written,
         })
     }
@@ -253,6 +256,7 @@ impl Forecaster<'_> {
                     .collect(),
                 never: before.iter().copied().find(irreversible),
                 replicates_since: intent.filter(|at| *at <= outlook.p90),
+                window_closes: None,
                 loses_rows: before
                     .iter()
                     .any(|&index| self.plan.steps.get(index).is_some_and(|step| step.writes_on_target)),
@@ -296,7 +300,7 @@ impl Forecaster<'_> {
         } else if undos.is_empty() {
             Safe::NothingStands
         } else {
-            limits(self.plan, standing.replicates_since, self.speed)
+            limits(self.plan, standing, self.speed)
                 .and_then(|(at, limit)| {
                     let at = at.checked_sub_signed(needed)?;
                     Some(Safe::Until { at, limit })
@@ -316,16 +320,16 @@ impl Forecaster<'_> {
 }
 
 /// The earliest of what ends the time for a way back.
-fn limits(plan: &Plan, replicates_since: Option<DateTime<Utc>>, speed: f64) -> Option<(DateTime<Utc>, Limit)> {
+fn limits(plan: &Plan, standing: &Standing, speed: f64) -> Option<(DateTime<Utc>, Limit)> {
     let environment = &plan.environment;
     let window = environment.window.as_ref();
-    let closes = window.map(|window| (window.closes, Limit::WindowEnd));
+    let closes = window.map(|window| (standing.window_closes.unwrap_or(window.closes), Limit::WindowEnd));
     let business = window
         .and_then(|window| window.business_opens)
         .map(|at| (at, Limit::BusinessOpening));
     let retention = environment
         .log_retention
-        .zip(replicates_since)
+        .zip(standing.replicates_since)
         .and_then(|(span, since)| {
             let at = since.checked_add_signed(scaled(delta(span), speed.recip()))?;
             Some((at, Limit::LogRetention))

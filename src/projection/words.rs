@@ -403,7 +403,7 @@ pub fn gates(plan: &Plan, step: &PlannedStep) -> String {
 }
 
 /// An instant of the record, in UTC.
-fn instant(ms: i64) -> String {
+pub fn instant(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms).map_or_else(
         || "an unknown time".to_owned(),
         |at| format!("{} UTC", at.format("%Y-%m-%d %H:%M")),

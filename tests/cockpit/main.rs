@@ -3,6 +3,8 @@
 //! are fixed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod autopilot;
+mod branches;
 mod night;
 
 use crossterm::event::KeyCode;
@@ -205,9 +207,12 @@ fn a_hold_and_a_note_take_words_and_reach_the_engine() {
     let mut night = Night::begin();
     night.keys("h");
     night.snapshot("hold");
-    night.keys("the bridge is down");
-    night.key(KeyCode::Enter);
-    assert_eq!(night.state.hold.as_ref().unwrap().reason, "the bridge is down");
+    night.line("the bridge is down");
+    night.line("");
+    night.line("");
+    let hold = night.state.hold.clone().unwrap();
+    assert_eq!(hold.reason, "the bridge is down");
+    assert_eq!((hold.owner, hold.until_ms), (None, None), "the operator, open-ended");
     night.snapshot("held");
     night.keys("n");
     night.keys("aha: q and y are letters here");

@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use pointsman::engine::facts::{Mode, facts_of};
 use pointsman::engine::handle::{BriefedAction, Briefing, Feed, Refused, Update};
 use pointsman::frontend::tui::keymap::{context, message};
+use pointsman::frontend::tui::model::Row;
 use pointsman::frontend::tui::theme::Theme;
 use pointsman::frontend::tui::update::update;
 use pointsman::frontend::tui::view::view;
@@ -23,6 +24,7 @@ use ratatui::backend::TestBackend;
 use serde_json::{Map, Value, json};
 
 const QUICKSTART: &str = include_str!("../../runbooks/quickstart.yaml");
+const BRANCHES: &str = include_str!("branches.yaml");
 
 pub fn id(step: &str) -> StepId {
     StepId(step.to_owned())
@@ -41,8 +43,9 @@ pub struct Night {
 }
 
 impl Night {
+    /// The shipped quickstart, on the lab.
     pub fn begin() -> Self {
-        Self::begin_by(QUICKSTART)
+        Self::of(QUICKSTART, "lab")
     }
 
     /// The same night with a window from 19:00 to 23:00, and the time that a way back needs.
@@ -50,18 +53,23 @@ impl Night {
         let budget = "    downtime_budget: 10m\n";
         let window = "    window: { opens: 2026-12-05T19:00:00-03:00, closes: 2026-12-05T23:00:00-03:00, \
                       timezone: America/Sao_Paulo }\n    validation: 15m\n";
-        Self::begin_by(&QUICKSTART.replace(budget, &format!("{budget}{window}")))
+        Self::of(&QUICKSTART.replace(budget, &format!("{budget}{window}")), "lab")
     }
 
-    fn begin_by(runbook: &str) -> Self {
+    /// Two branches side by side, a window, a way forward beyond the point of no return.
+    pub fn of_branches(environment: &str) -> Self {
+        Self::of(BRANCHES, environment)
+    }
+
+    fn of(runbook: &str, environment: &str) -> Self {
         let now: DateTime<Utc> = "2026-12-05T22:00:00Z".parse().unwrap();
-        let plan = Arc::new(pointsman::runbook::plan(runbook.as_bytes(), "lab", &catalogue(), now).unwrap());
+        let plan = Arc::new(pointsman::runbook::plan(runbook.as_bytes(), environment, &catalogue(), now).unwrap());
         let state = RunState::new(Arc::new(facts_of(&plan, Mode::Real)));
         let session = Session {
             operator: "olga".to_owned(),
             run_id: "20261205-2200-7k2m".to_owned(),
             dry_run: false,
-            lab: Some(LabLine {
+            lab: (environment == "lab").then(|| LabLine {
                 dns: "127.0.0.1:5353".to_owned(),
                 aws: "http://127.0.0.1:4566".to_owned(),
                 speed: 10.0,
@@ -98,7 +106,17 @@ impl Night {
             Ok(events) => {
                 for event in events {
                     self.state = apply(self.state.clone(), &event).unwrap();
-                    self.work.extend(effects(&self.state, &event));
+                    let work = effects(&self.state, &event);
+                    self.work.extend(work.into_iter().filter(|work| match work {
+                        // They are answered by what they concern.
+                        Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Cancel { .. } => false,
+                        Effect::Check { .. }
+                        | Effect::Recheck { .. }
+                        | Effect::Execute { .. }
+                        | Effect::Observe { .. }
+                        | Effect::Verify { .. }
+                        | Effect::PrepareUnwind => true,
+                    }));
                     self.seq += 1;
                     let update = Update {
                         seq: self.seq,
@@ -142,8 +160,42 @@ impl Night {
     /// Answers the oldest piece of work.
     pub fn answer(&mut self, result: OutcomeResult) {
         assert!(!self.work.is_empty(), "nothing is to be answered");
+        self.answer_at(0, result);
+    }
+
+    /// Answers the oldest piece of work of a step.
+    pub fn answer_of(&mut self, step: &str, result: OutcomeResult) {
+        let about = |work: &Effect| match work {
+            Effect::Check { step, .. }
+            | Effect::Recheck { step, .. }
+            | Effect::Execute { step, .. }
+            | Effect::Observe { step, .. }
+            | Effect::Verify { step, .. }
+            | Effect::Watch { step, .. }
+            | Effect::Cancel { step, .. } => Some(step.clone()),
+            Effect::PrepareUnwind | Effect::Unwatch { .. } => None,
+        };
+        let at = self.work.iter().position(|work| about(work) == Some(id(step)));
+        self.answer_at(at.unwrap(), result);
+    }
+
+    /// Answers whatever `step` asks for until its effect runs.
+    pub fn execute(&mut self, step: &str) {
+        while !matches!(self.stage(step), Stage::Running) {
+            self.answer_of(step, OutcomeResult::Done);
+        }
+    }
+
+    /// Time passes; what it does by itself follows.
+    pub fn wait(&mut self, minutes: i64) {
+        self.now += TimeDelta::minutes(minutes);
+        self.hear(Msg::Tick(self.now));
+        self.settle();
+    }
+
+    fn answer_at(&mut self, at: usize, result: OutcomeResult) {
         self.now += TimeDelta::seconds(7);
-        let work = self.work.remove(0);
+        let work = self.work.remove(at);
         let observed = matches!(work, Effect::Observe { .. });
         let command = match work {
             Effect::Check { step, attempt } => {
@@ -200,6 +252,7 @@ impl Night {
                 outputs: Map::new(),
                 fault: None,
             },
+            Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Cancel { .. } => return,
             Effect::PrepareUnwind => {
                 let mut shown = briefing(&id("freeze"), 1);
                 shown.step = None;
@@ -246,7 +299,40 @@ impl Night {
     }
 
     pub fn key(&mut self, code: KeyCode) {
-        if let Some(msg) = message(context(&self.model), KeyEvent::new(code, KeyModifiers::NONE)) {
+        self.press(code, KeyModifiers::NONE);
+    }
+
+    pub fn ctrl(&mut self, char: char) {
+        self.press(KeyCode::Char(char), KeyModifiers::CONTROL);
+    }
+
+    /// Types an answer and submits it.
+    pub fn line(&mut self, text: &str) {
+        self.keys(text);
+        self.key(KeyCode::Enter);
+    }
+
+    /// Selects a step's row.
+    pub fn select(&mut self, step: &str) {
+        let index = self.state.facts.index(&id(step)).unwrap();
+        self.key(KeyCode::Home);
+        let rows = self.model.rows();
+        let at = rows.iter().position(|row| *row == Row::Step(index)).unwrap();
+        for _ in 0..at {
+            self.key(KeyCode::Down);
+        }
+        assert_eq!(self.model.selected, Row::Step(index));
+    }
+
+    pub fn status(&self) -> String {
+        self.model
+            .status
+            .as_ref()
+            .map_or_else(String::new, |(text, _)| text.clone())
+    }
+
+    fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
+        if let Some(msg) = message(context(&self.model), KeyEvent::new(code, modifiers)) {
             self.hear(msg);
         }
     }

@@ -25,6 +25,10 @@ const GRACE: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 8;
 /// The largest declared output that a record keeps, in bytes of JSON.
 const LARGEST_OUTPUT: usize = 16 * 1024;
+/// All declared outputs of a step, in bytes of JSON: a record is a line of at most 64 KiB.
+const LARGEST_OUTPUTS: usize = 40 * 1024;
+/// The longest words of a peer that a record keeps, in bytes; evidence has all of them.
+pub(super) const LONGEST_DETAIL: usize = 4 * 1024;
 
 const NO_RETRY: Retry = Retry {
     max: 0,
@@ -182,7 +186,7 @@ impl Job {
                 }
             }
         }
-        let detail = self.setup.redactor.redact(&done.summary);
+        let detail = cut(self.setup.redactor.redact(&done.summary));
         Ok(Outcome {
             result: OutcomeResult::Done,
             error_kind: None,
@@ -232,7 +236,7 @@ impl Job {
         let plain = |result, detail: &str| Outcome {
             result,
             error_kind: None,
-            detail: self.setup.redactor.redact(detail),
+            detail: cut(self.setup.redactor.redact(detail)),
             outputs: Map::new(),
             observed: true,
             fidelity: Fidelity::Executed,
@@ -344,7 +348,8 @@ impl Job {
 
     fn done(&self, planned: &PlannedStep, done: &Done, observed: bool) -> Outcome {
         let mut outputs = Map::new();
-        let mut detail = self.setup.redactor.redact(&done.summary);
+        let mut detail = cut(self.setup.redactor.redact(&done.summary));
+        let mut kept = 0;
         for (name, path) in &planned.outputs {
             match expression::extract(path, &done.result) {
                 Ok(value) => {
@@ -353,7 +358,12 @@ impl Job {
                         detail.push_str(&format!("; output {name} holds the secret {secret} and was not kept"));
                     } else if text.len() > LARGEST_OUTPUT {
                         detail.push_str(&format!("; output {name} is larger than 16 KiB and was not kept"));
+                    } else if kept + text.len() > LARGEST_OUTPUTS {
+                        detail.push_str(&format!(
+                            "; output {name} was not kept: all together are larger than 40 KiB"
+                        ));
                     } else {
+                        kept += text.len();
                         outputs.insert(name.clone(), value);
                     }
                 }
@@ -397,12 +407,25 @@ impl Job {
         Outcome {
             result,
             error_kind: Some(kind.to_owned()),
-            detail: self.setup.redactor.redact(&format!("{}{request_id}", error.message)),
+            detail: cut(self.setup.redactor.redact(&format!("{}{request_id}", error.message))),
             outputs: Map::new(),
             observed,
             fidelity: Fidelity::Executed,
         }
     }
+}
+
+/// Words that fit into a record, whatever a peer said.
+pub(super) fn cut(mut words: String) -> String {
+    if words.len() > LONGEST_DETAIL {
+        let mut end = LONGEST_DETAIL;
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        words.truncate(end);
+        words.push_str(" … (cut)");
+    }
+    words
 }
 
 /// A wait between half and the whole of itself, so that many do not come back at once. The same run waits the same.

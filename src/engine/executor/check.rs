@@ -11,6 +11,7 @@ use crate::run::event::{CheckResult, Role};
 use crate::run::facts::{RequestId, StepEffect, StepId};
 use crate::runbook::plan::{PlannedAction, PlannedStep};
 
+use super::act::cut;
 use super::bind::Bound;
 use super::doer::Job;
 
@@ -27,7 +28,7 @@ impl Job {
                     .map(|planned| planned.action.uses.clone())
                     .unwrap_or_default();
                 let index = u32::try_from(results.len()).unwrap_or(u32::MAX);
-                let detail = self.setup.redactor.redact(&error.message);
+                let detail = cut(self.setup.redactor.redact(&error.message));
                 results.push(CheckResult {
                     when: "before".to_owned(),
                     index,
@@ -119,7 +120,7 @@ impl Job {
             uses: check.uses.clone(),
             ok,
             unverifiable: unknowable.is_some(),
-            detail: self.setup.redactor.redact(&detail),
+            detail: cut(self.setup.redactor.redact(&detail)),
         };
         if let Some(simulated) = unknowable {
             return made(true, format!("it depends on {simulated}, which was only simulated"));

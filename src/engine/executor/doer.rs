@@ -20,6 +20,8 @@ use crate::run::facts::{RequestId, StepId};
 use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
 
+use super::act::cut;
+
 /// Makes an action from its name, connections and resolved parameters. Given by whoever knows the providers.
 pub type Builder = dyn Fn(&str, &[String], &Value) -> Result<Box<dyn Action>, String> + Send + Sync;
 
@@ -173,10 +175,11 @@ fn broken(effect: &Effect) -> Option<Command> {
 }
 
 pub(super) fn in_doubt(detail: &str, observed: bool) -> Outcome {
+    let detail = cut(detail.to_owned());
     Outcome {
         result: OutcomeResult::InDoubt,
         error_kind: Some("in_doubt".to_owned()),
-        detail: detail.to_owned(),
+        detail,
         outputs: Map::new(),
         observed,
         fidelity: Fidelity::Executed,
@@ -259,7 +262,7 @@ impl Reporter for Line {
             role: self.role,
             step: self.step.clone(),
             attempt: self.attempt,
-            provider_id: self.redactor.redact(provider_id),
+            provider_id: cut(self.redactor.redact(provider_id)),
         };
         self.sent.store(true, Ordering::Relaxed);
         self.handle.tell(command).await.map_err(|refused| {

@@ -61,6 +61,14 @@ impl Autopilot {
             let reason = crate::projection::words::closed(state).to_owned();
             return Next::End { exit, reason };
         }
+        match self.judged(state) {
+            // What runs beside it has its outcome first: nobody would be there to hear it.
+            Next::End { .. } if is_at_work(state) => Next::Wait,
+            next => next,
+        }
+    }
+
+    fn judged(&self, state: &RunState) -> Next {
         if let Some(fault) = &self.fault {
             return end(1, fault.clone());
         }
@@ -75,9 +83,9 @@ impl Autopilot {
             );
         }
         if state.hold.is_none()
-            && let Some(command) = self.scripted(state)
+            && let Some(next) = self.scripted(state)
         {
-            return Next::Tell(command);
+            return next;
         }
         if let Some(failed) = failed(state) {
             return end(1, failed);
@@ -85,10 +93,7 @@ impl Autopilot {
         if state.hold.is_some() {
             return self.held(state);
         }
-        match state.open_requests().next() {
-            Some(request) => self.at_gate(state, request),
-            None => Next::Wait,
-        }
+        self.at_gates(state)
     }
 
     /// A command was taken.
@@ -111,18 +116,23 @@ impl Autopilot {
         }
     }
 
-    /// The scripted rollback, once its step is reached and nothing runs.
-    fn scripted(&self, state: &RunState) -> Option<Command> {
+    /// The scripted rollback, once its step is reached and nothing runs; what runs is waited for, and nothing more is
+    /// begun beside it.
+    fn scripted(&self, state: &RunState) -> Option<Next> {
         let (at, to) = self.roll_back_at.as_ref().filter(|_| !self.begun)?;
-        let reached = state.step(at).is_some_and(|step| step.stage != Stage::Waiting);
-        let idle = state.open_effects().next().is_none();
-        (reached && idle).then(|| Command::Rollback {
+        if state.step(at).is_none_or(|step| step.stage == Stage::Waiting) {
+            return None;
+        }
+        if state.open_effects().next().is_some() {
+            return Some(Next::Wait);
+        }
+        Some(Next::Tell(Command::Rollback {
             to: to.clone(),
             person: self.operator.clone(),
-        })
+        }))
     }
 
-    /// Only the hold that its own partial unwinding ended in is released.
+    /// Only the hold that its own partial unwinding ended in is released; any other waits for a person.
     fn held(&self, state: &RunState) -> Next {
         let ours = self.begun && !self.released && self.approve_all;
         let by_unwinding = state.hold.as_ref().is_some_and(|hold| hold.person == "unwinding");
@@ -131,34 +141,51 @@ impl Autopilot {
                 person: self.operator.clone(),
             });
         }
-        Next::Wait
+        let why = state.hold.as_ref().map_or("", |hold| hold.reason.as_str());
+        end(
+            3,
+            format!("the run is held, and nobody sits here to release it; resume in the cockpit: {why}"),
+        )
     }
 
-    fn at_gate(&self, state: &RunState, request: &Request) -> Next {
+    /// Approves the first gate for which somebody is left; where there is none, says so of the first.
+    fn at_gates(&self, state: &RunState) -> Next {
+        let Some(first) = state.open_requests().next() else {
+            return Next::Wait;
+        };
         if !self.approve_all {
             return end(
                 3,
                 format!(
                     "request {} asks for an approval, and nobody sits here to give it; resume in the cockpit",
-                    request.id
+                    first.id
                 ),
             );
         }
-        let voter = candidates(state, request)
-            .into_iter()
-            .find(|voter| !self.refused.contains(&(request.id, voter.person.clone())));
-        match voter {
-            Some(voter) => Next::Tell(vote(request, voter)),
-            None => end(
-                3,
-                format!(
-                    "request {} needs {} votes and nobody is left who may vote",
-                    request.id,
-                    minimum(&request.gate)
-                ),
-            ),
-        }
+        let votable = state.open_requests().find_map(|request| {
+            let voters = candidates(state, request).into_iter();
+            let mut left = voters.filter(|voter| !self.refused.contains(&(request.id, voter.person.clone())));
+            left.next().map(|voter| vote(request, voter))
+        });
+        votable.map_or_else(
+            || {
+                end(
+                    3,
+                    format!(
+                        "request {} needs {} votes and nobody is left who may vote",
+                        first.id,
+                        minimum(&first.gate)
+                    ),
+                )
+            },
+            Next::Tell,
+        )
     }
+}
+
+/// Whether an effect is under way, or is being looked for.
+fn is_at_work(state: &RunState) -> bool {
+    state.open_effects().any(|(_, _, effect)| !effect.needs_person())
 }
 
 fn end(exit: u8, reason: String) -> Next {

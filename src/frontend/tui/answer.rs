@@ -1,24 +1,21 @@
 //! Acts inside modals, and what their confirmation sends. Part of `update`.
 
+use crate::projection::alarms::owed;
+use crate::projection::words::about;
 use crate::run::Command;
 use crate::run::event::Decision;
 use crate::run::facts::RequestId;
 
+use super::able::{attestable, others, why_not};
 use super::model::{Input, Modal, Model, Purpose};
 use super::msg::{Act, Action};
 use super::offers::{Chosen, choices, voters};
+use super::questions::{command, questions, take};
 use super::update::begin_leaving;
 
 /// Opens the gate that waits.
 pub(super) fn open_gate(model: &mut Model) {
-    if let Some(request) = model.open_request().map(|request| request.id) {
-        model.modal = Some(Modal::Gate {
-            request,
-            voter: 0,
-            scroll: 0,
-            phrase: Input::default(),
-        });
-    }
+    model.modal = model.open_request().map(|request| Modal::gate(request.id));
 }
 
 /// Opens the rejection of the gate that waits.
@@ -32,21 +29,36 @@ pub(super) fn open_reject(model: &mut Model) {
     }
 }
 
-/// Opens what asks for a decision: a doubt before a failure.
+/// Opens what asks for a decision.
 pub(super) fn open_decision(model: &mut Model) {
-    model.modal = if let Some(step) = model.doubtful_step() {
-        Some(Modal::Doubt { step, at: 0 })
+    model.modal = model.asking_step().map(|step| Modal::decision(model, step));
+}
+
+/// Opens what concerns the seat: a choice where it is offered already.
+pub(super) fn open_seat(model: &mut Model) {
+    model.modal = Some(if model.state().seat_offered.is_some() {
+        Modal::Seat { at: 0 }
     } else {
-        model.failed_step().map(|step| Modal::Failure { step, at: 0 })
-    };
+        Modal::ask(Purpose::OfferSeat)
+    });
+}
+
+/// Opens the second signature that is owed: the selected step's, else the first.
+pub(super) fn open_countersign(model: &mut Model) {
+    let state = model.state();
+    let owed: Vec<RequestId> = owed(state).into_iter().map(|owed| owed.request).collect();
+    let selected = model.selected_step();
+    let of_selected = owed.iter().find(|id| {
+        let step = state.requests.get(id).and_then(|request| request.step.as_ref());
+        selected.is_some() && step == selected
+    });
+    let request = of_selected.or(owed.first()).copied();
+    model.modal = request.map(|request| Modal::ask(Purpose::Countersign(request)));
 }
 
 /// Asks for words.
 pub(super) fn ask(model: &mut Model, purpose: Purpose) {
-    model.modal = Some(Modal::Reason {
-        purpose,
-        input: Input::default(),
-    });
+    model.modal = Some(Modal::ask(purpose));
 }
 
 /// Takes typed text into the field in front, if there is one. Line feeds become spaces: nothing typed or pasted can
@@ -68,6 +80,8 @@ const fn field(model: &mut Model) -> Option<&mut Input> {
             | Modal::Doubt { .. }
             | Modal::Rollback { .. }
             | Modal::Leave { .. }
+            | Modal::End { .. }
+            | Modal::Seat { .. }
             | Modal::Help { .. }
             | Modal::Summary { .. },
         )
@@ -101,6 +115,10 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Action> {
             }
         }
         Act::Confirm | Act::Submit => return confirm(model, act),
+        Act::Heard | Act::BreakGlass | Act::Other => match why_not(model, act) {
+            Some(reason) => model.complain(reason),
+            None => of_gate(model, act),
+        },
         Act::NextPane
         | Act::PreviousPane
         | Act::Inspect
@@ -113,11 +131,35 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Action> {
         | Act::Release
         | Act::Note
         | Act::Rollback
+        | Act::Skip
+        | Act::End
+        | Act::Seat
+        | Act::Extend
+        | Act::Countersign
         | Act::Summary
         | Act::Leave
         | Act::Help => {}
     }
     Vec::new()
+}
+
+/// What a gate's window knows besides voting, and the way to the next window of its kind.
+fn of_gate(model: &mut Model, act: Act) {
+    if act == Act::Other {
+        if let Some(next) = others(model).into_iter().next() {
+            model.modal = Some(next);
+        }
+        return;
+    }
+    let Some(Modal::Gate { request, heard, .. }) = &mut model.modal else {
+        return;
+    };
+    let request = *request;
+    if act == Act::BreakGlass {
+        model.modal = Some(Modal::ask(Purpose::BreakGlass(request)));
+    } else {
+        *heard = !*heard;
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,9 +180,12 @@ fn shift(model: &mut Model, way: Way, by: usize) {
     let Some(mut modal) = model.modal.take() else { return };
     let count = match &modal {
         Modal::Gate { request, .. } | Modal::Reject { request, .. } => voters(model, *request).len(),
-        Modal::Failure { .. } | Modal::Doubt { .. } | Modal::Rollback { .. } | Modal::Leave { .. } => {
-            choices(model, &modal).len()
-        }
+        Modal::Failure { .. }
+        | Modal::Doubt { .. }
+        | Modal::Rollback { .. }
+        | Modal::Leave { .. }
+        | Modal::End { .. }
+        | Modal::Seat { .. } => choices(model, &modal).len(),
         Modal::Reason { .. } => 0,
         Modal::Help { .. } | Modal::Summary { .. } => 1000,
     };
@@ -151,6 +196,8 @@ fn shift(model: &mut Model, way: Way, by: usize) {
         | Modal::Doubt { at, .. }
         | Modal::Rollback { at }
         | Modal::Leave { at }
+        | Modal::End { at, .. }
+        | Modal::Seat { at }
         | Modal::Help { scroll: at, .. }
         | Modal::Summary { scroll: at } => *at = moved(*at, way, by, count),
         Modal::Reason { .. } => {}
@@ -173,8 +220,12 @@ fn confirm(model: &mut Model, act: Act) -> Vec<Action> {
     };
     match &modal {
         Modal::Gate {
-            request, voter, phrase, ..
-        } => approve(model, *request, *voter, &phrase.text, act),
+            request,
+            voter,
+            phrase,
+            heard,
+            ..
+        } => approve(model, *request, *voter, &phrase.text, *heard, act),
         Modal::Reject {
             request,
             voter,
@@ -184,9 +235,20 @@ fn confirm(model: &mut Model, act: Act) -> Vec<Action> {
                 model.complain("say why you reject it");
                 return Vec::new();
             }
-            vote(model, *request, *voter, Decision::Reject, None, comment.text.trim())
+            let cast = Cast {
+                decision: Decision::Reject,
+                phrase: None,
+                comment: comment.text.trim(),
+                heard: false,
+            };
+            vote(model, *request, *voter, cast)
         }
-        Modal::Failure { at, .. } | Modal::Doubt { at, .. } | Modal::Rollback { at } | Modal::Leave { at } => {
+        Modal::Failure { at, .. }
+        | Modal::Doubt { at, .. }
+        | Modal::Rollback { at }
+        | Modal::Leave { at }
+        | Modal::End { at, .. }
+        | Modal::Seat { at } => {
             let chosen = choices(model, &modal)
                 .into_iter()
                 .nth(*at)
@@ -199,12 +261,16 @@ fn confirm(model: &mut Model, act: Act) -> Vec<Action> {
                 }
             }
         }
-        Modal::Reason { purpose, input } => reason(model, purpose.clone(), input.text.trim()),
+        Modal::Reason {
+            purpose,
+            answers,
+            input,
+        } => answered(model, purpose, answers, &input.text),
         Modal::Help { .. } | Modal::Summary { .. } => Vec::new(),
     }
 }
 
-fn approve(model: &mut Model, id: RequestId, voter: usize, typed: &str, act: Act) -> Vec<Action> {
+fn approve(model: &mut Model, id: RequestId, voter: usize, typed: &str, heard: bool, act: Act) -> Vec<Action> {
     let Some(request) = model.state().requests.get(&id) else {
         return Vec::new();
     };
@@ -218,32 +284,61 @@ fn approve(model: &mut Model, id: RequestId, voter: usize, typed: &str, act: Act
         (None, Act::Confirm) => {}
         (Some(_) | None, _) => return Vec::new(),
     }
-    vote(model, id, voter, Decision::Approve, phrase, "")
+    let cast = Cast {
+        decision: Decision::Approve,
+        phrase,
+        comment: "",
+        heard,
+    };
+    vote(model, id, voter, cast)
 }
 
-fn vote(
-    model: &mut Model,
-    request: RequestId,
-    voter: usize,
+/// A vote, but for who casts it.
+struct Cast<'a> {
     decision: Decision,
     phrase: Option<String>,
-    comment: &str,
-) -> Vec<Action> {
+    comment: &'a str,
+    heard: bool,
+}
+
+fn vote(model: &mut Model, request: RequestId, voter: usize, cast: Cast<'_>) -> Vec<Action> {
     let Some(voter) = voters(model, request).into_iter().nth(voter) else {
         model.complain("nobody is left who may vote on this gate");
         return Vec::new();
     };
+    let operator = model.state().operator.clone();
+    if cast.heard
+        && let Err(reason) = attestable(model, request)
+    {
+        model.complain(reason);
+        return Vec::new();
+    }
+    if cast.heard && voter.person == operator {
+        model.complain("the operator is no voice on the bridge: choose who was heard, or Ctrl-t");
+        return Vec::new();
+    }
     model.modal = None;
-    model.say(format!("the vote of {} as {} was sent", voter.person, voter.role));
+    let said = format!("the vote of {} as {} was sent", voter.person, voter.role);
+    model.say(match next_gate(model, request) {
+        Some(next) => format!("{said}; a looks at the next gate: {next}"),
+        None => said,
+    });
     vec![Action::Tell(Command::Vote {
         request,
         person: voter.person,
         role: voter.role,
-        decision,
-        phrase,
-        comment: comment.to_owned(),
-        attested_by: None,
+        decision: cast.decision,
+        phrase: cast.phrase,
+        comment: cast.comment.to_owned(),
+        attested_by: cast.heard.then_some(operator),
     })]
+}
+
+/// What another open gate is about.
+fn next_gate(model: &Model, voted: RequestId) -> Option<String> {
+    let mut open = model.state().open_requests();
+    let next = open.find(|request| request.id != voted)?;
+    Some(about(&model.plan, next.subject, next.step.as_ref()))
 }
 
 fn choose(model: &mut Model, chosen: Chosen) -> Vec<Action> {
@@ -263,6 +358,14 @@ fn choose(model: &mut Model, chosen: Chosen) -> Vec<Action> {
             let person = model.state().operator.clone();
             vec![Action::Tell(Command::Rollback { to, person })]
         }
+        Chosen::Forward(step) => {
+            let person = model.state().operator.clone();
+            vec![Action::Tell(Command::FallForward { step, person })]
+        }
+        Chosen::End(step) => {
+            let person = model.state().operator.clone();
+            vec![Action::Tell(Command::Cancel { step, person })]
+        }
         Chosen::Leave => {
             let reason = format!("{} left the cockpit", model.session.operator);
             begin_leaving(model, reason);
@@ -271,30 +374,26 @@ fn choose(model: &mut Model, chosen: Chosen) -> Vec<Action> {
     }
 }
 
-fn reason(model: &mut Model, purpose: Purpose, text: &str) -> Vec<Action> {
-    if text.is_empty() {
-        model.complain("it needs words: the record keeps them");
+/// Takes the answer to the question in front: the next question, or what comes of all of them.
+fn answered(model: &mut Model, purpose: &Purpose, answers: &[String], typed: &str) -> Vec<Action> {
+    let taken = match take(model, purpose, answers.len(), typed) {
+        Ok(taken) => taken,
+        Err(reason) => {
+            model.complain(reason);
+            return Vec::new();
+        }
+    };
+    model.status = None;
+    let mut answers = answers.to_vec();
+    answers.push(taken);
+    if answers.len() < questions(model, purpose).len() {
+        model.modal = Some(Modal::Reason {
+            purpose: purpose.clone(),
+            answers,
+            input: Input::default(),
+        });
         return Vec::new();
     }
     model.modal = None;
-    let person = model.state().operator.clone();
-    let reason = text.to_owned();
-    let command = match purpose {
-        Purpose::Note => return vec![Action::Note(reason)],
-        Purpose::Hold => Command::Hold {
-            reason,
-            person,
-            owner: None,
-            until_ms: None,
-        },
-        Purpose::Stop => Command::Stop { reason, person },
-        Purpose::ByHand(step) => Command::DoneByHand { step, person, reason },
-        Purpose::Decide { step, done } => Command::Decide {
-            step,
-            done,
-            person,
-            reason,
-        },
-    };
-    vec![Action::Tell(command)]
+    vec![command(model, purpose, &answers)]
 }

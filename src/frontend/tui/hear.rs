@@ -7,9 +7,9 @@ use crate::projection::words::{describe, label, step_in};
 use crate::provider::action::Progress;
 use crate::run::{Command, Event, RunState};
 
-use super::model::{LineKind, Modal, Model, OutputLine, Purpose, Row};
+use super::able::{answerable, is_open, skips};
+use super::model::{LineKind, Loudness, Modal, Model, OutputLine, Purpose, Row};
 use super::msg::Action;
-use super::offers::is_open;
 
 /// Takes one entry of the feed.
 pub(super) fn feed(model: &mut Model, feed: Feed) -> Vec<Action> {
@@ -76,20 +76,39 @@ fn told(model: &mut Model, update: &Update) {
         }
         Event::StepFailed { .. } => model.complain("a step failed: d decides how it goes on"),
         Event::GateBroken { .. } | Event::WindowClosed { .. } => model.complain(text.clone()),
-        Event::DeadlinePassed { step, .. } => {
+        Event::DeadlinePassed { step, .. } | Event::StepSkipped { step, .. } => {
             let text = format!("{}: {text}", label(&model.plan, step));
             model.complain(text);
         }
+        Event::EffectCancel { step, .. } => {
+            let text = format!(
+                "{}: {text}; its outcome tells what became of it",
+                label(&model.plan, step)
+            );
+            model.say(text);
+        }
+        Event::HandoverOffered { to, .. } => model.say(format!("the seat is offered to {to}: o takes it")),
         Event::RunHeld { .. }
         | Event::GateVoided { .. }
         | Event::GateExpired { .. }
-        | Event::HandoverOffered { .. }
-        | Event::HandoverTaken { .. }
+        | Event::GateCountersigned { .. }
         | Event::WindowExtended { .. } => model.say(text.clone()),
-        Event::GateRequested { .. } | Event::RunClosed { .. } => model.status = None,
-        Event::Genesis { .. }
-        | Event::Resumed { .. }
-        | Event::StepChecking { .. }
+        Event::Genesis { operator, .. }
+        | Event::Resumed { operator, .. }
+        | Event::HandoverTaken { to: operator, .. } => {
+            model.session.operator.clone_from(operator);
+            if let Event::HandoverTaken { .. } = update.event {
+                model.say(text.clone());
+            }
+        }
+        Event::RunClosed { .. } => model.status = None,
+        // What went wrong elsewhere stays in sight.
+        Event::GateRequested { .. } => {
+            if let Some((_, Loudness::Plain)) = model.status {
+                model.status = None;
+            }
+        }
+        Event::StepChecking { .. }
         | Event::CheckResult { .. }
         | Event::GateVote { .. }
         | Event::GateGranted { .. }
@@ -97,9 +116,6 @@ fn told(model: &mut Model, update: &Update) {
         | Event::EffectAck { .. }
         | Event::StepVerifying { .. }
         | Event::StepDone { .. }
-        | Event::StepSkipped { .. }
-        | Event::EffectCancel { .. }
-        | Event::GateCountersigned { .. }
         | Event::UnwindPlanned { .. }
         | Event::UnwindPrepared { .. }
         | Event::UnwindDropped { .. }
@@ -133,12 +149,29 @@ pub(super) fn settle(model: &mut Model) -> Vec<Action> {
     leave(model)
 }
 
+/// The row that the selection follows: first what asks a person (a doubt, a failure, a gate), then what runs, then what
+/// is at work, then what is next. Among equals the selection stays where it is, so that branches side by side do not
+/// make it jump.
 fn current(model: &Model) -> Option<usize> {
     let state = model.state();
-    if let Some((step, _, _)) = state.open_effects().next() {
-        return state.facts.index(step);
-    }
-    state.active().or_else(|| state.next_step())
+    let index = |step: &crate::run::facts::StepId| state.facts.index(step);
+    let rows = |steps: Vec<crate::run::facts::StepId>| steps.iter().filter_map(index).collect::<Vec<usize>>();
+    let gates = state
+        .open_requests()
+        .filter(|request| answerable(state, request).is_ok())
+        .filter_map(|request| request.step.as_ref().and_then(index));
+    let open = state.open_effects().filter_map(|(step, _, _)| index(step));
+    let ranks = [
+        rows(model.doubtful()),
+        rows(model.failed()),
+        gates.collect(),
+        open.collect(),
+        state.active().into_iter().collect(),
+        state.next_step().into_iter().collect(),
+    ];
+    let best = ranks.into_iter().find(|rank| !rank.is_empty())?;
+    let selected = best.iter().find(|index| model.selected == Row::Step(**index));
+    selected.or(best.first()).copied()
 }
 
 /// A modal about something that is over must not take another key.
@@ -147,20 +180,13 @@ fn drop_stale(model: &mut Model) {
         Some(Modal::Gate { request, .. } | Modal::Reject { request, .. }) => {
             (!is_open(model, *request)).then_some("the gate that was shown is closed; nothing was sent")
         }
-        Some(Modal::Doubt { step, .. }) => {
-            (model.doubtful_step().as_ref() != Some(step)).then_some("it is not in doubt any more")
-        }
-        Some(Modal::Failure { step, .. }) => {
-            (model.failed_step().as_ref() != Some(step)).then_some("it has gone on meanwhile")
-        }
-        // Words that are being typed into a note are kept: a note is taken after the end, too.
-        Some(Modal::Rollback { .. } | Modal::Leave { .. }) => {
+        Some(Modal::Doubt { step, .. }) => (!model.doubtful().contains(step)).then_some("it is not in doubt any more"),
+        Some(Modal::Failure { step, .. }) => (!model.failed().contains(step)).then_some("it has gone on meanwhile"),
+        Some(Modal::End { step, .. }) => (!model.running().contains(step)).then_some("it has ended meanwhile"),
+        Some(Modal::Rollback { .. } | Modal::Leave { .. } | Modal::Seat { .. }) => {
             model.state().is_closed().then_some("the run is over; q leaves")
         }
-        Some(Modal::Reason { purpose, .. }) => {
-            let note = *purpose == Purpose::Note;
-            (!note && model.state().is_closed()).then_some("the run is over; q leaves")
-        }
+        Some(Modal::Reason { purpose, .. }) => outlived(model, purpose),
         Some(Modal::Help { .. } | Modal::Summary { .. }) | None => None,
     };
     if let Some(text) = over {
@@ -168,6 +194,31 @@ fn drop_stale(model: &mut Model) {
         if model.status.is_none() {
             model.say(text);
         }
+    }
+}
+
+/// Why what is being typed has no use any more. Notes and second signatures are taken after the end, too.
+fn outlived(model: &Model, purpose: &Purpose) -> Option<&'static str> {
+    let over = model.state().is_closed().then_some("the run is over; q leaves");
+    match purpose {
+        Purpose::Note | Purpose::Countersign(_) => None,
+        Purpose::Skip(step) => over.or_else(|| {
+            skips(model, step)
+                .is_err()
+                .then_some("it has gone on meanwhile; nothing was skipped")
+        }),
+        Purpose::BreakGlass(request) => over
+            .or_else(|| (!is_open(model, *request)).then_some("the gate that was shown is closed; nothing was sent")),
+        Purpose::TakeSeat => over.or_else(|| {
+            let gone = model.state().seat_offered.is_none();
+            gone.then_some("the seat is not offered any more")
+        }),
+        Purpose::Hold
+        | Purpose::Stop
+        | Purpose::ByHand(_)
+        | Purpose::Decide { .. }
+        | Purpose::Extend
+        | Purpose::OfferSeat => over,
     }
 }
 

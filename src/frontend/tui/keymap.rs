@@ -3,9 +3,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::able::available;
 use super::model::{Modal, Model};
 use super::msg::{Act, Msg};
-use super::offers::available;
 
 /// What is in front and takes the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,7 @@ const fn bind(
 }
 
 const MAIN: &[Context] = &[Context::Main];
+const GATES: &[Context] = &[Context::Gate, Context::Phrase];
 const FIELDS: &[Context] = &[Context::Phrase, Context::Typing];
 const EVERYWHERE: &[Context] = &[
     Context::Main,
@@ -141,12 +142,47 @@ pub const BINDINGS: &[Binding] = &[
     ),
     bind(
         MAIN,
+        &[char('s')],
+        Act::Skip,
+        "skip…",
+        "go on without the selected step: asks the reason, then its own gate",
+    ),
+    bind(
+        MAIN,
+        &[char('c')],
+        Act::End,
+        "cancel…",
+        "ask what runs to end: the selected step, or the only one that runs",
+    ),
+    bind(
+        MAIN,
         &[char('u')],
         Act::Rollback,
         "roll back…",
         "choose how far to go back and see in which order",
     ),
     bind(MAIN, &[char('n')], Act::Note, "note…", "write a note into the journal"),
+    bind(
+        MAIN,
+        &[char('w')],
+        Act::Extend,
+        "extend…",
+        "ask for a longer window, under its own gate",
+    ),
+    bind(
+        MAIN,
+        &[char('o')],
+        Act::Seat,
+        "hand over…",
+        "offer the operator's seat, or take it; one's own id confirms",
+    ),
+    bind(
+        MAIN,
+        &[char('C')],
+        Act::Countersign,
+        "countersign…",
+        "give the second signature under a vote that was only heard, or a broken glass",
+    ),
     bind(
         &[Context::Gate, Context::Choosing],
         &[char('y')],
@@ -160,6 +196,27 @@ pub const BINDINGS: &[Binding] = &[
         Act::Submit,
         "submit",
         "take what was typed",
+    ),
+    bind(
+        GATES,
+        &[ctrl('t')],
+        Act::Heard,
+        "heard",
+        "the voter was heard on the bridge: the operator writes the vote down, the voter signs within 24 hours",
+    ),
+    bind(
+        GATES,
+        &[ctrl('g')],
+        Act::BreakGlass,
+        "BREAK GLASS",
+        "pass this gate without its persons, in an emergency: red everywhere, second signature within 24 hours",
+    ),
+    bind(
+        &[Context::Gate, Context::Phrase, Context::Choosing],
+        &[key(KeyCode::Tab)],
+        Act::Other,
+        "next",
+        "the next that asks: another open gate, another failure",
     ),
     bind(FIELDS, &[key(KeyCode::Backspace)], Act::Erase, "", "erase a character"),
     bind(FIELDS, &[ctrl('u')], Act::EraseAll, "", "erase everything typed"),
@@ -208,7 +265,7 @@ pub const BINDINGS: &[Binding] = &[
     ),
     bind(
         MAIN,
-        &[char('s')],
+        &[char('S')],
         Act::Summary,
         "summary",
         "how the run stands: times, downtime, approvals",
@@ -258,9 +315,14 @@ pub fn context(model: &Model) -> Context {
             if typed { Context::Phrase } else { Context::Gate }
         }
         Some(Modal::Reject { .. } | Modal::Reason { .. }) => Context::Typing,
-        Some(Modal::Failure { .. } | Modal::Doubt { .. } | Modal::Rollback { .. } | Modal::Leave { .. }) => {
-            Context::Choosing
-        }
+        Some(
+            Modal::Failure { .. }
+            | Modal::Doubt { .. }
+            | Modal::Rollback { .. }
+            | Modal::Leave { .. }
+            | Modal::End { .. }
+            | Modal::Seat { .. },
+        ) => Context::Choosing,
         Some(Modal::Summary { .. }) if model.state().is_closed() => Context::Over,
         Some(Modal::Help { .. } | Modal::Summary { .. }) => Context::Reading,
     }
@@ -290,6 +352,9 @@ pub fn message(context: Context, event: KeyEvent) -> Option<Msg> {
         {
             Some(Msg::Type(typed))
         }
+        (None, KeyCode::Char(pressed)) if !matches!(context, Context::Phrase | Context::Typing) && !ctrl => {
+            Some(Msg::Unbound(pressed))
+        }
         (None, _) => None,
     }
 }
@@ -304,7 +369,7 @@ pub fn footer(model: &Model) -> Vec<(String, &'static str)> {
     BINDINGS
         .iter()
         .filter(|binding| binding.contexts.contains(&context) && !binding.short.is_empty())
-        .filter(|binding| context != Context::Main || available(model, binding.act))
+        .filter(|binding| available(model, binding.act))
         .filter_map(|binding| binding.keys.first().map(|key| (name(*key), binding.short)))
         .collect()
 }

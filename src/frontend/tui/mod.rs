@@ -3,13 +3,16 @@
 //! Model, update, view: keys become messages only in `keymap`; `update` changes the model and says what to send; the
 //! view draws and never changes anything. Only this folder names ratatui and crossterm.
 
+pub mod able;
 mod answer;
 mod cockpit;
 mod hear;
 pub mod keymap;
 pub mod model;
+pub mod moment;
 pub mod msg;
 pub mod offers;
+pub mod questions;
 mod terminal;
 pub mod theme;
 pub mod update;

@@ -15,17 +15,19 @@ use crate::provider::action::Progress;
 use crate::run::RunState;
 use crate::run::event::Role;
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::{Request, Stage};
+use crate::run::state::{EffectState, Phase, Request, Stage};
 use crate::runbook::plan::{Plan, PlannedStep};
 
+use super::able::answerable;
 use super::theme::Theme;
 
 /// Output lines that are kept; the journal's evidence has all of them.
 pub const KEPT_LINES: usize = 20_000;
 
-/// What does not change during a session.
+/// Who sits here, at which run.
 #[derive(Debug, Clone)]
 pub struct Session {
+    /// Who has the operator's seat, as far as it was heard of.
     pub operator: String,
     pub run_id: String,
     pub dry_run: bool,
@@ -67,14 +69,25 @@ pub struct Input {
     pub text: String,
 }
 
-/// What a typed reason is for.
+/// What typed words are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     Hold,
     Stop,
     Note,
     ByHand(StepId),
-    Decide { step: StepId, done: bool },
+    Decide {
+        step: StepId,
+        done: bool,
+    },
+    /// To go on without a step.
+    Skip(StepId),
+    /// A longer window.
+    Extend,
+    OfferSeat,
+    TakeSeat,
+    BreakGlass(RequestId),
+    Countersign(RequestId),
 }
 
 /// What lies over the panes.
@@ -85,6 +98,8 @@ pub enum Modal {
         voter: usize,
         scroll: usize,
         phrase: Input,
+        /// The voter was heard on the bridge; the operator writes the vote down.
+        heard: bool,
     },
     Reject {
         request: RequestId,
@@ -105,8 +120,18 @@ pub enum Modal {
     Leave {
         at: usize,
     },
+    /// Asking what runs to end.
+    End {
+        step: StepId,
+        at: usize,
+    },
+    Seat {
+        at: usize,
+    },
     Reason {
         purpose: Purpose,
+        /// What was answered before, one question at a time.
+        answers: Vec<String>,
         input: Input,
     },
     Help {
@@ -116,6 +141,37 @@ pub enum Modal {
     Summary {
         scroll: usize,
     },
+}
+
+impl Modal {
+    /// The window of a gate, nothing typed.
+    pub fn gate(request: RequestId) -> Self {
+        Self::Gate {
+            request,
+            voter: 0,
+            scroll: 0,
+            phrase: Input::default(),
+            heard: false,
+        }
+    }
+
+    /// The window that decides about a step that asks.
+    pub fn decision(model: &Model, step: StepId) -> Self {
+        if model.doubtful().contains(&step) {
+            Self::Doubt { step, at: 0 }
+        } else {
+            Self::Failure { step, at: 0 }
+        }
+    }
+
+    /// The first question of a purpose.
+    pub fn ask(purpose: Purpose) -> Self {
+        Self::Reason {
+            purpose,
+            answers: Vec::new(),
+            input: Input::default(),
+        }
+    }
 }
 
 /// A line of the output pane.
@@ -255,27 +311,59 @@ impl Model {
         self.plan.steps.get(index).map(|step| (index, step))
     }
 
-    /// The request that waits for votes.
-    pub fn open_request(&self) -> Option<&Request> {
-        self.state().open_requests().next()
-    }
-
-    /// The step that failed and asks how it goes on, or whose undo or closing effect is stuck.
-    pub fn failed_step(&self) -> Option<StepId> {
-        if let Some((step, _)) = self.state().stuck.first() {
-            return Some(step.clone());
+    /// The step whose row is selected.
+    pub fn selected_step(&self) -> Option<&StepId> {
+        match self.selected {
+            Row::Step(index) => self.state().facts.steps.get(index).map(|facts| &facts.id),
+            Row::Phase(_) => None,
         }
-        let state = self.state();
-        let failed = state.steps.iter().position(|step| step.stage == Stage::Failed)?;
-        state.facts.steps.get(failed).map(|facts| facts.id.clone())
     }
 
-    /// The step about which only a person can say what became of it.
-    pub fn doubtful_step(&self) -> Option<StepId> {
-        self.state()
+    /// The request that keys act on: the selected step's, else the first that can be answered now, else the first.
+    pub fn open_request(&self) -> Option<&Request> {
+        let selected = self.selected_step();
+        let open = || self.state().open_requests();
+        open()
+            .find(|request| selected.is_some() && request.step.as_ref() == selected)
+            .or_else(|| open().find(|request| answerable(self.state(), request).is_ok()))
+            .or_else(|| open().next())
+    }
+
+    /// Steps about which only a person can say what became of them.
+    pub fn doubtful(&self) -> Vec<StepId> {
+        let asked = self
+            .state()
             .open_effects()
-            .find(|(_, _, effect)| effect.needs_person())
+            .filter(|(_, _, effect)| effect.needs_person());
+        asked.map(|(step, _, _)| step.clone()).collect()
+    }
+
+    /// Steps whose undo or closing effect is stuck, and steps that failed and ask how they go on.
+    pub fn failed(&self) -> Vec<StepId> {
+        let state = self.state();
+        let stuck = state.stuck.iter().map(|(step, _)| step.clone());
+        let failed = state
+            .each()
+            .filter(|(_, step)| state.phase == Phase::Running && step.stage == Stage::Failed)
+            .map(|(facts, _)| facts.id.clone());
+        stuck.chain(failed).collect()
+    }
+
+    /// The step that keys decide about, doubts before failures: the selected one if it asks, else the first.
+    pub fn asking_step(&self) -> Option<StepId> {
+        let mut asking = self.doubtful();
+        asking.extend(self.failed());
+        let selected = self.selected_step();
+        let at = asking.iter().position(|step| Some(step) == selected).unwrap_or(0);
+        asking.into_iter().nth(at)
+    }
+
+    /// Effects that run and can be asked to end.
+    pub fn running(&self) -> Vec<StepId> {
+        let open = self.state().open_effects();
+        open.filter(|(_, _, effect)| matches!(effect, EffectState::InFlight { .. }))
             .map(|(step, _, _)| step.clone())
+            .collect()
     }
 
     /// Appends to the output pane; the oldest lines give way.

@@ -14,6 +14,8 @@ pub enum Msg {
     Act(Act),
     /// A character typed into a field.
     Type(char),
+    /// A key that means nothing where it was pressed.
+    Unbound(char),
     /// Text pasted; only fields take it.
     Paste(String),
     Feed(Feed),
@@ -57,6 +59,20 @@ pub enum Act {
     Release,
     Note,
     Rollback,
+    /// Asks to go on without the selected step.
+    Skip,
+    /// Asks what runs to end.
+    End,
+    /// Offers or takes the operator's seat.
+    Seat,
+    /// Asks for a longer window.
+    Extend,
+    Countersign,
+    /// The next that asks: another gate, another failure.
+    Other,
+    /// The voter is only heard.
+    Heard,
+    BreakGlass,
     Summary,
     Leave,
     Help,

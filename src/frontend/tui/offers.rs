@@ -1,15 +1,15 @@
-//! What a person may do now: the choices of every modal with their consequences, and which keys work. Pure questions
-//! about the model; the state machine has the last word.
+//! The choices of every modal with their consequences. Pure questions about the model; the state machine has the last
+//! word.
 
 use crate::frontend::voters::{Voter, candidates};
 use crate::projection::words::label;
 use crate::run::event::Role;
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::{EffectState, Phase, RequestStatus, Stage};
+use crate::run::state::{EffectState, Stage};
 use crate::run::unwind::plannable;
 
+use super::able::skips;
 use super::model::{Modal, Model, Purpose};
-use super::msg::Act;
 
 /// One choice of a modal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub enum Chosen {
     Ask(Purpose),
     OpenRollback,
     Unwind(Option<StepId>),
+    /// Begins a step that is offered only beyond the point of no return.
+    Forward(StepId),
+    /// Asks what runs to end.
+    End(StepId),
     Leave,
 }
 
@@ -45,12 +49,14 @@ pub fn voters(model: &Model, request: RequestId) -> Vec<Voter> {
 pub fn choices(model: &Model, modal: &Modal) -> Vec<Choice> {
     match modal {
         Modal::Failure { step, .. } => match model.state().stuck.iter().find(|(stuck, _)| stuck == step) {
-            Some((_, role)) => stuck_choices(step, *role),
+            Some((_, role)) => stuck_choices(model, step, *role),
             None => failure_choices(model, step),
         },
         Modal::Doubt { step, .. } => doubt_choices(step),
         Modal::Rollback { .. } => rollback_choices(model),
         Modal::Leave { .. } => leave_choices(model),
+        Modal::End { step, .. } => end_choices(step),
+        Modal::Seat { .. } => seat_choices(model),
         Modal::Gate { .. }
         | Modal::Reject { .. }
         | Modal::Reason { .. }
@@ -65,6 +71,23 @@ fn choice(label: &str, consequence: &[&str], chosen: Chosen) -> Choice {
         consequence: consequence.iter().map(|&line| line.to_owned()).collect(),
         chosen: Some(chosen),
     }
+}
+
+/// The same choice, barred where there is a reason against it.
+fn unless(reason: Option<String>, offered: Choice) -> Choice {
+    match reason {
+        None => offered,
+        Some(reason) => Choice {
+            consequence: vec![format!("not possible: {reason}")],
+            chosen: None,
+            ..offered
+        },
+    }
+}
+
+fn held(model: &Model) -> Option<String> {
+    let held = model.state().hold.is_some();
+    held.then(|| "the run is held; r releases it first".to_owned())
 }
 
 fn failure_choices(model: &Model, step: &StepId) -> Vec<Choice> {
@@ -91,12 +114,22 @@ fn failure_choices(model: &Model, step: &StepId) -> Vec<Choice> {
             Chosen::Retry(step.clone()),
         )
     };
-    vec![
-        retry,
-        choice(
-            "hold",
-            &["Nothing new starts until somebody releases the run. Asks for a reason."],
-            Chosen::Ask(Purpose::Hold),
+    let mut skip = choice("skip…", &[], Chosen::Ask(Purpose::Skip(step.clone())));
+    skip.consequence = skipping(model, step);
+    let mut choices = vec![unless(held(model), retry), unless(skips(model, step).err(), skip)];
+    choices.extend(forward_choices(model));
+    choices.extend([
+        unless(
+            model
+                .state()
+                .hold
+                .is_some()
+                .then(|| "the run is held already".to_owned()),
+            choice(
+                "hold…",
+                &["Nothing new starts until somebody releases the run. Asks for a reason."],
+                Chosen::Ask(Purpose::Hold),
+            ),
         ),
         choice(
             "roll back…",
@@ -106,23 +139,106 @@ fn failure_choices(model: &Model, step: &StepId) -> Vec<Choice> {
             ],
             Chosen::OpenRollback,
         ),
-        stop_choice(),
-    ]
+        stop_choice(model),
+    ]);
+    choices
 }
 
-fn stuck_choices(step: &StepId, role: Role) -> Vec<Choice> {
+/// What it means to go on without a step, a thought a line.
+pub fn skipping(model: &Model, step: &StepId) -> Vec<String> {
+    let state = model.state();
+    let stands = state.step(step).is_some_and(crate::run::state::StepState::stands);
+    let mut lines = vec![if stands {
+        "Its effect happened, or may have: it STANDS, and a rollback undoes it.".to_owned()
+    } else {
+        "Nothing of it is executed.".to_owned()
+    }];
+    let needing = state.facts.steps.iter().filter(|facts| facts.needs.contains(step));
+    let names: Vec<String> = needing.map(|facts| label(&model.plan, &facts.id)).collect();
+    lines.push(if names.is_empty() {
+        "No step needs it.".to_owned()
+    } else {
+        format!(
+            "Needed by {}: begun all the same, with their own checks and gates.",
+            names.join(", ")
+        )
+    });
+    lines.push("Asks for a reason; then those who would approve the step approve the skip.".to_owned());
+    lines
+}
+
+/// The ways on that are open only beyond the point of no return.
+fn forward_choices(model: &Model) -> Vec<Choice> {
+    let state = model.state();
+    if !state.past_no_return() {
+        return Vec::new();
+    }
+    let ready = state
+        .each()
+        .filter(|(facts, step)| facts.fall_forward && step.stage == Stage::Waiting && state.needs_are_met(facts));
+    ready
+        .map(|(facts, _)| {
+            let planned = model.plan.steps.iter().find(|planned| planned.id == facts.id.0);
+            let title = planned.map_or(facts.id.0.as_str(), |planned| planned.title.as_str());
+            let offered = choice(
+                &format!("go forward: {title}"),
+                &["Beyond the point of no return this is a way on. Begins its checks; its own gate asks before anything is executed."],
+                Chosen::Forward(facts.id.clone()),
+            );
+            unless(held(model), offered)
+        })
+        .collect()
+}
+
+fn end_choices(step: &StepId) -> Vec<Choice> {
+    vec![choice(
+        "ask it to end",
+        &[
+            "The record says that you asked. The action is told to end and has a moment to do so.",
+            "It does NOT promise that it ends, nor that nothing happened: what a peer has accepted goes on there.",
+            "Its outcome tells the truth: done, failed, or IN DOUBT until somebody looks.",
+            "It undoes nothing and begins nothing.",
+        ],
+        Chosen::End(step.clone()),
+    )]
+}
+
+fn seat_choices(model: &Model) -> Vec<Choice> {
+    let offered = model.state().seat_offered.clone();
+    let take = offered.map(|to| {
+        choice(
+            &format!("{to} takes the seat…"),
+            &[
+                &format!("From then on {to} operates the run. {to} confirms by typing their own id."),
+                "Votes of theirs on gates that exclude the operator become void.",
+            ],
+            Chosen::Ask(Purpose::TakeSeat),
+        )
+    });
+    let offer = choice(
+        "offer the seat…",
+        &["Asks to whom. It changes hands only once they take it; until then you operate."],
+        Chosen::Ask(Purpose::OfferSeat),
+    );
+    take.into_iter().chain([offer]).collect()
+}
+
+fn stuck_choices(model: &Model, step: &StepId, role: Role) -> Vec<Choice> {
     let what = match role {
         Role::Do => "the effect",
         Role::Undo => "the rollback",
         Role::Close => "the closing effect",
     };
     vec![
-        choice(
-            "retry",
-            &[&format!(
-                "Sends {what} of this step again, under the approval that covers it."
-            )],
-            Chosen::Retry(step.clone()),
+        unless(
+            held(model),
+            choice(
+                "retry",
+                &[&format!(
+                    "Sends {what} of this step again, under the approval that covers it."
+                )],
+                Chosen::Retry(step.clone()),
+            ),
         ),
         choice(
             "done by hand",
@@ -132,19 +248,28 @@ fn stuck_choices(step: &StepId, role: Role) -> Vec<Choice> {
             ],
             Chosen::Ask(Purpose::ByHand(step.clone())),
         ),
-        stop_choice(),
+        stop_choice(model),
     ]
 }
 
-fn stop_choice() -> Choice {
-    choice(
+fn stop_choice(model: &Model) -> Choice {
+    let mut open = model.state().open_effects();
+    let runs = open.find(|(_, _, effect)| !effect.needs_person());
+    let reason = runs.map(|(step, _, _)| {
+        format!(
+            "{} is running; wait for its outcome, or ask it to end",
+            label(&model.plan, step)
+        )
+    });
+    let offered = choice(
         "stop the run",
         &[
             "The run ends where it is and cannot be resumed. What stands, stands.",
             "Asks for a reason.",
         ],
         Chosen::Ask(Purpose::Stop),
-    )
+    );
+    unless(reason, offered)
 }
 
 fn doubt_choices(step: &StepId) -> Vec<Choice> {
@@ -180,27 +305,25 @@ fn rollback_choices(model: &Model) -> Vec<Choice> {
     let mut scopes: Vec<Option<StepId>> = done.collect();
     scopes.reverse();
     scopes.insert(0, None);
-    scopes
-        .into_iter()
-        .map(|to| {
-            let label = to.as_ref().map_or_else(
-                || "the whole run".to_owned(),
-                |to| format!("back to {} (it stands)", label(&model.plan, to)),
-            );
-            match plannable(state, to.as_ref()) {
-                Ok(steps) => Choice {
-                    label,
-                    consequence: order(model, &steps),
-                    chosen: Some(Chosen::Unwind(to)),
-                },
-                Err(refused) => Choice {
-                    label,
-                    consequence: vec![format!("not possible: {refused}")],
-                    chosen: None,
-                },
-            }
-        })
-        .collect()
+    let back = scopes.into_iter().map(|to| {
+        let label = to.as_ref().map_or_else(
+            || "the whole run".to_owned(),
+            |to| format!("back to {} (it stands)", label(&model.plan, to)),
+        );
+        match plannable(state, to.as_ref()) {
+            Ok(steps) => Choice {
+                label,
+                consequence: order(model, &steps),
+                chosen: Some(Chosen::Unwind(to)),
+            },
+            Err(refused) => Choice {
+                label,
+                consequence: vec![format!("not possible: {refused}")],
+                chosen: None,
+            },
+        }
+    });
+    back.chain(forward_choices(model)).collect()
 }
 
 fn order(model: &Model, steps: &[StepId]) -> Vec<String> {
@@ -239,48 +362,6 @@ fn leave_choices(model: &Model) -> Vec<Choice> {
             consequence: held,
             chosen: Some(Chosen::Leave),
         },
-        stop_choice(),
+        stop_choice(model),
     ]
-}
-
-/// Whether an act makes sense now, outside modals.
-pub fn available(model: &Model, act: Act) -> bool {
-    let state = model.state();
-    let live = !state.is_closed() && model.halted.is_none() && state.phase != Phase::New;
-    match act {
-        Act::Gate | Act::Reject => live && state.hold.is_none() && model.open_request().is_some(),
-        Act::Decide => live && (model.doubtful_step().is_some() || model.failed_step().is_some()),
-        Act::Hold => live && state.hold.is_none(),
-        Act::Release => live && state.hold.is_some(),
-        Act::Rollback => live && matches!(state.phase, Phase::Running | Phase::CommitGate(_)),
-        Act::Note => model.halted.is_none() && state.phase != Phase::New,
-        Act::Summary => true,
-        Act::Up
-        | Act::Down
-        | Act::PageUp
-        | Act::PageDown
-        | Act::Top
-        | Act::Bottom
-        | Act::NextPane
-        | Act::PreviousPane
-        | Act::Inspect
-        | Act::Fold
-        | Act::Leave
-        | Act::Help
-        | Act::Confirm
-        | Act::Submit
-        | Act::Erase
-        | Act::EraseAll
-        | Act::Cancel => true,
-        Act::Follow => !model.follow,
-    }
-}
-
-/// Whether a request can still be voted on.
-pub fn is_open(model: &Model, request: RequestId) -> bool {
-    model
-        .state()
-        .requests
-        .get(&request)
-        .is_some_and(|request| request.status == RequestStatus::Open)
 }

@@ -4,9 +4,9 @@ use crate::engine::handle::Refused;
 use crate::frontend::ending::{exit_of_leaving, unanswered};
 use crate::run::Command;
 
+use super::able::{endable, skippable, why_not};
 use super::model::{Leaving, LineKind, Loudness, Modal, Model, OutputLine, Pane, Purpose, Row};
 use super::msg::{Act, Action, Msg};
-use super::offers::available;
 use super::{answer, hear};
 
 /// Takes a message in and says what to send.
@@ -15,6 +15,13 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Action> {
         Msg::Act(act) => self::act(model, act),
         Msg::Type(char) => {
             answer::typed(model, &char.to_string());
+            Vec::new()
+        }
+        Msg::Unbound(pressed) => {
+            // What went wrong stays in sight.
+            if !matches!(model.status, Some((_, Loudness::Bad))) {
+                model.say(format!("{pressed} does nothing here; ? shows every key"));
+            }
             Vec::new()
         }
         Msg::Paste(text) => {
@@ -123,8 +130,8 @@ fn act(model: &mut Model, act: Act) -> Vec<Action> {
     if let Some((_, Loudness::Plain)) = model.status {
         model.status = None;
     }
-    if !available(model, act) {
-        model.say(unavailable(act));
+    if let Some(reason) = why_not(model, act) {
+        model.say(reason);
         return Vec::new();
     }
     match act {
@@ -149,8 +156,22 @@ fn act(model: &mut Model, act: Act) -> Vec<Action> {
             return vec![Action::Tell(Command::Release { person })];
         }
         Act::Rollback => model.modal = Some(Modal::Rollback { at: 0 }),
+        Act::Skip => model.modal = skippable(model).ok().map(|step| Modal::ask(Purpose::Skip(step))),
+        Act::End => model.modal = endable(model).ok().map(|step| Modal::End { step, at: 0 }),
+        Act::Seat => answer::open_seat(model),
+        Act::Extend => answer::ask(model, Purpose::Extend),
+        Act::Countersign => answer::open_countersign(model),
         Act::Summary => model.modal = Some(Modal::Summary { scroll: 0 }),
-        Act::Leave | Act::Help | Act::Confirm | Act::Submit | Act::Erase | Act::EraseAll | Act::Cancel => {}
+        Act::Leave
+        | Act::Help
+        | Act::Confirm
+        | Act::Submit
+        | Act::Erase
+        | Act::EraseAll
+        | Act::Cancel
+        | Act::Other
+        | Act::Heard
+        | Act::BreakGlass => {}
     }
     Vec::new()
 }
@@ -164,36 +185,6 @@ fn leave(model: &mut Model) -> Vec<Action> {
     }
     model.modal = Some(Modal::Leave { at: 0 });
     Vec::new()
-}
-
-const fn unavailable(act: Act) -> &'static str {
-    match act {
-        Act::Gate | Act::Reject => "no gate is open now",
-        Act::Decide => "nothing failed and nothing is in doubt",
-        Act::Hold => "the run cannot be held now",
-        Act::Release => "the run is not held",
-        Act::Rollback => "no rollback can be begun now",
-        Act::Note => "notes cannot be written now",
-        Act::Follow => "the selection follows the run already",
-        Act::Up
-        | Act::Down
-        | Act::PageUp
-        | Act::PageDown
-        | Act::Top
-        | Act::Bottom
-        | Act::NextPane
-        | Act::PreviousPane
-        | Act::Inspect
-        | Act::Fold
-        | Act::Summary
-        | Act::Leave
-        | Act::Help
-        | Act::Confirm
-        | Act::Submit
-        | Act::Erase
-        | Act::EraseAll
-        | Act::Cancel => "that does nothing here",
-    }
 }
 
 const fn next(pane: Pane) -> Pane {

@@ -15,7 +15,7 @@ use super::text::hanging;
 use super::window::{Window, columns, draw as draw_window};
 
 /// Choices in sight at once.
-const SHOWN: usize = 6;
+const SHOWN: usize = 7;
 
 /// Draws a modal of choices.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, modal: &Modal, at: usize) {
@@ -59,7 +59,11 @@ fn told(model: &Model, modal: &Modal, columns: usize) -> (String, Vec<Line<'stat
     let theme = model.theme;
     match modal {
         Modal::Failure { step, .. } => (
-            format!("Failed: {}", label(&model.plan, step)),
+            if model.state().stuck.iter().any(|(stuck, _)| stuck == step) {
+                format!("Could not be put back: {}", label(&model.plan, step))
+            } else {
+                format!("Failed: {}", label(&model.plan, step))
+            },
             reason(model, step, columns),
         ),
         Modal::Doubt { step, .. } => {
@@ -75,6 +79,19 @@ fn told(model: &Model, modal: &Modal, columns: usize) -> (String, Vec<Line<'stat
         }
         Modal::Rollback { .. } => ("Roll back: how far?".to_owned(), Vec::new()),
         Modal::Leave { .. } => ("Leave".to_owned(), Vec::new()),
+        Modal::End { step, .. } => (
+            format!("Ask to end: {}", label(&model.plan, step)),
+            hanging("", &sent(model, step), columns, theme.plain()),
+        ),
+        Modal::Seat { .. } => (
+            "The operator's seat".to_owned(),
+            hanging(
+                "",
+                &format!("{} operates this run.", model.state().operator),
+                columns,
+                theme.plain(),
+            ),
+        ),
         Modal::Gate { .. }
         | Modal::Reject { .. }
         | Modal::Reason { .. }
@@ -87,6 +104,25 @@ fn reason(model: &Model, step: &StepId, columns: usize) -> Vec<Line<'static>> {
     let why = model.state().step(step).and_then(|step| step.reason.clone());
     let text = why.unwrap_or_else(|| "no reason was recorded".to_owned());
     hanging("", &text, columns, model.theme.bad())
+}
+
+/// How far an effect that runs has got, as the record knows.
+fn sent(model: &Model, step: &StepId) -> String {
+    let mut open = model.state().open_effects().filter(|(id, _, _)| *id == step);
+    let accepted = open.find_map(|(_, _, effect)| match effect {
+        EffectState::InFlight { acked, .. } => acked.clone(),
+        EffectState::Orphaned { .. }
+        | EffectState::InDoubt { .. }
+        | EffectState::None
+        | EffectState::Done
+        | EffectState::Failed
+        | EffectState::MaybeHappened
+        | EffectState::NotSent => None,
+    });
+    accepted.map_or_else(
+        || "It is under way; no peer has said yet that it accepted it.".to_owned(),
+        |id| format!("It is under way; the peer has accepted it as {id}."),
+    )
 }
 
 /// What the record knows of an effect in doubt.

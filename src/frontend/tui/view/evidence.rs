@@ -139,8 +139,20 @@ pub fn votes(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
         } else {
             format!(": {}", vote.comment)
         };
-        let text = format!("{} as {}{comment}", vote.person, vote.role);
+        let heard = vote
+            .attested_by
+            .as_ref()
+            .map_or_else(String::new, |by| format!(" (heard, written down by {by})"));
+        let text = format!("{} as {}{heard}{comment}", vote.person, vote.role);
         lines.extend(hanging(&format!("  {sign} "), &text, columns, style));
+    }
+    if let Some(broken) = &request.broken {
+        let text = format!("GLASS BROKEN by {}: {}", broken.person, broken.reason);
+        lines.extend(hanging("  ! ", &text, columns, theme.bad()));
+    }
+    for signer in &request.countersigned {
+        let text = format!("countersigned by {signer}");
+        lines.extend(hanging("  ✔ ", &text, columns, theme.good()));
     }
     lines
 }

@@ -4,29 +4,31 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
 use crate::projection::escape::{clip_start, visible};
 use crate::projection::words::{about, clock, environment, label, rollback};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
-use crate::run::state::Request;
+use crate::run::state::{Request, StepState};
 use crate::runbook::plan::{EnvironmentKind, Rollback};
 
-use super::evidence;
 use super::text::{hanging, named};
 use super::window::{Window, columns, draw as draw_window};
+use super::{alarms, evidence};
+
+/// What was chosen and typed so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub voter: usize,
+    pub phrase: &'a str,
+    /// The voter was only heard.
+    pub heard: bool,
+}
 
 /// Draws the gate of a request.
-pub fn draw(
-    model: &Model,
-    frame: &mut Frame<'_>,
-    body: Rect,
-    id: RequestId,
-    voter: usize,
-    scroll: usize,
-    phrase: &str,
-) {
+pub fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: RequestId, scroll: usize, asked: Asked<'_>) {
     let Some(request) = model.state().requests.get(&id) else {
         return;
     };
@@ -42,7 +44,7 @@ pub fn draw(
         style,
         text: text(model, request, columns),
         scroll,
-        fixed: asks(model, request, voter, phrase, columns),
+        fixed: asks(model, request, asked, columns),
     };
     draw_window(model, frame, body, window);
 }
@@ -58,6 +60,13 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
     let dry = if model.session.dry_run { "DRY RUN, " } else { "" };
     let place = format!("{dry}{kind}, environment {}", model.plan.environment.name);
     let mut lines = named("Where", &place, columns, theme.strong(), theme.strong());
+    if request.escalated {
+        let text = "those who were asked first did not answer in time";
+        lines.extend(named("ESCALATED", text, columns, theme.strong(), theme.bad()));
+    }
+    if let Some(step) = &request.step {
+        lines.extend(alarms::sentences(model, step, columns));
+    }
     match request.subject {
         Subject::Step => lines.extend(of_step(model, request, columns)),
         Subject::Unwind => lines.extend(of_unwinding(model, request, columns)),
@@ -105,22 +114,30 @@ fn of_skip(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static
     let mut lines = Vec::new();
     let reason = request.reason.as_deref().unwrap_or_default();
     lines.extend(named("Because", reason, columns, theme.strong(), theme.plain()));
-    let step = request.step.as_ref().and_then(|id| model.state().step(id));
-    let what = match step {
-        Some(step) if step.stands() => "its effect happened, or may have: it stands, and a rollback undoes it",
-        Some(_) | None => "nothing of it is executed; what needs it is looked at and asked anew",
+    let Some(step) = &request.step else { return lines };
+    let stands = model.state().step(step).is_some_and(StepState::stands);
+    let what = if stands {
+        "its effect happened, or may have: it STANDS, and a rollback undoes it"
+    } else {
+        "nothing of it is executed"
     };
     lines.extend(named("Then", what, columns, theme.strong(), theme.warn()));
-    for facts in &model.state().facts.steps {
-        if request
-            .step
-            .as_ref()
-            .is_some_and(|skipped| facts.needs.contains(skipped))
-        {
-            let text = label(&model.plan, &facts.id);
-            lines.extend(named("Needed by", &text, columns, theme.strong(), theme.plain()));
-        }
-    }
+    let needing = model
+        .state()
+        .facts
+        .steps
+        .iter()
+        .filter(|facts| facts.needs.contains(step));
+    let names: Vec<String> = needing.map(|facts| label(&model.plan, &facts.id)).collect();
+    let text = if names.is_empty() {
+        "no step".to_owned()
+    } else {
+        format!(
+            "{}; begun all the same, with their own checks and gates",
+            names.join(", ")
+        )
+    };
+    lines.extend(named("Needed by", &text, columns, theme.strong(), theme.plain()));
     lines
 }
 
@@ -233,9 +250,20 @@ fn of_commit(model: &Model, columns: usize) -> Vec<Line<'static>> {
     lines
 }
 
-fn asks(model: &Model, request: &Request, voter: usize, phrase: &str, columns: usize) -> Vec<Line<'static>> {
+fn asks(model: &Model, request: &Request, asked: Asked<'_>, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
-    let mut lines = voter_lines(model, request.id, voter, columns);
+    let phrase = asked.phrase;
+    let mut lines = voter_lines(model, request.id, asked.voter, columns);
+    if asked.heard {
+        let text = format!(
+            "! HEARD on the bridge, written down by {}: the voter signs within 24 hours (Ctrl-t takes it back)",
+            model.state().operator
+        );
+        lines.extend(hanging("", &text, columns, theme.bad()));
+    }
+    if let Err(reason) = answerable(model.state(), request) {
+        lines.extend(hanging("! ", &reason, columns, theme.bad()));
+    }
     match &request.gate.phrase {
         None => lines.push(Line::styled("y approves, Esc goes back", theme.strong())),
         Some(wanted) => {

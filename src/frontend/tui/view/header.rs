@@ -1,13 +1,19 @@
 //! The top lines: where we are, in which environment, how the clocks stand, whether anything is wrong.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::projection::escape::{clip, fit, visible, width};
-use crate::projection::words::{clock, environment, label, span};
-use crate::run::state::{Phase, Stage, UnwindStage};
+use crate::projection::words::{about, clock, environment, label, span};
+use crate::run::event::Subject;
+use crate::run::facts::StepId;
+use crate::run::state::{Hold, Phase, Request, Stage, UnwindStage};
 
+use super::alarms;
+use super::alarms::number;
 use super::text::bar;
 use super::timing;
 
@@ -16,6 +22,8 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let mut lines = vec![bar_line(model, columns)];
     lines.extend(timing::lines(model, columns).unwrap_or_else(|| vec![clocks(model, columns)]));
     lines.push(standing(model, columns));
+    lines.extend(held_because(model, columns));
+    lines.extend(alarms::line(model, columns));
     if let Some(lab) = &model.session.lab {
         let text = format!(
             "lab: dns {} │ aws {} │ speed ×{} │ {}",
@@ -121,7 +129,13 @@ fn window(model: &Model) -> Option<String> {
         .and_then(|name| name.parse::<chrono_tz::Tz>().ok())
         .unwrap_or(model.session.zone);
     let at = |time: DateTime<Utc>| time.with_timezone(&zone).format("%H:%M").to_string();
-    let rest = window.closes - model.now;
+    // A window that was extended closes later than the plan says.
+    let closes = model
+        .state()
+        .window_closes_ms
+        .and_then(DateTime::from_timestamp_millis)
+        .unwrap_or(window.closes);
+    let rest = closes - model.now;
     let left = if model.now < window.opens {
         format!("opens in {}", clock(window.opens - model.now))
     } else if rest > TimeDelta::zero() {
@@ -129,83 +143,181 @@ fn window(model: &Model) -> Option<String> {
     } else {
         format!("OVER by {}", clock(-rest))
     };
-    Some(format!("window {}–{} {left}", at(window.opens), at(window.closes)))
+    Some(format!("window {}–{} {left}", at(window.opens), at(closes)))
 }
 
-/// One line that says what the run waits for.
+/// One line that says what the run waits for, with the key that goes on; what runs beside it comes first.
 fn standing(model: &Model, columns: usize) -> Line<'static> {
+    let (text, hint, style) = waits_for(model);
+    // What only tells what runs has told it.
+    let beside = if text.starts_with(RUNS) {
+        String::new()
+    } else {
+        beside(model)
+    };
+    let text = visible(&format!("{beside}{text}"));
+    let room = columns.saturating_sub(width(&hint));
+    Line::styled(format!("{}{hint}", clip(&text, room)), style)
+}
+
+/// The sign of what runs.
+const RUNS: &str = "▶";
+
+fn waits_for(model: &Model) -> (String, String, Style) {
     let state = model.state();
     let theme = model.theme;
-    let (text, style) = if let Some(reason) = &model.halted {
-        (format!("✘ THE JOURNAL CANNOT BE WRITTEN: {reason}"), theme.bad())
-    } else if let Some(leaving) = &model.leaving {
-        (format!("leaving: {}", leaving.reason), theme.warn())
-    } else if let Some(step) = model.doubtful_step() {
-        (
-            format!("? IN DOUBT: {} - d decides", label(&model.plan, &step)),
-            theme.bad(),
-        )
-    } else if let Some((step, _)) = state.stuck.first() {
-        (
-            format!("✘ HANDS NEEDED: {} - d decides", label(&model.plan, step)),
-            theme.bad(),
-        )
-    } else if let Some(hold) = &state.hold {
-        (format!("⏸ HELD by {}: {}", hold.person, hold.reason), theme.warn())
-    } else {
-        match state.phase {
-            Phase::New => ("not begun".to_owned(), theme.plain()),
-            Phase::Running => running(model),
-            Phase::Unwinding => (unwinding(model), theme.warn()),
-            Phase::CommitGate(request) => (
-                format!("⏸ every step is done; request {request} asks to commit - a looks"),
-                theme.warn(),
+    let plain = |text: String, style: Style| (text, String::new(), style);
+    if let Some(reason) = &model.halted {
+        return plain(format!("✘ THE JOURNAL CANNOT BE WRITTEN: {reason}"), theme.bad());
+    }
+    if let Some(leaving) = &model.leaving {
+        return plain(format!("leaving: {}", leaving.reason), theme.warn());
+    }
+    let decides = " - d decides".to_owned();
+    let doubtful = model.doubtful();
+    if !doubtful.is_empty() {
+        return (format!("? IN DOUBT: {}", named(model, &doubtful)), decides, theme.bad());
+    }
+    if !state.stuck.is_empty() {
+        let text = format!("✘ HANDS NEEDED: {}", named(model, &model.failed()));
+        return (text, decides, theme.bad());
+    }
+    if let Some(hold) = &state.hold {
+        return held(model, hold);
+    }
+    match state.phase {
+        Phase::New => plain("not begun".to_owned(), theme.plain()),
+        Phase::Running => running(model),
+        Phase::Unwinding => plain(unwinding(model), theme.warn()),
+        Phase::CommitGate(request) => plain(
+            format!("⏸ every step is done; request {request} asks to commit - a looks"),
+            theme.warn(),
+        ),
+        Phase::Closing(_) => plain(
+            format!("{RUNS} the commit is approved: closing effects are under way"),
+            theme.busy(),
+        ),
+        Phase::Closed { state, exit } => plain(
+            format!(
+                "■ the run is over: {} (exit {exit})",
+                crate::projection::words::closed(state)
             ),
-            Phase::Closing(_) => (
-                "▶ the commit is approved: closing effects are under way".to_owned(),
-                theme.busy(),
-            ),
-            Phase::Closed { state, exit } => (
-                format!(
-                    "■ the run is over: {} (exit {exit})",
-                    crate::projection::words::closed(state)
-                ),
-                theme.strong(),
-            ),
-        }
-    };
-    Line::styled(clip(&visible(&text), columns), style)
+            theme.strong(),
+        ),
+    }
 }
 
-fn running(model: &Model) -> (String, ratatui::style::Style) {
+/// Why the run is held, in a line of its own.
+fn held_because(model: &Model, columns: usize) -> Option<Line<'static>> {
+    let hold = model.state().hold.as_ref().filter(|_| !model.state().is_closed())?;
+    let text = clip(&visible(&format!("  because: {}", hold.reason)), columns);
+    Some(Line::styled(text, model.theme.warn()))
+}
+
+/// Who holds, since when, who sees to it, until when; and whether something can be approved all the same.
+fn held(model: &Model, hold: &Hold) -> (String, String, Style) {
+    let zone = model.session.zone;
+    let at = |time: DateTime<Utc>| time.with_timezone(&zone).format("%H:%M").to_string();
+    let since = model.follower.story.timeline.held_since;
+    let since = since.map_or_else(String::new, |since| {
+        format!(", since {} ({})", at(since), clock(model.now - since))
+    });
+    let owner = hold
+        .owner
+        .as_ref()
+        .map_or_else(String::new, |owner| format!(", owner {owner}"));
+    let until = hold.until_ms.and_then(DateTime::from_timestamp_millis);
+    let overdue = until.is_some_and(|until| model.now >= until);
+    let until = match until {
+        None => ", open-ended".to_owned(),
+        Some(until) if overdue => format!(", OVERDUE since {}", at(until)),
+        Some(until) => format!(", until {}", at(until)),
+    };
+    let text = format!("⏸ HELD by {}{until}{owner}{since}", hold.person);
+    let request = model
+        .open_request()
+        .filter(|request| answerable(model.state(), request).is_ok());
+    let hint = match request {
+        Some(request) => format!(" - a looks at request {}", request.id),
+        None => String::new(),
+    };
+    let style = if overdue { model.theme.bad() } else { model.theme.warn() };
+    (text, hint, style)
+}
+
+/// The first of them in full, the others by number.
+fn named(model: &Model, steps: &[StepId]) -> String {
+    let [first, rest @ ..] = steps else {
+        return String::new();
+    };
+    let more: Vec<String> = rest.iter().map(|step| number(model, step)).collect();
+    if more.is_empty() {
+        label(&model.plan, first)
+    } else {
+        format!("{}; also {}", label(&model.plan, first), more.join(", "))
+    }
+}
+
+/// What runs while something else is waited for.
+fn beside(model: &Model) -> String {
+    let running: Vec<String> = model.running().iter().map(|step| number(model, step)).collect();
+    if running.is_empty() {
+        String::new()
+    } else {
+        format!("{RUNS} {} │ ", running.join(", "))
+    }
+}
+
+fn running(model: &Model) -> (String, String, Style) {
     let state = model.state();
-    if let Some(step) = model.failed_step() {
-        return (
-            format!("✘ FAILED: {} - d decides", label(&model.plan, &step)),
-            model.theme.bad(),
-        );
+    let failed = model.failed();
+    if !failed.is_empty() {
+        let text = format!("✘ FAILED: {}", named(model, &failed));
+        return (text, " - d decides".to_owned(), model.theme.bad());
     }
     if let Some(request) = model.open_request() {
-        let about = request
-            .step
-            .as_ref()
-            .map_or_else(String::new, |step| format!(": {}", label(&model.plan, step)));
-        return (
-            format!("⏸ AT GATE, request {}{about} - a looks", request.id),
-            model.theme.warn(),
-        );
+        let what = about(&model.plan, request.subject, request.step.as_ref());
+        let open: Vec<String> = state.open_requests().map(|request| short(model, request)).collect();
+        let text = if open.len() > 1 {
+            format!(
+                "⏸ {} GATES OPEN: {}; request {}: {what}",
+                open.len(),
+                open.join(", "),
+                request.id
+            )
+        } else {
+            format!("⏸ AT GATE, request {}: {what}", request.id)
+        };
+        return (text, " - a looks".to_owned(), model.theme.warn());
     }
-    let current = state.active().and_then(|index| state.facts.steps.get(index));
-    let text = current.map_or_else(
-        || "▶ running".to_owned(),
-        |facts| {
+    let running = model.running();
+    let current = running.first().or_else(|| {
+        let facts = state.active().and_then(|index| state.facts.steps.get(index));
+        facts.map(|facts| &facts.id)
+    });
+    let text = match (current, running.len()) {
+        (None, _) => format!("{RUNS} running"),
+        (Some(step), 0 | 1) => {
             let word = state
-                .step(&facts.id)
+                .step(step)
                 .map_or("", |step| crate::projection::words::stage(step.stage).1);
-            format!("▶ {word}: {}", label(&model.plan, &facts.id))
-        },
-    );
-    (text, model.theme.busy())
+            format!("{RUNS} {word}: {}", label(&model.plan, step))
+        }
+        (Some(_), count) => format!("{RUNS} {count} running: {}", named(model, &running)),
+    };
+    (text, String::new(), model.theme.busy())
+}
+
+/// A gate in a word: the number of its step, or what it is about.
+fn short(model: &Model, request: &Request) -> String {
+    match (request.subject, &request.step) {
+        (Subject::Step, Some(step)) => number(model, step),
+        (Subject::Skip, Some(step)) => format!("skip {}", number(model, step)),
+        (Subject::Window, _) => "window".to_owned(),
+        (Subject::Unwind, _) => "roll back".to_owned(),
+        (Subject::Commit, _) => "commit".to_owned(),
+        (Subject::Step | Subject::Skip, None) => request.id.to_string(),
+    }
 }
 
 fn unwinding(model: &Model) -> String {

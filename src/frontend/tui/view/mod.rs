@@ -1,5 +1,6 @@
 //! Drawing: one file a pane or modal. Must not change the model and must not know keys except through the keymap.
 
+mod alarms;
 mod decide_window;
 mod evidence;
 mod footer;

@@ -119,16 +119,32 @@ fn over(model: &Model, frame: &mut Frame<'_>, body: Rect) {
             voter,
             scroll,
             phrase,
-        }) => gate_window::draw(model, frame, body, *request, *voter, *scroll, &phrase.text),
+            heard,
+        }) => {
+            let asked = gate_window::Asked {
+                voter: *voter,
+                phrase: &phrase.text,
+                heard: *heard,
+            };
+            gate_window::draw(model, frame, body, *request, *scroll, asked);
+        }
         Some(Modal::Reject {
             request,
             voter,
             comment,
         }) => typing_window::reject(model, frame, body, *request, *voter, &comment.text),
-        Some(Modal::Reason { purpose, input }) => typing_window::reason(model, frame, body, purpose, &input.text),
+        Some(Modal::Reason {
+            purpose,
+            answers,
+            input,
+        }) => typing_window::reason(model, frame, body, purpose, answers, &input.text),
         Some(
-            modal
-            @ (Modal::Failure { at, .. } | Modal::Doubt { at, .. } | Modal::Rollback { at } | Modal::Leave { at }),
+            modal @ (Modal::Failure { at, .. }
+            | Modal::Doubt { at, .. }
+            | Modal::Rollback { at }
+            | Modal::Leave { at }
+            | Modal::End { at, .. }
+            | Modal::Seat { at }),
         ) => decide_window::draw(model, frame, body, modal, *at),
         Some(Modal::Help { scroll, .. }) => reading_window::help(model, frame, body, *scroll),
         Some(Modal::Summary { scroll }) => reading_window::summary(model, frame, body, *scroll),

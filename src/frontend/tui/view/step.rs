@@ -8,8 +8,8 @@ use crate::run::facts::StepId;
 use crate::run::state::{Request, Stage, StepState};
 use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
 
-use super::evidence;
 use super::text::{hanging, named};
+use super::{alarms, evidence};
 
 /// The pane's titles.
 pub fn title(model: &Model) -> (String, String) {
@@ -53,6 +53,11 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
             | Stage::Kept => ("last       ", theme.warn()),
         };
         lines.extend(hanging(head, reason, columns, style));
+        lines.push(Line::default());
+    }
+    let loud = alarms::sentences(model, &id, columns);
+    if !loud.is_empty() {
+        lines.extend(loud);
         lines.push(Line::default());
     }
     lines.extend(will_do(model, planned, state, columns));

@@ -9,6 +9,7 @@ use crate::run::facts::StepId;
 use crate::run::state::Stage;
 use crate::runbook::plan::Rollback;
 
+use super::alarms;
 use super::text::both_ends;
 
 /// The pane's titles.
@@ -49,10 +50,14 @@ fn phase(model: &Model, index: usize, columns: usize) -> Line<'static> {
         .map(|(_, step)| step.stage)
         .collect();
     let done = ours.iter().filter(|stage| **stage == Stage::Done).count();
+    let skipped = match ours.iter().filter(|stage| **stage == Stage::Skipped).count() {
+        0 => String::new(),
+        skipped => format!("{skipped} SKIPPED, "),
+    };
     let sign = if model.folded.contains(&index) { "▸" } else { "▾" };
     let text = both_ends(
         &format!("{sign} {}", visible(&phase.title)),
-        &format!("{done}/{}", ours.len()),
+        &format!("{skipped}{done}/{}", ours.len()),
         columns,
     );
     Line::styled(text, model.theme.strong())
@@ -75,17 +80,25 @@ fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
     } else {
         sign
     };
-    let took = took(model, &StepId(planned.id.clone())).unwrap_or_default();
-    let right = format!("{word} {}", fit(&took, 7));
+    let id = StepId(planned.id.clone());
+    let took = took(model, &id).unwrap_or_default();
+    let marks = alarms::marks(model, &id, columns);
+    let asked = if model.state().skip_asked(&id) {
+        "skip asked "
+    } else {
+        ""
+    };
+    let right = format!("{marks}{asked}{word} {}", fit(&took, 7));
     let left = format!("  {sign} {:>2} {}", index + 1, visible(&planned.title));
     let theme = model.theme;
-    let style = match state.stage {
+    let own = match state.stage {
         Stage::Waiting => theme.plain(),
         Stage::Checking | Stage::Approved(_) | Stage::Running | Stage::Verifying => theme.busy(),
-        Stage::AtGate(_) | Stage::RollingBack | Stage::RolledBack | Stage::Skipped => theme.warn(),
-        Stage::InDoubt | Stage::Failed | Stage::RollbackFailed => theme.bad(),
+        Stage::AtGate(_) | Stage::RollingBack | Stage::RolledBack => theme.warn(),
+        Stage::InDoubt | Stage::Failed | Stage::RollbackFailed | Stage::Skipped => theme.bad(),
         Stage::Done | Stage::Kept => theme.good(),
     };
+    let style = if marks.is_empty() { own } else { theme.bad() };
     Line::styled(both_ends(&left, &right, columns), style)
 }
 

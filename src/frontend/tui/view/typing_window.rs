@@ -5,8 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::{Model, Purpose};
+use crate::frontend::tui::questions::{head, questions};
 use crate::projection::escape::{visible, wrap};
-use crate::projection::words::label;
+use crate::run::event::Subject;
 use crate::run::facts::RequestId;
 
 use super::gate_window::{subject, voter_lines};
@@ -23,7 +24,15 @@ pub fn reject(model: &Model, frame: &mut Frame<'_>, body: Rect, id: RequestId, v
         .map(|request| subject(model, request))
         .unwrap_or_default();
     let mut text = voter_lines(model, id, voter, columns);
-    let words = "One rejection ends the request; the step counts as failed and the operator decides how it goes on.";
+    let words = match model.state().requests.get(&id).map(|request| request.subject) {
+        Some(Subject::Skip) => "One rejection ends the request; the step is not skipped and stays as it was.",
+        Some(Subject::Window) => "One rejection ends the request; the window stays as it was.",
+        Some(Subject::Unwind) => "One rejection ends the request; the run is held where it is.",
+        Some(Subject::Commit) => "One rejection ends the request; the run is held, and can still be rolled back.",
+        Some(Subject::Step) | None => {
+            "One rejection ends the request; the step counts as failed and the operator decides how it goes on."
+        }
+    };
     text.extend(hanging("", words, columns, model.theme.plain()));
     let window = Window {
         title: &visible(&format!("Reject {about} (request {id})")),
@@ -35,49 +44,44 @@ pub fn reject(model: &Model, frame: &mut Frame<'_>, body: Rect, id: RequestId, v
     draw(model, frame, body, window);
 }
 
-/// Asking for words.
-pub fn reason(model: &Model, frame: &mut Frame<'_>, body: Rect, purpose: &Purpose, typed: &str) {
+/// Asking for words: the question in front, the answers so far above it.
+pub fn reason(model: &Model, frame: &mut Frame<'_>, body: Rect, purpose: &Purpose, answers: &[String], typed: &str) {
     let columns = columns(body);
-    let (title, words, ask) = match purpose {
-        Purpose::Hold => (
-            "Hold the run".to_owned(),
-            "Nothing new starts until somebody releases it. Running effects finish. On release checks and gates are asked again.",
-            "reason:",
-        ),
-        Purpose::Stop => (
-            "Stop the run".to_owned(),
-            "It ends where it is and cannot be resumed. What stands, stands; nothing is undone.",
-            "reason:",
-        ),
-        Purpose::Note => ("Note".to_owned(), "It goes into the journal under your name.", "note:"),
-        Purpose::ByHand(step) => (
-            format!("Done by hand: {}", label(&model.plan, step)),
-            "Nothing is sent; the record names you and says what you did.",
-            "what you did, and how you know that it worked:",
-        ),
-        Purpose::Decide { step, done: true } => (
-            format!("It was done: {}", label(&model.plan, step)),
-            "The run takes the effect as happened and verifies it.",
-            "what you looked at:",
-        ),
-        Purpose::Decide { step, done: false } => (
-            format!("It was not started: {}", label(&model.plan, step)),
-            "The run takes it as never sent; checks and gate are asked again.",
-            "what you looked at:",
-        ),
+    let (title, words, loud) = head(model, purpose);
+    let style = if loud { model.theme.bad() } else { model.theme.warn() };
+    let plain = if loud { model.theme.bad() } else { model.theme.plain() };
+    let mut text = Vec::new();
+    for line in &words {
+        text.extend(hanging("", line, columns, plain));
+    }
+    let asked = questions(model, purpose);
+    for (question, answer) in asked.iter().zip(answers) {
+        let answer = if answer.is_empty() { "-" } else { answer };
+        text.extend(hanging(
+            "",
+            &format!("{question} {answer}"),
+            columns,
+            model.theme.strong(),
+        ));
+    }
+    let ask = asked.get(answers.len()).map_or("", String::as_str);
+    let count = if asked.len() > 1 {
+        format!("{}/{} ", answers.len() + 1, asked.len())
+    } else {
+        String::new()
     };
     let window = Window {
         title: &visible(&title),
-        style: model.theme.warn(),
-        text: hanging("", words, columns, model.theme.plain()),
+        style,
+        text,
         scroll: 0,
-        fixed: field(model, ask, typed, columns),
+        fixed: field(model, &format!("{count}{ask}"), typed, columns),
     };
     draw(model, frame, body, window);
 }
 
 fn field(model: &Model, ask: &str, typed: &str, columns: usize) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::styled(ask.to_owned(), model.theme.plain())];
+    let mut lines = hanging("", ask, columns, model.theme.plain());
     for piece in wrap(&visible(&format!("> {typed}▏")), columns) {
         lines.push(Line::styled(piece, model.theme.strong()));
     }

@@ -1,0 +1,113 @@
+//! What a headless run does with branches side by side: approves each gate, and does not leave while an effect has no
+//! outcome. Over the same night as the cockpit, without its keys.
+
+use pointsman::frontend::headless::{Autopilot, Next};
+use pointsman::run::Command;
+use pointsman::run::event::OutcomeResult;
+use pointsman::run::state::Stage;
+
+use crate::night::{Night, id};
+
+fn begun(approve_all: bool, roll_back_at: Option<&str>) -> (Night, Autopilot) {
+    let script = roll_back_at.map(|step| (id(step), None));
+    (Night::of_branches("lab"), Autopilot::new("olga", approve_all, script))
+}
+
+/// Does what the autopilot says until it waits or ends.
+fn follow(night: &mut Night, autopilot: &mut Autopilot) -> Next {
+    loop {
+        match autopilot.next(&night.state) {
+            Next::Tell(command) => {
+                night.tell(command.clone());
+                night.settle();
+                autopilot.told(&command);
+            }
+            next @ (Next::Wait | Next::End { .. }) => return next,
+        }
+    }
+}
+
+fn is_end(next: &Next, code: u8) -> bool {
+    matches!(next, Next::End { exit, .. } if *exit == code)
+}
+
+#[test]
+fn every_open_gate_is_approved_to_the_end() {
+    let (mut night, mut autopilot) = begun(true, None);
+    for _ in 0..200 {
+        if is_end(&follow(&mut night, &mut autopilot), 0) {
+            break;
+        }
+        night.answer(OutcomeResult::Done);
+    }
+    assert!(night.state.is_closed());
+    assert_eq!(night.refused, Vec::<String>::new());
+}
+
+#[test]
+fn a_failure_waits_for_what_runs_beside_it() {
+    let (mut night, mut autopilot) = begun(true, None);
+    while night.stage("accounts") != Stage::Running || night.stage("orders") != Stage::Running {
+        follow(&mut night, &mut autopilot);
+        let waits = ["accounts", "orders"]
+            .into_iter()
+            .find(|step| night.stage(step) != Stage::Running);
+        match waits {
+            Some(step) if night.stage("look") == Stage::Done => night.answer_of(step, OutcomeResult::Done),
+            Some(_) | None => night.answer(OutcomeResult::Done),
+        }
+    }
+    night.answer_of("accounts", OutcomeResult::Failed);
+    assert_eq!(
+        follow(&mut night, &mut autopilot),
+        Next::Wait,
+        "the other effect has no outcome yet"
+    );
+    night.answer_of("orders", OutcomeResult::Done);
+    assert!(is_end(&follow(&mut night, &mut autopilot), 1));
+    assert!(night.state.open_effects().next().is_none());
+}
+
+#[test]
+fn a_gate_that_nobody_may_answer_ends_the_process_once_nothing_runs() {
+    let (mut night, mut autopilot) = begun(false, None);
+    while !matches!(night.stage("accounts"), Stage::AtGate(_)) {
+        assert_eq!(follow(&mut night, &mut autopilot), Next::Wait);
+        night.answer(OutcomeResult::Done);
+    }
+    assert!(is_end(&follow(&mut night, &mut autopilot), 3));
+}
+
+#[test]
+fn a_hold_that_nobody_can_release_ends_the_process() {
+    let (mut night, mut autopilot) = begun(true, None);
+    night.tell(Command::Hold {
+        reason: "the bridge is down".to_owned(),
+        person: "olga".to_owned(),
+        owner: None,
+        until_ms: None,
+    });
+    let next = follow(&mut night, &mut autopilot);
+    assert!(is_end(&next, 3), "{next:?}");
+}
+
+#[test]
+fn a_scripted_rollback_begins_nothing_more_while_it_waits_for_what_runs() {
+    let (mut night, mut autopilot) = begun(true, Some("report"));
+    for _ in 0..200 {
+        let next = follow(&mut night, &mut autopilot);
+        if is_end(&next, 4) {
+            break;
+        }
+        let first = night.stage("report") == Stage::Waiting && night.stage("accounts") != Stage::Waiting;
+        let accounts_moves = first && night.stage("accounts") != Stage::Done;
+        if accounts_moves {
+            night.answer_of("accounts", OutcomeResult::Done);
+        } else {
+            night.answer(OutcomeResult::Done);
+        }
+    }
+    assert!(night.state.is_closed());
+    assert_eq!(night.stage("accounts"), Stage::RolledBack);
+    assert_eq!(night.stage("open"), Stage::Waiting);
+}
