@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use pointsman::journal::reader::read_run;
 use pointsman::journal::verify::{Require, verify};
 
-const STEPS: usize = 12;
+const STEPS: usize = 24;
 
 /// A runbook without a lab, whose effects are lines of a file on another disk.
 fn runbook(folder: &Path) -> String {
