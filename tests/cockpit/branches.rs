@@ -417,3 +417,62 @@ fn without_colour_every_alarm_stays() {
     assert_eq!(colored, night.screen(80, 24));
     assert!(colored.contains("OVERDUE 2"), "{colored}");
 }
+
+#[test]
+fn a_failed_step_that_is_to_be_skipped_shows_the_way_to_its_gate() {
+    let mut night = failed_beyond();
+    night.keys("d");
+    night.key(KeyCode::Down);
+    night.keys("y");
+    night.line("they were told by telephone");
+    night.snapshot("failed_skip_asked");
+    night.keys("d");
+    night.key(KeyCode::Down);
+    let screen = night.screen(80, 24);
+    assert!(screen.contains("skip… (not possible)"), "{screen}");
+    night.key(KeyCode::Esc);
+    night.keys("a");
+    night.line("skip tell");
+    assert_eq!(night.stage("tell"), Stage::Skipped);
+    assert!(
+        night
+            .state
+            .open_requests()
+            .any(|request| request.subject == Subject::Commit),
+        "the run goes on to its commit"
+    );
+}
+
+#[test]
+fn the_chosen_line_is_in_sight_under_a_long_reason_and_every_alarm() {
+    let mut night = failed_beyond();
+    night.now += TimeDelta::hours(5);
+    night.wait(1);
+    let screen = night.screen(80, 24);
+    assert!(screen.contains("✘ FAILED 6 - d decides"), "held, and yet: {screen}");
+    let step = std::sync::Arc::make_mut(&mut night.model.follower.state.steps[5]);
+    step.reason = Some("the peer said a great deal about it. ".repeat(9));
+    night.keys("d");
+    for choice in ["retry", "skip…", "go forward", "hold…", "roll back…", "stop the run"] {
+        for (columns, rows) in [(80, 24), (60, 16)] {
+            let screen = night.screen(columns, rows);
+            assert!(
+                screen.contains(&format!("▸ {choice}")),
+                "{choice} at {columns}×{rows}:\n{screen}"
+            );
+        }
+        night.key(KeyCode::Down);
+    }
+}
+
+#[test]
+fn no_key_means_two_things_in_one_place() {
+    use pointsman::frontend::tui::keymap::BINDINGS;
+    for (index, one) in BINDINGS.iter().enumerate() {
+        for other in BINDINGS.iter().skip(index + 1) {
+            let together = one.contexts.iter().any(|context| other.contexts.contains(context));
+            let same = one.keys.iter().any(|key| other.keys.contains(key));
+            assert!(!(together && same), "{:?} and {:?}", one.act, other.act);
+        }
+    }
+}

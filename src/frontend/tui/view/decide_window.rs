@@ -22,6 +22,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, modal: &Modal, at:
     let columns = columns(body);
     let list = choices(model, modal);
     let (title, mut text) = told(model, modal, columns);
+    let before = text.len();
     text.extend(offered(model, &list, at, columns));
     let mut fixed = Vec::new();
     if let Some(choice) = list.get(at) {
@@ -44,11 +45,19 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, modal: &Modal, at:
         "↑↓ chooses, y confirms, Esc goes back",
         model.theme.strong(),
     ));
+    // The chosen line stays in sight however long the reason above it is.
+    let rows = usize::from(body.height).saturating_sub(fixed.len() + 3);
+    let chosen = before + 1 + at - first(at, list.len());
     let window = Window {
         title: &visible(&title),
         style: model.theme.warn(),
+        scroll: if text.len() > rows {
+            // The last row names what lies below, where there are several.
+            (chosen + 1 + usize::from(rows > 1)).saturating_sub(rows.max(1))
+        } else {
+            0
+        },
         text,
-        scroll: 0,
         fixed,
     };
     draw_window(model, frame, body, window);
@@ -151,8 +160,13 @@ fn known(model: &Model, step: &StepId) -> String {
     }
 }
 
+/// The first choice in sight.
+fn first(at: usize, count: usize) -> usize {
+    at.saturating_sub(SHOWN / 2).min(count.saturating_sub(SHOWN))
+}
+
 fn offered(model: &Model, list: &[Choice], at: usize, columns: usize) -> Vec<Line<'static>> {
-    let first = at.saturating_sub(SHOWN / 2).min(list.len().saturating_sub(SHOWN));
+    let first = first(at, list.len());
     let mut lines = vec![Line::default()];
     for (index, choice) in list.iter().enumerate().skip(first).take(SHOWN) {
         let sign = if index == at { "▸" } else { " " };

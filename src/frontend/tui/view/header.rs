@@ -173,7 +173,7 @@ fn waits_for(model: &Model) -> (String, String, Style) {
     if let Some(leaving) = &model.leaving {
         return plain(format!("leaving: {}", leaving.reason), theme.warn());
     }
-    let decides = " - d decides".to_owned();
+    let decides = decides(model);
     let doubtful = model.doubtful();
     if !doubtful.is_empty() {
         return (format!("? IN DOUBT: {}", named(model, &doubtful)), decides, theme.bad());
@@ -207,6 +207,16 @@ fn waits_for(model: &Model) -> (String, String, Style) {
     }
 }
 
+/// The key that decides; a gate that can be answered all the same is not forgotten.
+fn decides(model: &Model) -> String {
+    let request = model.open_request();
+    let answerable = request.filter(|request| answerable(model.state(), request).is_ok());
+    answerable.map_or_else(
+        || " - d decides".to_owned(),
+        |request| format!(" - d decides, a looks at request {}", request.id),
+    )
+}
+
 /// Why the run is held, in a line of its own.
 fn held_because(model: &Model, columns: usize) -> Option<Line<'static>> {
     let hold = model.state().hold.as_ref().filter(|_| !model.state().is_closed())?;
@@ -234,12 +244,14 @@ fn held(model: &Model, hold: &Hold) -> (String, String, Style) {
         Some(until) => format!(", until {}", at(until)),
     };
     let text = format!("⏸ HELD by {}{until}{owner}{since}", hold.person);
+    let failed: Vec<String> = model.failed().iter().map(|step| number(model, step)).collect();
     let request = model
         .open_request()
         .filter(|request| answerable(model.state(), request).is_ok());
-    let hint = match request {
-        Some(request) => format!(" - a looks at request {}", request.id),
-        None => String::new(),
+    let hint = match (failed.is_empty(), request) {
+        (false, _) => format!(" │ ✘ FAILED {}{}", failed.join(", "), decides(model)),
+        (true, Some(request)) => format!(" - a looks at request {}", request.id),
+        (true, None) => String::new(),
     };
     let style = if overdue { model.theme.bad() } else { model.theme.warn() };
     (text, hint, style)
@@ -273,7 +285,7 @@ fn running(model: &Model) -> (String, String, Style) {
     let failed = model.failed();
     if !failed.is_empty() {
         let text = format!("✘ FAILED: {}", named(model, &failed));
-        return (text, " - d decides".to_owned(), model.theme.bad());
+        return (text, decides(model), model.theme.bad());
     }
     if let Some(request) = model.open_request() {
         let what = about(&model.plan, request.subject, request.step.as_ref());
