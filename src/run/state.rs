@@ -91,6 +91,8 @@ pub struct StepState {
     pub undo: EffectState,
     /// Its closing effect.
     pub close: EffectState,
+    /// Where the step stood before its undo was begun.
+    pub before_undo: Stage,
     /// How often its way back was begun: each try has a name of its own.
     pub ways_back: u32,
     /// The tick of the intent, once there was one in this attempt.

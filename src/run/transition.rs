@@ -184,6 +184,9 @@ pub(super) fn intent(
         }
         Role::Undo => {
             step.ways_back += 1;
+            if !matches!(step.stage, Stage::RollbackFailed | Stage::RollingBack | Stage::InDoubt) {
+                step.before_undo = step.stage;
+            }
             step.stage = Stage::RollingBack;
         }
         Role::Close => step.ways_back += 1,
@@ -201,6 +204,8 @@ pub(super) fn outcome(
 ) -> Result<(), Illegal> {
     state.ticks += 1;
     let tick = state.ticks;
+    let state_phase = state.phase;
+    let unwinding = state.unwind.as_ref().map(|unwind| unwind.stage);
     let step = step_mut(state, id)?;
     let before = effect_mut(step, role).clone();
     let (request, acked) = match before {
@@ -229,6 +234,12 @@ pub(super) fn outcome(
     if role == Role::Do {
         step.settled = Some(tick);
     }
+    // After a resume no approval covers a way back any more: it is planned and asked anew, and nobody is stuck with it.
+    let covered = match (state_phase, unwinding) {
+        (Phase::Closing(_), _) => true,
+        (Phase::Unwinding, Some(stage)) => matches!(stage, UnwindStage::Running(_)),
+        (Phase::New | Phase::Running | Phase::Unwinding | Phase::CommitGate(_) | Phase::Closed { .. }, _) => false,
+    };
     let happened = role == Role::Do && matches!(step.act, EffectState::Done | EffectState::MaybeHappened);
     step.reason = match result {
         OutcomeResult::Done => None,
@@ -247,12 +258,19 @@ pub(super) fn outcome(
                 unwind.undone.push(id.clone());
             }
         }
+        (Role::Undo, OutcomeResult::NotSent) if !covered => step.stage = step.before_undo,
         (Role::Undo, OutcomeResult::Failed | OutcomeResult::NotSent) => {
             step.stage = Stage::RollbackFailed;
-            state.stuck.push((id.clone(), role));
+            if covered {
+                state.stuck.push((id.clone(), role));
+            }
         }
         (Role::Close, OutcomeResult::Done) => unstick(state, id, role),
-        (Role::Close, OutcomeResult::Failed | OutcomeResult::NotSent) => state.stuck.push((id.clone(), role)),
+        (Role::Close, OutcomeResult::Failed | OutcomeResult::NotSent) => {
+            if covered {
+                state.stuck.push((id.clone(), role));
+            }
+        }
     }
     if happened && state.facts.step(id).is_some_and(|facts| facts.writes_on_target) {
         state.target_written = true;

@@ -19,6 +19,7 @@ use pointsman::journal::{Actor, JournalWriter, Record, Redactor, Stamp};
 use pointsman::projection::summary::NextCommands;
 use pointsman::provider::registry::catalogue;
 use pointsman::run::event::Role;
+use pointsman::run::state::Phase;
 use pointsman::run::{Command, RunState, apply};
 use pointsman::runbook::Plan;
 use serde_json::{Map, Value};
@@ -224,6 +225,10 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
         (writer, records, Command::Resume { operator, host, pid })
     };
     let (state, updates) = fold(&plan, &records);
+    if let Phase::Closed { exit, .. } = state.phase {
+        // It was over before it was killed; there is nothing to go on with.
+        return exit;
+    }
     let plan = Arc::new(plan);
     let ticking = reaper.clone();
     let script = Script {
@@ -247,6 +252,11 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
     let dispatcher = Dispatcher::new(state, updates, writer, actor, clock, executor, &channels);
     let (handle, thread) = dispatcher.spawn(channels).unwrap();
     handle.tell(first).await.unwrap();
+    let (standing, _) = handle.history().await.unwrap();
+    if standing.hold.is_some() {
+        let person = "olga".to_owned();
+        handle.tell(Command::Release { person }).await.unwrap();
+    }
     if errand.mode == Mode::Decide {
         decide(&handle, &world).await;
     }

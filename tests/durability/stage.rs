@@ -181,7 +181,7 @@ pub fn started_too_late(root: &Path, disk: &TestDisk) -> Event {
         let (state, updates) = fold(&plan(), &records);
         let channels = Channels::new();
         let mut feed = channels.handle.listen();
-        let executor = executor(Arc::new(plan()), disk, &channels);
+        let mut executor = executor(Arc::new(plan()), disk, &channels);
         let intent = updates.last().unwrap();
         executor.cancel_all();
         executor.start(Errand {

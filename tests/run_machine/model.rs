@@ -302,12 +302,21 @@ impl Night {
             });
             return;
         }
-        if let Some((step, _)) = self.state.stuck.first().cloned() {
-            self.tell(Command::DoneByHand {
-                step,
+        if let Some((step, _)) = self.state.stuck.first().cloned()
+            && self.state.hold.is_none()
+        {
+            let by_hand = Command::DoneByHand {
+                step: step.clone(),
                 person,
                 reason: "seen".to_owned(),
-            });
+            };
+            // Both ways out of it work, always.
+            let way = if self.events.len().is_multiple_of(2) {
+                by_hand
+            } else {
+                Command::Retry { step }
+            };
+            assert!(self.tell(way));
             return;
         }
         if let Some(hold) = self.state.hold.clone() {
