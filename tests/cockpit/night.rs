@@ -40,6 +40,9 @@ pub struct Night {
     /// What the cockpit asked for besides commands.
     pub asked: Vec<Action>,
     pub refused: Vec<String>,
+    /// The state before the first event, and what happened since.
+    pub fresh: RunState,
+    pub updates: Vec<Arc<Update>>,
 }
 
 impl Night {
@@ -80,6 +83,7 @@ impl Night {
                 report: "pointsman report 20261205-2200-7k2m".to_owned(),
             },
         };
+        let fresh = state.clone();
         let model = Model::new(plan, session, Theme { color: true }, state.clone(), now);
         let mut night = Self {
             model,
@@ -89,6 +93,8 @@ impl Night {
             seq: 0,
             asked: Vec::new(),
             refused: Vec::new(),
+            fresh,
+            updates: Vec::new(),
         };
         let data = Map::new();
         let operator = "olga".to_owned();
@@ -120,7 +126,9 @@ impl Night {
                         at: self.now,
                         event,
                     };
-                    self.hear(Msg::Feed(Feed::Event(Arc::new(update))));
+                    let update = Arc::new(update);
+                    self.updates.push(update.clone());
+                    self.hear(Msg::Feed(Feed::Event(update)));
                 }
                 Ok(())
             }
