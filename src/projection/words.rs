@@ -243,8 +243,7 @@ pub fn describe(event: &Event) -> String {
             let whose = owner
                 .as_ref()
                 .map_or_else(String::new, |owner| format!("; {owner} sees to it"));
-            let until = until_ms.and_then(DateTime::from_timestamp_millis);
-            let until = until.map_or_else(String::new, |at| format!("; until {} UTC", at.format("%H:%M")));
+            let until = until_ms.map_or_else(String::new, |ms| format!("; until {}", instant(ms)));
             format!("HELD by {person}: {reason}{whose}{until}")
         }
         Event::GateBroken {

@@ -1,10 +1,15 @@
 //! What a headless run does with branches side by side: approves each gate, and does not leave while an effect has no
 //! outcome. Over the same night as the cockpit, without its keys.
 
-use pointsman::frontend::headless::{Autopilot, Next};
-use pointsman::run::Command;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use pointsman::frontend::headless::{Autopilot, Format, Next, Printer};
+use pointsman::run::event::Decision;
 use pointsman::run::event::OutcomeResult;
+use pointsman::run::facts::RequestId;
 use pointsman::run::state::Stage;
+use pointsman::run::{Command, apply};
 
 use crate::night::{Night, id};
 
@@ -110,4 +115,92 @@ fn a_scripted_rollback_begins_nothing_more_while_it_waits_for_what_runs() {
     assert!(night.state.is_closed());
     assert_eq!(night.stage("accounts"), Stage::RolledBack);
     assert_eq!(night.stage("open"), Stage::Waiting);
+}
+
+/// What was written, shared with the test.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_rare_acts_of_a_night_are_printed_with_the_step_that_they_are_about() {
+    let mut night = Night::of_branches("lab");
+    while !matches!(night.stage("accounts"), Stage::AtGate(_)) {
+        night.answer(OutcomeResult::Done);
+    }
+    let first = night.state.open_requests().next().unwrap().id;
+    let olga = || "olga".to_owned();
+    let acts = [
+        Command::BreakGlass {
+            request: first,
+            person: "alice".to_owned(),
+            role: "break_glass".to_owned(),
+            reason: "nobody of the bridge answers".to_owned(),
+        },
+        Command::Countersign {
+            request: first,
+            person: "bruno".to_owned(),
+            role: "dba".to_owned(),
+        },
+        Command::Skip {
+            step: id("report"),
+            person: olga(),
+            reason: "the report can wait".to_owned(),
+        },
+        Command::ExtendWindow {
+            closes_ms: night.state.window_closes_ms.unwrap() + 3_600_000,
+            person: olga(),
+            reason: "the copy takes longer".to_owned(),
+        },
+        Command::OfferSeat {
+            person: olga(),
+            to: "bruno".to_owned(),
+        },
+        Command::TakeSeat {
+            person: "bruno".to_owned(),
+        },
+        Command::Hold {
+            reason: "the bridge is down".to_owned(),
+            person: "bruno".to_owned(),
+            owner: Some("alice".to_owned()),
+            until_ms: Some(night.now.timestamp_millis() + 600_000),
+        },
+    ];
+    for command in acts {
+        night.tell(command);
+    }
+    let asked: Vec<RequestId> = night.state.open_requests().map(|request| request.id).collect();
+    for request in asked {
+        let open = night.state.requests[&request].clone();
+        night.tell(Command::Vote {
+            request,
+            person: "bruno".to_owned(),
+            role: "operator".to_owned(),
+            decision: Decision::Approve,
+            phrase: open.gate.phrase.clone(),
+            comment: String::new(),
+            attested_by: None,
+        });
+    }
+    assert_eq!(night.refused, Vec::<String>::new());
+    night.wait(300);
+    let paper = Paper::default();
+    let zone = night.model.session.zone;
+    let mut printer = Printer::new(Box::new(paper.clone()), Format::Lines, false, zone);
+    let mut state = night.fresh.clone();
+    for update in &night.updates {
+        state = apply(state, &update.event).unwrap();
+        printer.event(&night.model.plan, &state, update).unwrap();
+    }
+    let written = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    insta::assert_snapshot!("printed", written);
 }

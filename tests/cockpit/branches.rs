@@ -406,6 +406,11 @@ fn a_deadline_that_passed_is_loud() {
     assert!(night.state.overdue.contains(&id("accounts")));
     night.select("accounts");
     night.snapshot("overdue");
+    night.keys(" ");
+    let screen = night.screen(80, 24);
+    assert!(screen.contains("! 1/7"), "folded, it is not overlooked: {screen}");
+    night.keys(" f");
+    assert_eq!(night.model.selected, Row::Step(1), "follow goes at once to what asks");
 }
 
 #[test]

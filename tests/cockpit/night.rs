@@ -40,6 +40,9 @@ pub struct Night {
     /// What the cockpit asked for besides commands.
     pub asked: Vec<Action>,
     pub refused: Vec<String>,
+    /// The state before the first event, and what happened since.
+    pub fresh: RunState,
+    pub updates: Vec<Arc<Update>>,
 }
 
 impl Night {
@@ -83,6 +86,7 @@ impl Night {
             },
             history: Arc::default(),
         };
+        let fresh = state.clone();
         let model = Model::new(plan, session, Theme { color: true }, state.clone(), now);
         let mut night = Self {
             model,
@@ -92,6 +96,8 @@ impl Night {
             seq: 0,
             asked: Vec::new(),
             refused: Vec::new(),
+            fresh,
+            updates: Vec::new(),
         };
         let data = Map::new();
         let operator = "olga".to_owned();
@@ -123,7 +129,9 @@ impl Night {
                         at: self.now,
                         event,
                     };
-                    self.hear(Msg::Feed(Feed::Event(Arc::new(update))));
+                    let update = Arc::new(update);
+                    self.updates.push(update.clone());
+                    self.hear(Msg::Feed(Feed::Event(update)));
                 }
                 Ok(())
             }

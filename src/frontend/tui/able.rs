@@ -97,18 +97,15 @@ pub fn answerable(state: &RunState, request: &Request) -> Result<(), String> {
     if state.hold.is_some() && !apart {
         return Err("the run is held; r releases it, then the gate is asked again".to_owned());
     }
-    match (request.subject, &request.step, state.blocked_by()) {
-        (Subject::Step, Some(own), Some(blocked)) if own != blocked => {
-            let forward = state.facts.step(own).is_some_and(|facts| facts.fall_forward);
-            if forward {
-                Ok(())
-            } else {
-                Err(format!(
-                    "step {blocked} asks how it goes on: d decides, before anything new is approved"
-                ))
-            }
-        }
-        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => Ok(()),
+    let forward = |own: &StepId| state.facts.step(own).is_some_and(|facts| facts.fall_forward);
+    match (request.subject, &request.step) {
+        (Subject::Step, Some(own)) if !forward(own) => match state.blocked_by() {
+            Some(blocked) if blocked != own => Err(format!(
+                "step {blocked} asks how it goes on: d decides, before anything new is approved"
+            )),
+            Some(_) | None => Ok(()),
+        },
+        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _) => Ok(()),
     }
 }
 

@@ -134,7 +134,9 @@ fn told(model: &mut Model, update: &Update) {
 
 /// After every message: what follows from the state for the screen, and whether a wish to leave can be granted.
 pub(super) fn settle(model: &mut Model) -> Vec<Action> {
-    if model.follow {
+    // Only a record changes what there is to follow; output may come in floods.
+    if model.follow && model.followed != Some(model.follower.last) {
+        model.followed = Some(model.follower.last);
         let current = current(model);
         if let Some(index) = current.filter(|index| model.selected != Row::Step(*index)) {
             model.selected = Row::Step(index);

@@ -227,6 +227,8 @@ pub struct Model {
     pub selected: Row,
     /// The selection goes with the run.
     pub follow: bool,
+    /// The record after which it last went along.
+    pub followed: Option<u64>,
     pub folded: BTreeSet<usize>,
     pub step_scroll: usize,
     /// Lines above the newest; 0 follows.
@@ -262,6 +264,7 @@ impl Model {
             size: (80, 24),
             pane: Pane::Tree,
             follow: true,
+            followed: None,
             folded: BTreeSet::new(),
             step_scroll: 0,
             output_scroll: 0,

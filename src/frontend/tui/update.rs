@@ -145,7 +145,10 @@ fn act(model: &mut Model, act: Act) -> Vec<Action> {
         Act::PreviousPane => model.pane = next(next(model.pane)),
         Act::Inspect => inspect(model),
         Act::Fold => fold(model),
-        Act::Follow => model.follow = true,
+        Act::Follow => {
+            model.follow = true;
+            model.followed = None;
+        }
         Act::Gate => answer::open_gate(model),
         Act::Reject => answer::open_reject(model),
         Act::Decide => answer::open_decision(model),

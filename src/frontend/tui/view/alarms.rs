@@ -67,9 +67,9 @@ pub fn number(model: &Model, step: &StepId) -> String {
 const ROOMY: usize = 60;
 
 /// Marks for the step's row, what its stage does not say: all of them, or in a narrow row the heaviest.
-pub fn marks(model: &Model, step: &StepId, columns: usize) -> String {
-    let mut kinds: Vec<Kind> = of_step(model, step)
-        .iter()
+pub fn marks(alarms: &[Alarm], step: &StepId, columns: usize) -> String {
+    let ours = alarms.iter().filter(|alarm| alarm.step.as_ref() == Some(step));
+    let mut kinds: Vec<Kind> = ours
         .map(|alarm| alarm.kind)
         .filter(|kind| *kind != Kind::Skipped)
         .collect();
@@ -86,7 +86,8 @@ pub fn marks(model: &Model, step: &StepId, columns: usize) -> String {
 pub fn sentences(model: &Model, step: &StepId, columns: usize) -> Vec<Line<'static>> {
     let bad = model.theme.bad();
     let mut lines = Vec::new();
-    for alarm in of_step(model, step) {
+    let found = alarms(model.state());
+    for alarm in found.iter().filter(|alarm| alarm.step.as_ref() == Some(step)) {
         lines.extend(hanging("! ", &alarm.text, columns, bad));
     }
     for (need, reason) in skipped_needs(model.state(), step) {
@@ -94,10 +95,4 @@ pub fn sentences(model: &Model, step: &StepId, columns: usize) -> Vec<Line<'stat
         lines.extend(hanging("! ", &text, columns, bad));
     }
     lines
-}
-
-fn of_step(model: &Model, step: &StepId) -> Vec<Alarm> {
-    let mut found = alarms(model.state());
-    found.retain(|alarm| alarm.step.as_ref() == Some(step));
-    found
 }

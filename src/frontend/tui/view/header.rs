@@ -209,12 +209,16 @@ fn waits_for(model: &Model) -> (String, String, Style) {
 
 /// The key that decides; a gate that can be answered all the same is not forgotten.
 fn decides(model: &Model) -> String {
-    let request = model.open_request();
-    let answerable = request.filter(|request| answerable(model.state(), request).is_ok());
-    answerable.map_or_else(
+    answerable_request(model).map_or_else(
         || " - d decides".to_owned(),
         |request| format!(" - d decides, a looks at request {}", request.id),
     )
+}
+
+fn answerable_request(model: &Model) -> Option<&Request> {
+    model
+        .open_request()
+        .filter(|request| answerable(model.state(), request).is_ok())
 }
 
 /// Why the run is held, in a line of its own.
@@ -245,10 +249,7 @@ fn held(model: &Model, hold: &Hold) -> (String, String, Style) {
     };
     let text = format!("⏸ HELD by {}{until}{owner}{since}", hold.person);
     let failed: Vec<String> = model.failed().iter().map(|step| number(model, step)).collect();
-    let request = model
-        .open_request()
-        .filter(|request| answerable(model.state(), request).is_ok());
-    let hint = match (failed.is_empty(), request) {
+    let hint = match (failed.is_empty(), answerable_request(model)) {
         (false, _) => format!(" │ ✘ FAILED {}{}", failed.join(", "), decides(model)),
         (true, Some(request)) => format!(" - a looks at request {}", request.id),
         (true, None) => String::new(),

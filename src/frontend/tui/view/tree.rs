@@ -3,13 +3,14 @@
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::{Model, Row};
+use crate::projection::alarms::{Alarm, alarms};
 use crate::projection::escape::{fit, visible};
 use crate::projection::words::{clock, standing};
 use crate::run::facts::StepId;
 use crate::run::state::Stage;
 use crate::runbook::plan::Rollback;
 
-use super::alarms;
+use super::alarms::marks;
 use super::text::both_ends;
 
 /// The pane's titles.
@@ -22,14 +23,16 @@ pub fn title(model: &Model) -> (String, String) {
 pub fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     let all = model.rows();
     let at = all.iter().position(|row| *row == model.selected).unwrap_or(0);
+    // Found once for all rows: a run may have many.
+    let loud = alarms(model.state());
     let first = at.saturating_sub(rows / 2).min(all.len().saturating_sub(rows));
     all.into_iter()
         .skip(first)
         .take(rows)
         .map(|row| {
             let line = match row {
-                Row::Phase(index) => phase(model, index, columns),
-                Row::Step(index) => step(model, index, columns),
+                Row::Phase(index) => phase(model, &loud, index, columns),
+                Row::Step(index) => step(model, &loud, index, columns),
             };
             if row == model.selected {
                 line.patch_style(model.theme.selected())
@@ -40,7 +43,7 @@ pub fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn phase(model: &Model, index: usize, columns: usize) -> Line<'static> {
+fn phase(model: &Model, loud: &[Alarm], index: usize, columns: usize) -> Line<'static> {
     let Some(phase) = model.plan.phases.get(index) else {
         return Line::default();
     };
@@ -54,16 +57,28 @@ fn phase(model: &Model, index: usize, columns: usize) -> Line<'static> {
         0 => String::new(),
         skipped => format!("{skipped} SKIPPED, "),
     };
-    let sign = if model.folded.contains(&index) { "▸" } else { "▾" };
+    let folded = model.folded.contains(&index);
+    let sign = if folded { "▸" } else { "▾" };
+    // What a folded phase hides is not overlooked.
+    let hidden = loud.iter().filter(|alarm| {
+        let step = alarm.step.as_ref();
+        step.is_some_and(|step| phase.steps.contains(&step.0))
+    });
+    let hidden = if folded && hidden.count() > 0 { "! " } else { "" };
     let text = both_ends(
         &format!("{sign} {}", visible(&phase.title)),
-        &format!("{skipped}{done}/{}", ours.len()),
+        &format!("{hidden}{skipped}{done}/{}", ours.len()),
         columns,
     );
-    Line::styled(text, model.theme.strong())
+    let style = if hidden.is_empty() {
+        model.theme.strong()
+    } else {
+        model.theme.bad()
+    };
+    Line::styled(text, style)
 }
 
-fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
+fn step(model: &Model, loud: &[Alarm], index: usize, columns: usize) -> Line<'static> {
     let (Some(planned), Some(state)) = (model.plan.steps.get(index), model.state().steps.get(index)) else {
         return Line::default();
     };
@@ -82,7 +97,7 @@ fn step(model: &Model, index: usize, columns: usize) -> Line<'static> {
     };
     let id = StepId(planned.id.clone());
     let took = took(model, &id).unwrap_or_default();
-    let marks = alarms::marks(model, &id, columns);
+    let marks = marks(loud, &id, columns);
     let asked = if model.state().skip_asked(&id) {
         "skip asked "
     } else {
