@@ -10,7 +10,8 @@ use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage, 
 impl RunState {
     /// A run that has not begun.
     pub fn new(facts: Arc<Facts>) -> Self {
-        let steps = vec![Arc::new(StepState::default()); facts.steps.len()];
+        let fresh = Arc::new(StepState::default());
+        let steps = std::iter::repeat_n(fresh, facts.steps.len()).collect();
         let window_closes_ms = facts.window.map(|window| window.closes_ms);
         Self {
             facts,

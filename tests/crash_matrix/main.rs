@@ -5,7 +5,7 @@
 //! - `./tests/run` runs a fixed sample.
 //! - `POINTSMAN_CRASH=all cargo test --release --test crash_matrix every` runs every case.
 //! - `POINTSMAN_KILLS=10000 cargo test --release --test crash_matrix random` kills so often at random moments.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod child;
 #[path = "../support/world.rs"]

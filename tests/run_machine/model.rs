@@ -251,7 +251,7 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
         }
         _ => {
             night.now += 1_000 * i64::from(luck);
-            if luck == 9 && pick % 8 == 0 {
+            if luck == 9 && pick.is_multiple_of(8) {
                 night.tell(Command::Stop {
                     reason: "enough".to_owned(),
                     person: someone(),

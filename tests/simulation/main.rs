@@ -3,7 +3,7 @@
 //! its number:
 //!
 //! `POINTSMAN_SIM_SEED=1234 cargo test --test simulation` plays one, `POINTSMAN_SIM_SEEDS=5000` so many.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 #[path = "../run_machine/promises.rs"]
 mod promises;
