@@ -184,6 +184,8 @@ fn only_undisturbed_successes_of_the_same_action_are_samples() {
         Event::RunHeld {
             reason,
             person: person.clone(),
+            owner: None,
+            until_ms: None,
         },
     );
     run.tell(3600, Event::RunReleased { person });

@@ -151,6 +151,9 @@ impl Run {
             roles: vec!["operator".to_owned()],
             phrase: None,
             auto_reason: None,
+            reason: None,
+            closes_ms: None,
+            escalated: false,
         };
         self.tell(seconds, event);
     }
