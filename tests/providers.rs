@@ -209,6 +209,21 @@ async fn a_thaw_leaves_what_was_frozen_before() {
     let freeze = bench.action("sql.freeze_writes", &["source"], json!({ "proof": true }));
     let frozen = bench.perform(&*freeze, "pm-freeze").await.unwrap();
     assert_eq!(bench.heard.acked.lock().unwrap().as_slice(), ["pm-freeze"]);
+    let proof = || async { freeze.prove(&bench.cx("pm-freeze", Value::Null)).await };
+    proof().await.unwrap();
+    // Somebody may write all the same: the proof says so, the freeze and the way back from it stand.
+    let open = "drop trigger pointsman_freeze_orders_delete";
+    bench.source().execute_batch(open).unwrap();
+    let error = proof().await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(error.message.contains("a write to orders was not refused"), "{error}");
+    bench
+        .source()
+        .execute_batch(
+            "create trigger pointsman_freeze_orders_delete before delete on orders
+             begin select raise(abort, 'pointsman: writes are frozen'); end",
+        )
+        .unwrap();
     let delete = "delete from orders where key = 'seed-00000'";
     assert!(bench.source().execute(delete, []).is_err(), "frozen");
     bench

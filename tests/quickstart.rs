@@ -39,7 +39,7 @@ fn it_commits_without_a_lost_write_and_its_journal_stands_up_to_a_stranger() {
     }
 }
 
-/// One flipped byte, one removed line, one swapped pair of lines: each is found.
+/// One flipped byte, one removed line, one swapped pair of lines, another plan: each is found.
 fn altered(place: &Place, run: &str) {
     let journal = place.run_folder(run).join("journal/000001.jsonl");
     let original = fs::read(&journal).unwrap();
@@ -63,6 +63,15 @@ fn altered(place: &Place, run: &str) {
         assert!(verdict.out.contains("FAULT"), "{what}: {}", verdict.out);
     }
     fs::write(&journal, original).unwrap();
+    for name in ["plan.json", "runbook.yaml"] {
+        let path = place.run_folder(run).join(name);
+        let kept = fs::read(&path).unwrap();
+        fs::write(&path, [kept.as_slice(), b" "].concat()).unwrap();
+        let verdict = place.program(&["verify", run, "--require", "chain"]);
+        assert_eq!(verdict.code, 4, "{name}: {}", verdict.out);
+        assert!(verdict.out.contains(name), "{}", verdict.out);
+        fs::write(&path, kept).unwrap();
+    }
     place.program(&["verify", run, "--require", "chain"]).expect(0);
 }
 

@@ -1,5 +1,6 @@
 //! What the first record of a run binds, and reading it again. Owns the names of those fields.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use super::world::LabChoice;
 /// The data of a run's first record.
 pub fn data(
     plan: &Plan,
-    plan_file: &str,
+    (plan_file, files): (&str, BTreeMap<String, String>),
     mode: Mode,
     lab: Option<&LabChoice>,
     speed: f64,
@@ -53,6 +54,7 @@ pub fn data(
         "plan_digest": plan.digests.plan,
         "rehearsal_digest": plan.digests.rehearsal,
         "plan_file_digest": plan_file,
+        "files": files,
         "people_digest": digest(&people),
         "version": env!("CARGO_PKG_VERSION"),
         "binary_digest": binary,

@@ -41,10 +41,11 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
     let history = Arc::new(history_of(store, &plan, &folder.id));
     let (plan, plan_file) = (Arc::new(plan), folder.plan()?.1);
+    let files = folder.files()?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let world = World::open(&plan, lab.clone()).await?;
-        let data = super::genesis::data(&plan, &plan_file, mode, lab.as_ref(), world.speed)?;
+        let data = super::genesis::data(&plan, (&plan_file, files), mode, lab.as_ref(), world.speed)?;
         let writer = JournalWriter::create(&folder.path, &folder.id, &boot_id()).map_err(Trouble::journal)?;
         let session = Session {
             state: RunState::new(Arc::new(facts_of(&plan, mode))),

@@ -1,6 +1,7 @@
 //! Where runs are kept: one folder a run under the state folder. Owns names and files; the journal inside a run's
 //! folder belongs to `journal`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -147,6 +148,28 @@ impl Store {
 }
 
 impl RunFolder {
+    /// The files that the run was made with, by their names in its folder, with their SHA-256.
+    pub fn files(&self) -> Result<BTreeMap<String, String>, Trouble> {
+        let mut found = BTreeMap::new();
+        let mut open = vec![self.path.clone()];
+        while let Some(folder) = open.pop() {
+            let at = |error: io::Error| Trouble::failed(format!("{}: {error}", folder.display()));
+            for entry in fs::read_dir(&folder).map_err(at)? {
+                let path = entry.map_err(at)?.path();
+                let Ok(name) = path.strip_prefix(&self.path).map(|name| name.display().to_string()) else {
+                    continue;
+                };
+                let inside = name == "included" || name.starts_with("included/");
+                if inside && path.is_dir() {
+                    open.push(path);
+                } else if inside || matches!(name.as_str(), "plan.json" | "runbook.yaml") {
+                    found.insert(name, sha256(&fs::read(&path).map_err(at)?));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The run's own plan and the digest of its file.
     pub fn plan(&self) -> Result<(Plan, String), Trouble> {
         let path = self.path.join("plan.json");

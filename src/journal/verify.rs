@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::chain::{Chain, Fault, Segment, read};
 use super::evidence::{Blob, get};
 use super::reader::segments;
+use super::record::Record;
 use super::rules::{Findings, judge};
 
 /// How much is asked for.
@@ -180,11 +182,37 @@ fn conclude(parts: &[Segment], run: Option<&Path>, require: Require) -> Verdict 
         .iter()
         .map(|torn| format!("{} bytes at {} of {}", torn.len, torn.offset, torn.segment))
         .collect();
-    let altered = blobs(&chain, run, &mut verdict);
+    let mut altered = blobs(&chain, run, &mut verdict);
+    if let (Some(run), Some(genesis)) = (run, chain.records.first()) {
+        altered.extend(files(genesis, run));
+    }
     let (code, conclusion) = grade(&chain, &findings, altered, require, &mut verdict.findings);
     verdict.code = code;
     verdict.conclusion = conclusion;
     verdict
+}
+
+/// The files that the run was made with, held against what its first record says of them.
+fn files(genesis: &Record, run: &Path) -> Vec<String> {
+    let named = genesis.data.get("files").and_then(serde_json::Value::as_object);
+    let mut altered = Vec::new();
+    for (name, digest) in named.into_iter().flatten() {
+        let inside = Path::new(name)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let bytes = inside.then(|| fs::read(run.join(name)));
+        match bytes {
+            Some(Ok(bytes)) => {
+                let found = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
+                if digest.as_str() != Some(found.as_str()) {
+                    altered.push(format!("{name} is not the file that the run began with"));
+                }
+            }
+            Some(Err(error)) => altered.push(format!("{name}, which the run began with, cannot be read: {error}")),
+            None => altered.push(format!("{name} is no file of this run")),
+        }
+    }
+    altered
 }
 
 fn blobs(chain: &Chain, run: Option<&Path>, verdict: &mut Verdict) -> Vec<String> {
