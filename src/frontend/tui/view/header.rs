@@ -17,6 +17,9 @@ use super::alarms::number;
 use super::text::bar;
 use super::timing;
 
+/// From this many rows on there is room for the lab's addresses.
+const ROOMY: u16 = 20;
+
 /// The header's lines.
 pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let mut lines = vec![bar_line(model, columns)];
@@ -24,7 +27,8 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     lines.push(standing(model, columns));
     lines.extend(held_because(model, columns));
     lines.extend(alarms::line(model, columns));
-    if let Some(lab) = &model.session.lab {
+    // Where there is little room, what asks a person needs it.
+    if let Some(lab) = model.session.lab.as_ref().filter(|_| model.size.1 >= ROOMY) {
         let text = format!(
             "lab: dns {} │ aws {} │ speed ×{} │ {}",
             lab.dns, lab.aws, lab.speed, lab.folder

@@ -4,6 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::text::{Line, Span};
 
+use super::header::{done_steps, downtime};
+use super::text::bar;
 use crate::frontend::tui::model::Model;
 use crate::projection::escape::{clip, visible, width};
 use crate::projection::forecast::{Forecast, is_timed};
@@ -11,10 +13,6 @@ use crate::projection::forecaster::Forecaster;
 use crate::projection::timing_words::{end, over, safe, time};
 use crate::projection::way_back::Nearness;
 use crate::projection::words::clock;
-use crate::runbook::plan::Window;
-
-use super::header::{done_steps, downtime};
-use super::text::bar;
 
 /// Cells of the window's bar.
 const CELLS: usize = 12;
@@ -48,8 +46,9 @@ fn window(model: &Model, forecast: &Forecast, columns: usize) -> Line<'static> {
             model.theme.plain(),
         );
     };
-    let name = format!("window {}–{}", time(window.opens, zone), time(window.closes, zone));
-    let rest = window.closes - model.now;
+    let closes = model.follower.story.timeline.window_closes.unwrap_or(window.closes);
+    let name = format!("window {}–{}", time(window.opens, zone), time(closes, zone));
+    let rest = closes - model.now;
     let is_over = rest <= TimeDelta::zero();
     let left = if model.now < window.opens {
         format!("opens in {}", clock(window.opens - model.now))
@@ -58,7 +57,7 @@ fn window(model: &Model, forecast: &Forecast, columns: usize) -> Line<'static> {
     } else {
         format!("{} left", clock(rest))
     };
-    let cells = window_bar(window, model.now, forecast.p90.finish);
+    let cells = window_bar((window.opens, closes), model.now, forecast.p90.finish);
     let full = format!("{name} {left}");
     let plain = if is_over { full.clone() } else { name.clone() };
     let least = if is_over {
@@ -70,8 +69,8 @@ fn window(model: &Model, forecast: &Forecast, columns: usize) -> Line<'static> {
         columns,
         &[
             vec![format!("{full} {cells}"), barred, end.clone()],
-            vec![format!("{name} {cells}"), down.clone(), end.clone()],
             vec![full, down.clone(), end.clone()],
+            vec![format!("{name} {cells}"), down.clone(), end.clone()],
             vec![plain, down.clone(), end],
             vec![least, down, short_end],
         ],
@@ -131,9 +130,9 @@ fn fitting(columns: usize, candidates: &[Vec<String>]) -> String {
 }
 
 /// The window as a bar: how much of it has passed, and where p90 ends.
-fn window_bar(window: &Window, now: DateTime<Utc>, ends: DateTime<Utc>) -> String {
-    let whole = (window.closes - window.opens).num_seconds().max(1);
-    let permille = |at: DateTime<Utc>| (at - window.opens).num_seconds().saturating_mul(1000) / whole;
+fn window_bar((opens, closes): (DateTime<Utc>, DateTime<Utc>), now: DateTime<Utc>, ends: DateTime<Utc>) -> String {
+    let whole = (closes - opens).num_seconds().max(1);
+    let permille = |at: DateTime<Utc>| (at - opens).num_seconds().saturating_mul(1000) / whole;
     let share = f64::from(i32::try_from(permille(now)).unwrap_or(1000)) / 1000.0;
     let cells = i64::try_from(CELLS).unwrap_or_default();
     let mark = permille(ends).saturating_mul(cells) / 1000;
