@@ -95,7 +95,8 @@ impl Terminal {
         let asked_at = Instant::now();
         let window = loop {
             let screen = self.screen();
-            if screen.contains("Approve?") {
+            // The last line of the window: a frame that is still being drawn has no phrase yet.
+            if screen.contains("Approve?") && screen.contains("approves, Esc goes back") {
                 break screen;
             }
             // The gate was answered between the look and the key: there is nothing to approve.
