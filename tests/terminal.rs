@@ -95,7 +95,7 @@ impl Terminal {
         let asked_at = Instant::now();
         let window = loop {
             let screen = self.screen();
-            // A frame may be seen half drawn: the window's last words come after its phrase.
+            // The last line of the window: a frame that is still being drawn has no phrase yet.
             if screen.contains("Approve?") && screen.contains("approves, Esc goes back") {
                 break screen;
             }

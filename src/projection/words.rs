@@ -267,6 +267,7 @@ pub fn describe(event: &Event) -> String {
                 instant(*closes_ms)
             )
         }
+        Event::HandoverOffered { from, to } if from == to => format!("{from} keeps the operator's seat"),
         Event::HandoverOffered { from, to } => format!("{from} offers the operator's seat to {to}"),
         Event::HandoverTaken { from, to } => format!("{to} has taken the operator's seat from {from}"),
         Event::RunReleased { person } => format!("released by {person}"),

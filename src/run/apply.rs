@@ -207,7 +207,7 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             state.window_closes_ms = Some(*closes_ms);
             state.window_over = false;
         }
-        Event::HandoverOffered { to, .. } => state.seat_offered = Some(to.clone()),
+        Event::HandoverOffered { to, .. } => state.seat_offered = (*to != state.operator).then(|| to.clone()),
         Event::HandoverTaken { to, .. } => seat(state, to),
         Event::EffectCancel { .. } | Event::Note { .. } | Event::Interrupted { .. } => {}
     }

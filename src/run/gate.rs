@@ -323,11 +323,21 @@ pub(super) fn countersigned(batch: &mut Batch, id: RequestId, person: &str, role
             "{person} has countersigned request {id} already"
         )));
     }
-    let heard = request
-        .votes
-        .iter()
-        .any(|vote| vote.attested_by.is_some() && vote.person == person && vote.role == role);
-    let second = request.broken.as_ref().is_some_and(|broken| broken.person != person);
+    let attested = |person: &str| {
+        let mut votes = request.votes.iter();
+        votes.any(|vote| vote.attested_by.is_some() && vote.person == person)
+    };
+    let heard = attested(person)
+        && request
+            .votes
+            .iter()
+            .any(|vote| vote.person == person && vote.role == role);
+    // One second signature is owed for a broken glass, and no more is taken.
+    let signed = request.countersigned.iter().any(|signer| !attested(signer));
+    let second = request
+        .broken
+        .as_ref()
+        .is_some_and(|broken| broken.person != person && !signed);
     let known = batch.state.facts.people.get(person);
     let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == role)) || batch.state.facts.personas;
     if !(heard || (second && holds)) {

@@ -14,10 +14,11 @@ pub(super) fn offer(batch: &mut Batch, person: &str, to: &str) -> Result<(), Rej
             batch.state.operator
         )));
     }
-    if to == person {
+    if to == person && batch.state.seat_offered.is_none() {
         return Err(Rejected::new(format!("{person} has the seat already")));
     }
-    if !batch.state.facts.people.contains_key(to) && !batch.state.facts.personas {
+    // Offering it to oneself takes an offer back.
+    if to != person && !batch.state.facts.people.contains_key(to) && !batch.state.facts.personas {
         return Err(Rejected::new(format!(
             "{to} is not among the people of this environment"
         )));
@@ -49,7 +50,11 @@ pub(super) fn take(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
             Who::Quorum { not_operator, .. } => *not_operator && request.votes.iter().any(|vote| vote.person == person),
             Who::Open { .. } | Who::Operator => false,
         })
-        .filter(|request| matches!(request.subject, Subject::Step | Subject::Skip | Subject::Window))
+        // A granted unwinding or commit is under way: it was approved while the voter did not operate.
+        .filter(|request| match request.subject {
+            Subject::Step | Subject::Skip | Subject::Window => true,
+            Subject::Unwind | Subject::Commit => request.status == RequestStatus::Open,
+        })
         .map(|request| request.id)
         .collect();
     for request in void {

@@ -26,7 +26,7 @@ pub(super) fn ask(batch: &mut Batch, step: &StepId, person: &str, reason: &str) 
     if batch.state.skip_asked(step) {
         return Err(Rejected::new(format!("to skip step {step} is asked already")));
     }
-    if own.fall_forward {
+    if own.fall_forward && current.stage != Stage::Failed {
         return Err(Rejected::new(format!(
             "step {step} is not on the way; there is nothing to skip"
         )));
