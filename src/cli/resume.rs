@@ -110,6 +110,7 @@ async fn go_on(
         },
         plan: Arc::new(plan),
         folder,
+        original: true,
         world,
         seat,
         lock,

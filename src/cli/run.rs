@@ -57,6 +57,7 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
             option: store.option(),
             history,
             folder,
+            original: true,
             plan,
             mode,
             world,

@@ -147,6 +147,8 @@ pub fn take(folder: &RunFolder, clock: &Clock) -> Result<RunLock, Trouble> {
 /// One sitting.
 pub struct Session {
     pub folder: RunFolder,
+    /// Whether that is the folder which the run was made in, on the host where it was made.
+    pub original: bool,
     pub plan: Arc<Plan>,
     pub mode: Mode,
     pub world: World,
@@ -180,7 +182,8 @@ impl Session {
         })?;
         let channels = Channels::new();
         let feed = channels.handle.listen();
-        let connections = self.world.connections.clone();
+        let attempts = self.folder.attempts(self.original);
+        let connections = self.world.connections.clone().noting(attempts);
         let executor = Executor::new(Setup {
             run: self.folder.id.clone(),
             plan: self.plan.clone(),

@@ -10,11 +10,15 @@ use chrono::{DateTime, Utc};
 use rand::RngExt;
 
 use crate::journal::disk::{Disk, Real, make_folders, new_folder, write_new};
+use crate::provider::shell::attempt::Attempts;
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
 
 use super::reading::Source;
 use super::trouble::Trouble;
+
+/// Where commands note their attempts, in a run's folder; made with it, so that what is missing there never began.
+const ATTEMPTS: &str = "attempts";
 
 /// The state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +99,9 @@ impl Store {
             ];
             let made = match new_folder(&Real, &path, &files) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.and_then(|()| included(&path, source)),
+                made => made
+                    .and_then(|()| make_folders(&Real, &path.join(ATTEMPTS)))
+                    .and_then(|()| included(&path, source)),
             };
             return match made {
                 Ok(()) => Ok(RunFolder { id, path }),
@@ -168,6 +174,13 @@ impl RunFolder {
             }
         }
         Ok(found)
+    }
+
+    /// Where the run's commands note their attempts. `original`: this is the folder that the run was made in.
+    pub fn attempts(&self, original: bool) -> Attempts {
+        let folder = self.path.join(ATTEMPTS);
+        let complete = original && folder.is_dir();
+        Attempts::new(folder, complete)
     }
 
     /// The run's own plan and the digest of its file.

@@ -118,6 +118,8 @@ pub struct Cx {
     pub intent_at: DateTime<Utc>,
     /// What `check` observed and the approval bound: the way back is found here after a crash.
     pub identity: Value,
+    /// The plan counts it as a change: false for checks and for commands that are declared reads.
+    pub mutates: bool,
     /// The target has taken writes of its own in this run: what would overwrite them must not be done.
     pub target_written: bool,
     /// Cancelled when a person or a timeout ends the action.

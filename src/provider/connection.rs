@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::aws::AwsTarget;
+use super::shell::attempt::Attempts;
 
 /// A SQLite database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Target {
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
     targets: BTreeMap<String, Target>,
+    attempts: Option<Attempts>,
 }
 
 impl Connections {
@@ -57,6 +59,18 @@ impl Connections {
     pub fn with(mut self, name: &str, target: Target) -> Self {
         self.targets.insert(name.to_owned(), target);
         self
+    }
+
+    /// With the place where commands note their attempts; without one, nothing is known of them after a crash.
+    #[must_use]
+    pub fn noting(mut self, attempts: Attempts) -> Self {
+        self.attempts = Some(attempts);
+        self
+    }
+
+    /// Where commands note their attempts.
+    pub const fn attempts(&self) -> Option<&Attempts> {
+        self.attempts.as_ref()
     }
 
     /// The connection at a position of `on`.

@@ -13,6 +13,7 @@ use crate::run::Command;
 use crate::run::command::Outcome;
 use crate::run::event::{Fidelity, OutcomeResult, Role};
 use crate::run::facts::{RequestId, StepId};
+use crate::runbook::catalogue::Effect;
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
 
@@ -48,7 +49,7 @@ impl Job {
     pub async fn execute(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
         let (outcome, evidence) = match self.try_execute(step, attempt, role, request).await {
             Ok(answer) => answer,
-            Err(error) => (self.failed(&error, false), Vec::new()),
+            Err(error) => (self.failed(&self.truth(step, role, error), false), Vec::new()),
         };
         (
             Command::Finished {
@@ -59,6 +60,26 @@ impl Job {
             },
             evidence,
         )
+    }
+
+    /// What an error says about the world: a read that was ended has changed nothing, so nothing is in doubt.
+    fn truth(&self, step: &StepId, role: Role, error: ActionError) -> ActionError {
+        let reads = role == Role::Do && self.planned(step).is_ok_and(|step| step.action.effect == Effect::Read);
+        match error.kind {
+            ActionErrorKind::InDoubt | ActionErrorKind::Cancelled if reads => {
+                // What a read was accepted for is no change that was sent.
+                self.sent.store(false, Ordering::Relaxed);
+                ActionError {
+                    kind: ActionErrorKind::Cancelled,
+                    message: format!("{}; the step only reads", error.message),
+                    ..error
+                }
+            }
+            ActionErrorKind::InDoubt
+            | ActionErrorKind::Cancelled
+            | ActionErrorKind::Transient
+            | ActionErrorKind::Permanent => error,
+        }
     }
 
     async fn try_execute(
@@ -224,11 +245,14 @@ impl Job {
         let planned = self.planned(step)?;
         let Ready { way, bound, cx } = self.ready(planned, step, attempt, role, request)?;
         let seen = match self.look_patiently(&bound, &cx).await? {
-            Observed::Running { .. } => match bound.action.adopt(&cx).await {
+            Observed::Running { detail: running } => match bound.action.adopt(&cx).await {
                 Ok(done) => Observed::Done(done),
                 Err(error) if error.kind == ActionErrorKind::Permanent => {
                     return Ok((self.failed(&error, true), Vec::new()));
                 }
+                Err(error) if error.kind == ActionErrorKind::Cancelled => Observed::Unknown {
+                    detail: format!("{}; when it was last looked at: {running}", error.message),
+                },
                 Err(error) => Observed::Unknown { detail: error.message },
             },
             seen @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Unknown { .. }) => seen,

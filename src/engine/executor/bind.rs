@@ -10,6 +10,7 @@ use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
 use crate::run::event::Role;
 use crate::run::facts::{RequestId, StepId};
 use crate::run::state::Stage;
+use crate::runbook::catalogue::Effect;
 use crate::runbook::digest::{canonical, digest};
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Rollback};
@@ -20,6 +21,8 @@ use super::doer::Job;
 pub(super) struct Bound {
     pub action: Box<dyn Action>,
     pub uses: String,
+    /// Whether the plan counts it as a change.
+    pub mutates: bool,
     /// `{uses, on, with}`: what will be done, secrets by name.
     pub rendering: Value,
 }
@@ -50,6 +53,7 @@ impl Job {
         Ok(Bound {
             action,
             uses: planned.uses.clone(),
+            mutates: planned.effect == Effect::Mutate,
             rendering,
         })
     }
@@ -84,11 +88,17 @@ impl Job {
             (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
         };
         Cx {
+            mutates: bound.mutates,
             target_written: self.errand.state.target_written,
             run: self.setup.run.clone(),
             step: step.0.clone(),
             attempt,
-            key: key(&self.setup.run, &step.0, &name_of(attempt, tries), &bound.rendering),
+            key: key(
+                &self.setup.run,
+                &step.0,
+                &name_of(role, attempt, tries),
+                &bound.rendering,
+            ),
             intent_at: self.errand.intent_at,
             identity,
             cancel: self.cancel.clone(),
@@ -153,12 +163,13 @@ pub(super) fn way_back(step: &PlannedStep, role: Role) -> Option<Way<'_>> {
     }
 }
 
-/// An attempt's name in a key; a way back that is tried again is another effect.
-fn name_of(attempt: u32, tries: u32) -> String {
-    if tries > 1 {
-        format!("{attempt}/{tries}")
-    } else {
-        attempt.to_string()
+/// An attempt's name in a key. A way back is another effect than the way, even where both say the same (a switch that
+/// toggles), and so is one that is tried again.
+fn name_of(role: Role, attempt: u32, tries: u32) -> String {
+    match role {
+        Role::Do => attempt.to_string(),
+        Role::Undo => format!("{attempt}/undo/{tries}"),
+        Role::Close => format!("{attempt}/close/{tries}"),
     }
 }
 
@@ -177,6 +188,19 @@ pub(super) fn key(run: &str, step: &str, attempt: &str, rendering: &Value) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_back_has_a_name_of_its_own_each_time() {
+        let names = [
+            name_of(Role::Do, 1, 1),
+            name_of(Role::Undo, 1, 1),
+            name_of(Role::Undo, 1, 2),
+            name_of(Role::Close, 1, 1),
+            name_of(Role::Do, 2, 1),
+        ];
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+    }
 
     #[test]
     fn a_key_depends_on_every_part_and_on_where_one_ends() {

@@ -91,7 +91,13 @@ impl Job {
         for earlier in 1..attempt {
             let cx = self.context(step, earlier, Role::Do, bound, None);
             match bound.action.observe(&cx).await? {
-                Observed::Done(_) | Observed::Running { .. } => {
+                Observed::Running { detail } => {
+                    return Err(ActionError::new(
+                        ActionErrorKind::Permanent,
+                        format!("attempt {earlier} is still at work: {detail}"),
+                    ));
+                }
+                Observed::Done(_) => {
                     return Err(ActionError::new(
                         ActionErrorKind::Permanent,
                         format!("attempt {earlier} has happened after all; roll it back before you try again"),

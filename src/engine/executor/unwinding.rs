@@ -153,6 +153,7 @@ impl Job {
         Ok(Bound {
             action,
             uses: planned.uses.clone(),
+            mutates: false,
             rendering,
         })
     }

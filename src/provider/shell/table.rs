@@ -45,6 +45,6 @@ pub const ACTIONS: &[ActionSpec] = &[
 ];
 
 /// Makes a command.
-pub fn build(request: &Request<'_>, _connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
-    Ok(Box::new(Command::new(request)?))
+pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
+    Ok(Box::new(Command::new(request, connections.attempts().cloned())?))
 }
