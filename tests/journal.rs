@@ -316,6 +316,24 @@ proptest! {
     }
 
     #[test]
+    fn any_number_survives_its_record(number in any::<f64>().prop_filter("JSON has no others", |number| number.is_finite())) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = JournalWriter::create(folder.path(), "r", "boot").unwrap();
+        let draft = Draft {
+            actor: actor(),
+            ev: "genesis".to_owned(),
+            step: None,
+            attempt: None,
+            data: json!({ "value": number }).as_object().unwrap().clone(),
+            blobs: Vec::new(),
+        };
+        writer.append(vec![draft], at(0)).unwrap();
+        let chain = pointsman::journal::reader::read_run(folder.path()).unwrap();
+        prop_assert!(chain.faults.is_empty(), "{number}: {:?}", chain.faults);
+        prop_assert_eq!(chain.records[0].data["value"].as_f64(), Some(number));
+    }
+
+    #[test]
     fn any_truncation_is_found(place in any::<prop::sample::Index>()) {
         let folder = tempfile::tempdir().unwrap();
         honest(folder.path(), true);

@@ -7,7 +7,7 @@ use crate::engine::facts::facts_of;
 use crate::engine::handle::Update;
 use crate::engine::record;
 use crate::journal::reader::read_run;
-use crate::journal::{JournalError, JournalWriter, Record, RunLock, Stamp};
+use crate::journal::{Actor, JournalError, JournalWriter, Record, RunLock, Stamp};
 use crate::projection::samples::History;
 use crate::projection::words::closed;
 use crate::run::state::Phase;
@@ -51,6 +51,9 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
     }
     let told = fold(&plan, &genesis, &before.records)?;
     if let Phase::Closed { state, .. } = told.state.phase {
+        if !before.torn.is_empty() {
+            seal(&folder, &genesis, &clock)?;
+        }
         return Err(
             Trouble::input(format!("run {} is over: {}", folder.id, closed(state))).hint(format!(
                 "read it with: pointsman report {}{}",
@@ -73,6 +76,23 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
     ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
+}
+
+/// What was torn after the end is sealed, so that the journal can be verified.
+fn seal(folder: &RunFolder, genesis: &Genesis, clock: &Clock) -> Result<(), Trouble> {
+    let actor = Actor {
+        id: genesis.operator.clone(),
+        via: "resume".to_owned(),
+        uid: rustix::process::getuid().as_raw(),
+        host: host(),
+    };
+    let stamp = Stamp {
+        t: clock.now(),
+        mono_ns: clock.mono_ns(),
+    };
+    JournalWriter::resume(&folder.path, &boot_id(), &actor, stamp)
+        .map(|_| ())
+        .map_err(Trouble::journal)
 }
 
 async fn go_on(

@@ -7,16 +7,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::journal::{Actor, BlobRef, JournalWriter, Record, Stamp};
+use crate::journal::{Actor, BlobRef, JournalError, JournalWriter, Record, Stamp};
 use crate::run::event::Role;
 use crate::run::facts::StepId;
-use crate::run::{Command, Effect, Event, RunState, apply, decide, effects};
+use crate::run::state::Phase;
+use crate::run::{Command, Effect, Event, RunState, decide, effects, fold};
 
 use super::clock::Clock;
 use super::executor::{Errand, Executor};
+use super::fitting::smaller;
 use super::handle::{Feed, Handle, Order, Refused, Update};
 use super::record;
 
@@ -61,6 +63,30 @@ pub struct Dispatcher {
     feed: broadcast::Sender<Feed>,
     executor: Executor,
     halted: Option<String>,
+    /// The latest wall time that was seen.
+    latest: Option<DateTime<Utc>>,
+}
+
+/// Whether what follows by itself is in the same batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Following {
+    All,
+    None,
+}
+
+/// Why a command left no record.
+enum Unwritten {
+    Refused(Refused),
+    TooLarge(String),
+}
+
+impl From<Unwritten> for Refused {
+    fn from(why: Unwritten) -> Self {
+        match why {
+            Unwritten::Refused(refused) => refused,
+            Unwritten::TooLarge(words) => Self::Rejected(words),
+        }
+    }
 }
 
 impl Dispatcher {
@@ -89,6 +115,7 @@ impl Dispatcher {
             feed,
             executor,
             halted: None,
+            latest: None,
         }
     }
 
@@ -152,21 +179,51 @@ impl Dispatcher {
         if let Some(blob) = &blob {
             name_blob(&mut command, blob);
         }
+        self.mind_the_clock()?;
+        match self.perform(&command, blob.as_ref(), Following::All) {
+            Err(Unwritten::TooLarge(words)) => {
+                // What follows by itself follows later, in a batch of its own; then in fewer words.
+                tracing::warn!(words, "a record was too large");
+                let own = self.perform(&command, blob.as_ref(), Following::None);
+                let own = match (own, smaller(&command)) {
+                    (Err(Unwritten::TooLarge(_)), Some(smaller)) => {
+                        self.perform(&smaller, blob.as_ref(), Following::None)
+                    }
+                    (own, _) => own,
+                };
+                own.map_err(Refused::from)
+            }
+            done => done.map_err(Refused::from),
+        }
+    }
+
+    /// A clock that was set back would lengthen every approval.
+    fn mind_the_clock(&mut self) -> Result<(), Refused> {
         let now = self.clock.now();
-        let events = self.decided(&command, now)?;
+        // A second is no set-back: clocks are kept in time by small steps.
+        let back = self.latest.is_some_and(|latest| latest - now > TimeDelta::seconds(1));
+        if back || self.latest.is_none_or(|latest| now > latest) {
+            self.latest = Some(now);
+        }
+        if back && !self.state.is_closed() && self.state.phase != Phase::New {
+            self.perform(&Command::ClockWentBack, None, Following::None)
+                .map_err(Refused::from)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, command: &Command, blob: Option<&BlobRef>, following: Following) -> Result<(), Unwritten> {
+        let now = self.clock.now();
+        let events = self.decided(command, now, following).map_err(Unwritten::Refused)?;
         if events.is_empty() {
             return Ok(());
         }
         let bearer = bearer(&events);
         let mut drafts = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
-            let blobs = if index == bearer {
-                blob.iter().cloned().collect()
-            } else {
-                Vec::new()
-            };
-            let draft =
-                record::draft(event, &self.actor, blobs).map_err(|error| Refused::Rejected(error.to_string()))?;
+            let blobs = blob.filter(|_| index == bearer).cloned().into_iter().collect();
+            let draft = record::draft(event, &self.actor, blobs)
+                .map_err(|error| Unwritten::Refused(Refused::Rejected(error.to_string())))?;
             drafts.push(draft);
         }
         let stamp = Stamp {
@@ -175,23 +232,29 @@ impl Dispatcher {
         };
         let records = match self.writer.append(drafts, stamp) {
             Ok(records) => records,
-            Err(error) if !self.writer.is_poisoned() => return Err(Refused::Rejected(error.to_string())),
-            Err(error) => return Err(self.halt(&error.to_string())),
+            Err(error @ JournalError::TooLarge { .. }) => return Err(Unwritten::TooLarge(error.to_string())),
+            Err(error) if !self.writer.is_poisoned() => {
+                return Err(Unwritten::Refused(Refused::Rejected(error.to_string())));
+            }
+            Err(error) => return Err(Unwritten::Refused(self.halt(&error.to_string()))),
         };
-        self.fold(events, &records, now);
+        self.fold(&records, now);
         Ok(())
     }
 
     /// The command's events, and those of whatever is next until nothing is.
-    fn decided(&self, command: &Command, now: DateTime<Utc>) -> Result<Vec<Event>, Refused> {
+    fn decided(&self, command: &Command, now: DateTime<Utc>, following: Following) -> Result<Vec<Event>, Refused> {
         let now_ms = now.timestamp_millis();
         let no = |no: crate::run::Rejected| Refused::Rejected(no.to_string());
         let mut events = decide(&self.state, command, now_ms).map_err(no)?;
+        if following == Following::None {
+            return Ok(events);
+        }
         let mut state = self.state.clone();
         let mut folded = 0;
         loop {
             for event in events.iter().skip(folded) {
-                state = apply(state, event).map_err(|illegal| Refused::Rejected(illegal.to_string()))?;
+                fold(&mut state, event).map_err(|illegal| Refused::Rejected(illegal.to_string()))?;
             }
             folded = events.len();
             if state.is_closed() {
@@ -209,22 +272,25 @@ impl Dispatcher {
         }
     }
 
-    /// The events are durable: fold them, tell everybody, start what they ask for.
-    fn fold(&mut self, events: Vec<Event>, records: &[Record], at: DateTime<Utc>) {
-        let mut numbers = records
-            .iter()
-            .filter(|record| record::event(record).is_ok_and(|event| event.is_some()));
-        for event in events {
-            let seq = numbers.next().map_or(0, |record| record.seq);
-            match apply(self.state.clone(), &event) {
-                Ok(state) => self.state = state,
-                Err(illegal) => {
-                    self.halt(&illegal.to_string());
+    /// The records are durable: fold what they say (as a new process would read it), tell everybody, start what is
+    /// asked for.
+    fn fold(&mut self, records: &[Record], at: DateTime<Utc>) {
+        for record in records {
+            let event = match record::event(record) {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(unreadable) => {
+                    self.halt(&unreadable.to_string());
                     return;
                 }
+            };
+            if let Err(illegal) = fold(&mut self.state, &event) {
+                self.halt(&illegal.to_string());
+                return;
             }
             note_intent(&mut self.intents, &event, at);
             let work = effects(&self.state, &event);
+            let seq = record.seq;
             let update = Arc::new(Update { seq, at, event });
             self.updates.push(update.clone());
             // Nobody listening is no fault: a run goes on without a front end.
@@ -288,6 +354,7 @@ fn name_blob(command: &mut Command, blob: &BlobRef) {
         | Command::Open { .. }
         | Command::Resume { .. }
         | Command::Advance
+        | Command::ClockWentBack
         | Command::Vote { .. }
         | Command::BreakGlass { .. }
         | Command::Countersign { .. }

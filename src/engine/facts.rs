@@ -140,13 +140,34 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
     }
 }
 
-/// A step's own gate under the point of no return: the stricter of both.
+/// A step's own gate under the point of no return: its roles, and the stricter of both in everything else.
 fn merged(own: &Gate, no_return: &Gate) -> Gate {
     let who = match (&own.who, &no_return.who) {
-        (Who::Quorum { min: ours, .. }, Who::Quorum { min: theirs, .. }) if ours > theirs => own.who.clone(),
+        (
+            Who::Quorum {
+                min: ours,
+                not_operator: own_operator,
+                not: own_not,
+                org: own_org,
+                ..
+            },
+            Who::Quorum {
+                roles,
+                min,
+                org,
+                not_operator,
+                not,
+            },
+        ) => Who::Quorum {
+            roles: roles.clone(),
+            min: *min.max(ours),
+            org: org.clone().or_else(|| own_org.clone()),
+            not_operator: *not_operator || *own_operator,
+            not: not.iter().chain(own_not).cloned().collect(),
+        },
         (Who::Quorum { .. }, Who::Operator | Who::Open { .. }) => own.who.clone(),
         (Who::Operator, Who::Open { .. }) => Who::Operator,
-        (Who::Open { .. } | Who::Operator | Who::Quorum { .. }, _) => no_return.who.clone(),
+        (Who::Open { .. } | Who::Operator, _) => no_return.who.clone(),
     };
     Gate {
         who,

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod dispatcher;
 pub mod executor;
 pub mod facts;
+mod fitting;
 pub mod handle;
 pub mod record;
 

@@ -173,7 +173,7 @@ impl Reading {
         if self.found.closed.is_some()
             && !matches!(
                 record.ev.as_str(),
-                "note" | "checkpoint" | "clock.backwards" | "gate.countersigned"
+                "note" | "checkpoint" | "clock.backwards" | "gate.countersigned" | "segment.seal" | "halted"
             )
         {
             self.found.broken.push(format!(

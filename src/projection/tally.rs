@@ -110,7 +110,7 @@ impl Tally {
             } => {
                 self.undone.push(step.clone());
                 if let Some(lost) = outputs.get("lost").and_then(serde_json::Value::as_u64) {
-                    self.lost_at_last = Some(lost);
+                    self.lost_at_last = Some(self.lost_at_last.unwrap_or(0).saturating_add(lost));
                 }
             }
             Event::EffectDecided {

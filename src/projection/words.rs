@@ -208,12 +208,15 @@ pub fn describe(event: &Event) -> String {
             steps,
             past_no_return,
             person,
+            derived,
         } => {
             let scope = to
                 .as_ref()
-                .map_or_else(|| "the whole run".to_owned(), |to| format!("back to {to}"));
+                .map_or_else(|| "the whole run".to_owned(), |to| format!("what came after {to}"));
             let names: Vec<&str> = steps.iter().map(|step| step.0.as_str()).collect();
-            let order = if names.is_empty() {
+            let order = if *derived {
+                "everything that stands".to_owned()
+            } else if names.is_empty() {
                 "nothing".to_owned()
             } else {
                 names.join(", ")
@@ -228,6 +231,7 @@ pub fn describe(event: &Event) -> String {
         Event::UnwindPrepared { lost, fault } => match (lost, fault) {
             (_, Some(fault)) => format!("rollback prepared; not everything is known: {fault}"),
             (Some(0), None) => "rollback prepared; no rows would be lost so far".to_owned(),
+            (Some(1), None) => "rollback prepared; 1 row would be lost so far".to_owned(),
             (Some(rows), None) => format!("rollback prepared; {rows} rows would be lost so far"),
             (None, None) => "rollback prepared".to_owned(),
         },

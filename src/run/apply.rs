@@ -5,9 +5,10 @@ use super::event::{Decision, Event, OutcomeResult, PersonDecision, Role};
 use super::facts::{RequestId, StepId};
 use super::state::{
     Broken, EffectState, Hold, Phase, Request, RequestStatus, RunState, Skip, Stage, StepState, Unwind, UnwindStage,
-    Vote,
+    Vote, WINDOW,
 };
 use super::transition::{ended, forward_again, granted, intent, kept, outcome, requested, resumed};
+use super::unwind::plannable;
 
 /// An event that cannot follow the state: the journal does not belong to this plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +23,8 @@ pub fn apply(mut state: RunState, event: &Event) -> Result<RunState, Illegal> {
     Ok(state)
 }
 
-fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
+/// Folds in place. After a refusal the state is of no use any more.
+pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
     match event {
         Event::Genesis { operator, .. } => {
             state.phase = Phase::Running;
@@ -94,11 +96,16 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             role,
             provider_id,
             ..
-        } => {
-            if let EffectState::InFlight { acked, .. } = effect_mut(step_mut(state, step)?, *role) {
-                *acked = Some(provider_id.clone());
-            }
-        }
+        } => match effect_mut(step_mut(state, step)?, *role) {
+            EffectState::InFlight { acked, .. }
+            | EffectState::Orphaned { acked, .. }
+            | EffectState::InDoubt { acked, .. } => *acked = Some(provider_id.clone()),
+            EffectState::None
+            | EffectState::Done
+            | EffectState::Failed
+            | EffectState::MaybeHappened
+            | EffectState::NotSent => {}
+        },
         Event::EffectOutcome {
             step,
             role,
@@ -118,7 +125,8 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             if let (Role::Undo, Some(unwind)) = (role, &mut state.unwind)
                 && let Some(lost) = outputs.get("lost").and_then(serde_json::Value::as_u64)
             {
-                unwind.lost_at_last = Some(lost);
+                // Several steps may open the target: what each undo loses adds up.
+                unwind.lost_at_last = Some(unwind.lost_at_last.unwrap_or(0).saturating_add(lost));
             }
         }
         Event::EffectDecided {
@@ -164,7 +172,17 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             steps,
             past_no_return,
             person,
-        } => unwinding(state, to.as_ref(), steps, *past_no_return, person),
+            derived,
+        } => {
+            let steps = match (&state.unwind, derived) {
+                (_, false) => steps.clone(),
+                (Some(unwind), true) => unwind.steps.clone(),
+                (None, true) => plannable(state, to.as_ref()).map_err(|rejected| Illegal {
+                    what: format!("an unwinding that cannot be: {rejected}"),
+                })?,
+            };
+            unwinding(state, to.as_ref(), &steps, *past_no_return, person);
+        }
         Event::UnwindPrepared { lost, fault } => {
             if let Some(unwind) = &mut state.unwind {
                 unwind.lost = *lost;
@@ -183,6 +201,7 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             owner,
             until_ms,
         } => {
+            state.window_asked |= person == WINDOW;
             state.hold = Some(Hold {
                 reason: reason.clone(),
                 person: person.clone(),
@@ -206,6 +225,7 @@ fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
         Event::WindowExtended { closes_ms, .. } => {
             state.window_closes_ms = Some(*closes_ms);
             state.window_over = false;
+            state.window_asked = false;
         }
         Event::HandoverOffered { to, .. } => state.seat_offered = (*to != state.operator).then(|| to.clone()),
         Event::HandoverTaken { to, .. } => seat(state, to),
@@ -230,14 +250,19 @@ fn unwinding(state: &mut RunState, to: Option<&StepId>, steps: &[StepId], past_n
     state.hold = None;
     state.stuck.clear();
     state.phase = Phase::Unwinding;
+    let (undone, lost_at_last) = state
+        .unwind
+        .take()
+        .map(|old| (old.undone, old.lost_at_last))
+        .unwrap_or_default();
     state.unwind = Some(Unwind {
         to: to.cloned(),
         steps: steps.to_vec(),
-        undone: state.unwind.take().map(|old| old.undone).unwrap_or_default(),
+        undone,
         stage: UnwindStage::Preparing,
         past_no_return,
         lost: None,
-        lost_at_last: None,
+        lost_at_last,
         fault: None,
         person: person.to_owned(),
     });

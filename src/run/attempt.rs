@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::command::{Binding, Outcome};
 use super::decide::{Ask, Batch, Rejected, current, facts, in_flight, intent, request};
 use super::event::{CheckResult, Event, OutcomeResult, PersonDecision, Role, Subject};
-use super::facts::{RequestId, StepId};
+use super::facts::{RequestId, StepId, Who};
 use super::forward::expired;
-use super::state::{EffectState, Phase, RequestStatus, Stage};
+use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage};
 use super::unwind;
 
 fn record(batch: &mut Batch, step: &StepId, attempt: u32, results: &[CheckResult]) -> Result<(), Rejected> {
@@ -78,9 +78,34 @@ pub(super) fn rechecked(batch: &mut Batch, id: RequestId, digest: &Result<String
         return expired(batch, id);
     }
     match reason {
+        Some(reason) if keeps_failing(&batch.state, id, &step) => {
+            let attempt = batch.state.step(&step).map_or(0, |step| step.attempt);
+            let words = format!("{reason}, {TURNS} times in a row, and nobody is asked at its gate");
+            batch.push(Event::GateVoided { request: id, reason })?;
+            fail(batch, &step, attempt, &words)
+        }
         Some(reason) => batch.push(Event::GateVoided { request: id, reason }),
         None => intent(batch, &step, Role::Do, id),
     }
+}
+
+/// How often an automatic gate is asked in a row before a person is.
+const TURNS: usize = 5;
+
+/// Whether a gate that asks nobody was void again and again: a person has to look.
+fn keeps_failing(state: &RunState, id: RequestId, step: &StepId) -> bool {
+    let automatic = |request: &&Request| matches!(request.gate.who, Who::Open { .. });
+    let ours = state
+        .requests
+        .values()
+        .rev()
+        .map(AsRef::as_ref)
+        .filter(|request| request.step.as_ref() == Some(step) && request.subject == Subject::Step);
+    let void = ours
+        .take(TURNS)
+        .filter(automatic)
+        .filter(|request| request.id == id || request.status == RequestStatus::Voided);
+    void.count() == TURNS
 }
 
 pub(super) fn finished(

@@ -14,6 +14,8 @@ pub enum Command {
     Resume { operator: String, host: String, pid: u32 },
     /// Do whatever is next; the dispatcher sends it until nothing follows.
     Advance,
+    /// The wall clock shows less than it did before.
+    ClockWentBack,
     /// The before-checks and the action's own look ended.
     Checked {
         step: StepId,

@@ -3,7 +3,7 @@
 
 use serde_json::Map;
 
-use super::apply::apply;
+use super::apply::fold;
 use super::attempt::{checked, decided, finished, rechecked, retry, verified};
 use super::command::{Binding, Command};
 use super::event::{CloseState, Event, Fidelity, OutcomeResult, Role, Subject};
@@ -36,7 +36,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub fn push(&mut self, event: Event) -> Result<(), Rejected> {
-        self.state = apply(self.state.clone(), &event).map_err(|illegal| Rejected::new(illegal.to_string()))?;
+        fold(&mut self.state, &event).map_err(|illegal| Rejected::new(illegal.to_string()))?;
         self.events.push(event);
         Ok(())
     }
@@ -132,7 +132,12 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
         } => broken(batch, *request, person, role, reason),
         Command::LiveRed { request, detail } => live_red(batch, *request, detail),
         Command::Revoke { request, person } => revoke(batch, *request, person),
-        Command::Rechecked { request, action_digest } => rechecked(batch, *request, action_digest),
+        Command::Rechecked { request, action_digest } => {
+            // The window may have closed since anybody looked.
+            seat::passes(batch)?;
+            rechecked(batch, *request, action_digest)
+        }
+        Command::ClockWentBack => clock_went_back(batch),
         Command::Acked {
             role,
             step,
@@ -303,6 +308,15 @@ pub(super) fn request(
     Ok(())
 }
 
+/// A clock that was set back would lengthen every approval: all of them are asked anew.
+fn clock_went_back(batch: &mut Batch) -> Result<(), Rejected> {
+    for request in batch.state.pending_approvals() {
+        let reason = "the clock went backwards".to_owned();
+        batch.push(Event::GateVoided { request, reason })?;
+    }
+    Ok(())
+}
+
 /// The record that lets an effect happen.
 pub(super) fn intent(batch: &mut Batch, step: &StepId, role: Role, request: RequestId) -> Result<(), Rejected> {
     let facts = facts(&batch.state, step)?;
@@ -329,7 +343,7 @@ fn release(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
         return Err(Rejected::new("the run is not held"));
     }
     let at_end = batch.state.facts.window.map(|window| window.at_end);
-    if batch.state.window_over && at_end == Some(AtEnd::Hold) && batch.state.phase == Phase::Running {
+    if batch.state.window_over && at_end == Some(AtEnd::Hold) && batch.state.phase != Phase::Unwinding {
         return Err(Rejected::new(
             "the window has closed; extend it under its gate, or roll back",
         ));
@@ -359,10 +373,12 @@ fn stop(batch: &mut Batch, reason: &str, person: &str) -> Result<(), Rejected> {
             "an effect is running; wait for its outcome before you stop the run",
         ));
     }
-    let half_way = batch.state.unwind.as_ref().is_some_and(|unwind| match unwind.stage {
-        UnwindStage::Running(_) => true,
-        UnwindStage::Replan | UnwindStage::Preparing | UnwindStage::AtGate(_) => !unwind.undone.is_empty(),
-    });
+    let approved = batch
+        .state
+        .unwind
+        .as_ref()
+        .is_some_and(|unwind| matches!(unwind.stage, UnwindStage::Running(_)));
+    let half_way = approved || batch.state.is_half_unwound();
     let (state, exit) = if half_way {
         (CloseState::Failed, 5)
     } else if batch.state.in_doubt() {

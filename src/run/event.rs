@@ -271,6 +271,9 @@ pub enum Event {
         steps: Vec<StepId>,
         past_no_return: bool,
         person: String,
+        /// There are too many to name in a record: they follow from the state.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        derived: bool,
     },
     #[serde(rename = "unwind.prepared")]
     UnwindPrepared {

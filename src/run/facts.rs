@@ -193,6 +193,18 @@ impl Facts {
         self.index(id).and_then(|index| self.steps.get(index))
     }
 
+    /// Adds everything that `step` needs, directly or not.
+    pub fn ancestors(&self, step: &StepId, known: &mut BTreeSet<StepId>) {
+        let mut open = vec![step];
+        while let Some(id) = open.pop() {
+            for need in self.step(id).map(|facts| facts.needs.as_slice()).unwrap_or_default() {
+                if known.insert(need.clone()) {
+                    open.push(need);
+                }
+            }
+        }
+    }
+
     /// Whether `step` needs `other`, directly or not.
     pub fn depends(&self, step: &StepId, other: &StepId) -> bool {
         let mut open: Vec<&StepId> = self

@@ -108,6 +108,9 @@ pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -
         Some(_) if is_no_return(state, request) => Err(Rejected::new(
             "a point of no return takes no attested vote; the person has to vote at a keyboard",
         )),
+        Some(_) if vote.decision == Decision::Reject => Err(Rejected::new(
+            "a no that was heard on the bridge needs no vote: reject the gate yourself, or hold the run",
+        )),
         Some(witness) if witness != state.operator || witness == vote.person => Err(Rejected::new(
             "the operator attests to the voice of somebody else, and nobody but the operator does",
         )),
@@ -375,7 +378,9 @@ pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(
         RequestStatus::Granted => request.subject == Subject::Step,
         RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
     };
-    if !live || !request.votes.iter().any(|vote| vote.person == person) {
+    // Whoever operates may take back what the run itself, or the operator, asked for: to go back.
+    let asker = request.subject == Subject::Unwind && person == batch.state.operator;
+    if !live || !(asker || request.votes.iter().any(|vote| vote.person == person)) {
         return Err(Rejected::new(format!(
             "{person} has no approval of request {id} that could be taken back"
         )));
@@ -383,7 +388,11 @@ pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(
     let unwinding = request.subject == Subject::Unwind;
     batch.push(Event::GateVoided {
         request: id,
-        reason: format!("{person} took the approval back"),
+        reason: if asker {
+            format!("{person} does not want to go back any more")
+        } else {
+            format!("{person} took the approval back")
+        },
     })?;
     if unwinding {
         unwind::dropped(batch, "an approval was taken back")

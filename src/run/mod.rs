@@ -19,7 +19,7 @@ pub mod state;
 mod transition;
 pub mod unwind;
 
-pub use apply::{Illegal, apply};
+pub use apply::{Illegal, apply, fold};
 pub use command::Command;
 pub use decide::{Rejected, decide};
 pub use effect::{Effect, effects};

@@ -28,6 +28,7 @@ impl RunState {
             seat_offered: None,
             window_closes_ms,
             window_over: false,
+            window_asked: false,
             overdue: BTreeSet::new(),
         }
     }
@@ -126,15 +127,22 @@ impl RunState {
     /// Whether everything that a step needs is settled. A step that was skipped holds nobody up, but what it would have
     /// waited for does: the order of the rest stays.
     pub fn needs_are_met(&self, facts: &StepFacts) -> bool {
-        facts.needs.iter().all(|need| {
+        let mut open: Vec<&StepId> = facts.needs.iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(need) = open.pop() {
             let (Some(step), Some(its)) = (self.step(need), self.facts.step(need)) else {
                 return false;
             };
-            match step.stage {
-                Stage::Skipped => self.needs_are_met(its),
-                other => other.is_settled(),
+            if !step.stage.is_settled() {
+                return false;
             }
-        })
+            // Neither may hide what begins anew before it: a skipped step, nor one whose debt outlives an unwinding.
+            let transparent = step.stage == Stage::Skipped || its.undo == Undo::AtClose;
+            if transparent && seen.insert(need) {
+                open.extend(&its.needs);
+            }
+        }
+        true
     }
 
     /// Whether an open request asks to go on without this step.
@@ -150,6 +158,20 @@ impl RunState {
             .find(|(_, step)| matches!(step.stage, Stage::Failed | Stage::InDoubt))
             .map(|(facts, _)| &facts.id)
             .or_else(|| self.stuck.first().map(|(id, _)| id))
+    }
+
+    /// Whether something of the unwinding was begun: from there is no way forward but through its end.
+    pub fn is_half_unwound(&self) -> bool {
+        let undone = self.unwind.as_ref().is_some_and(|unwind| !unwind.undone.is_empty());
+        undone
+            || self.steps.iter().any(|step| match step.undo {
+                EffectState::InFlight { .. }
+                | EffectState::Orphaned { .. }
+                | EffectState::InDoubt { .. }
+                | EffectState::MaybeHappened => true,
+                EffectState::Failed | EffectState::NotSent => step.stage == Stage::RollbackFailed,
+                EffectState::None | EffectState::Done => false,
+            })
     }
 
     /// Whether every step on the way is settled and no step asks for anything.

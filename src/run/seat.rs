@@ -120,12 +120,11 @@ pub(super) fn passes(batch: &mut Batch) -> Result<(), Rejected> {
     let Some(closes_ms) = batch.state.window_closes_ms.filter(|closes| now_ms >= *closes) else {
         return Ok(());
     };
-    if batch.state.window_over {
-        return Ok(());
+    if !batch.state.window_over {
+        batch.push(Event::WindowClosed { closes_ms })?;
     }
-    batch.push(Event::WindowClosed { closes_ms })?;
-    let at_end = batch.state.facts.window.map(|window| window.at_end);
-    let words = match at_end {
+    let words = match batch.state.facts.window.map(|window| window.at_end) {
+        Some(AtEnd::Ask) if batch.state.window_asked => return Ok(()),
         Some(AtEnd::Ask) => "the window has closed: release to go on all the same, extend it, or roll back",
         Some(AtEnd::Hold) => "the window has closed: extend it, or roll back",
         Some(AtEnd::Notify) | None => return Ok(()),

@@ -5,7 +5,7 @@ use super::command::Binding;
 use super::decide::{Ask, Batch, Rejected, facts, request};
 use super::event::{Event, Subject};
 use super::facts::{RequestId, StepId};
-use super::state::{EffectState, Phase, Stage};
+use super::state::{Phase, RunState, Stage};
 
 fn forward_only(batch: &Batch) -> Result<(), Rejected> {
     if batch.state.phase == Phase::Running {
@@ -26,7 +26,7 @@ pub(super) fn ask(batch: &mut Batch, step: &StepId, person: &str, reason: &str) 
     if batch.state.skip_asked(step) {
         return Err(Rejected::new(format!("to skip step {step} is asked already")));
     }
-    if own.fall_forward && current.stage != Stage::Failed {
+    if own.fall_forward && current.stage == Stage::Waiting {
         return Err(Rejected::new(format!(
             "step {step} is not on the way; there is nothing to skip"
         )));
@@ -81,32 +81,49 @@ pub(super) fn granted(batch: &mut Batch, step: &StepId, id: RequestId, reason: &
 
 /// Begins a step that is not on the way; its own checks and gate follow.
 pub(super) fn fall_forward(batch: &mut Batch, step: &StepId) -> Result<(), Rejected> {
-    forward_only(batch)?;
-    let own = facts(&batch.state, step)?;
+    let commit = match batch.state.phase {
+        Phase::CommitGate(request) => Some(request),
+        Phase::New | Phase::Running | Phase::Unwinding | Phase::Closing(_) | Phase::Closed { .. } => None,
+    };
+    if commit.is_none() {
+        forward_only(batch)?;
+    }
+    may_fall_forward(&batch.state, step)?;
+    if let Some(request) = commit {
+        batch.push(Event::GateVoided {
+            request,
+            reason: format!("step {step} is begun before the commit"),
+        })?;
+    }
+    let attempt = batch.state.step(step).map_or(0, |step| step.attempt) + 1;
+    batch.push(Event::StepChecking {
+        step: step.clone(),
+        attempt,
+    })
+}
+
+fn may_fall_forward(state: &RunState, step: &StepId) -> Result<(), Rejected> {
+    let own = facts(state, step)?;
     if !own.fall_forward {
         return Err(Rejected::new(format!(
             "step {step} is on the way; it begins by itself when its turn comes"
         )));
     }
-    if !batch.state.past_no_return() {
+    if !state.past_no_return() {
         return Err(Rejected::new(format!(
             "step {step} is offered only beyond the point of no return; before it, roll back"
         )));
     }
-    if batch.state.hold.is_some() {
+    if state.hold.is_some() {
         return Err(Rejected::new("the run is held; release it first"));
     }
-    if !batch.state.needs_are_met(own) {
+    if !state.needs_are_met(own) {
         return Err(Rejected::new(format!("step {step} needs steps that are not done")));
     }
-    let current = batch.state.step(step).cloned().unwrap_or_default();
-    if current.stage != Stage::Waiting {
+    if state.step(step).is_none_or(|step| step.stage != Stage::Waiting) {
         return Err(Rejected::new(format!("step {step} was begun already")));
     }
-    batch.push(Event::StepChecking {
-        step: step.clone(),
-        attempt: current.attempt + 1,
-    })
+    Ok(())
 }
 
 /// Asks a running effect to end. What became of it is told by its outcome, never by this.
@@ -115,7 +132,7 @@ pub(super) fn cancel(batch: &mut Batch, step: &StepId, person: &str) -> Result<(
     let found = batch
         .state
         .open_effects()
-        .find(|(id, _, effect)| *id == step && matches!(effect, EffectState::InFlight { .. }))
+        .find(|(id, _, effect)| *id == step && !effect.needs_person())
         .map(|(_, role, _)| role);
     let Some(role) = found else {
         return Err(Rejected::new(format!(

@@ -34,6 +34,8 @@ pub struct RunState {
     pub window_closes_ms: Option<i64>,
     /// The window has closed and was not extended since.
     pub window_over: bool,
+    /// The run was held for it.
+    pub window_asked: bool,
     /// Steps whose deadline passed before they were done.
     pub overdue: BTreeSet<StepId>,
 }

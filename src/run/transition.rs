@@ -248,8 +248,10 @@ pub(super) fn outcome(
     match (role, result) {
         (Role::Do | Role::Undo, OutcomeResult::InDoubt) => step.stage = Stage::InDoubt,
         (Role::Do, OutcomeResult::NotSent) => step.stage = Stage::Waiting,
-        // What follows is told by the step's own events.
-        (Role::Do, OutcomeResult::Done | OutcomeResult::Failed) | (Role::Close, OutcomeResult::InDoubt) => {}
+        // The step's own events say the same; where a torn batch has lost them, this stands.
+        (Role::Do, OutcomeResult::Done) => step.stage = Stage::Verifying,
+        (Role::Do, OutcomeResult::Failed) => step.stage = Stage::Failed,
+        (Role::Close, OutcomeResult::InDoubt) => {}
         (Role::Undo, OutcomeResult::Done) => {
             step.stage = Stage::RolledBack;
             unstick(state, id, role);
@@ -304,7 +306,8 @@ pub(super) fn forward_again(state: &mut RunState) {
         .unwrap_or(0);
     let facts = state.facts.clone();
     for (facts, step) in facts.steps.iter().zip(&mut state.steps) {
-        let debt = facts.undo == Undo::AtClose && facts.effect == StepEffect::Mutate && step.stands();
+        let owes = facts.undo == Undo::AtClose && step.close != EffectState::Done;
+        let debt = owes && facts.effect == StepEffect::Mutate && step.stands();
         // A step that was skipped without ever being begun counts from when it was skipped.
         let since = step.started.or(step.skip.as_ref().and(step.settled));
         let after = since.is_none_or(|since| since > stands);

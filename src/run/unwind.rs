@@ -1,10 +1,15 @@
 //! Unwinding: which undos, in which order, under which gate, and how it ends. Pure part of `decide`.
 
+use std::collections::BTreeSet;
+
 use super::command::Binding;
 use super::decide::{Ask, Batch, Rejected, intent, request};
 use super::event::{CloseState, Event, PersonDecision, Role, Subject};
 use super::facts::{RequestId, StepId, Undo};
 use super::state::{Phase, RunState, Stage, UnwindStage};
+
+/// Bytes of step names that a record takes.
+const NAMED: usize = 32 * 1024;
 
 /// What an unwinding to `to` would undo, in order: reverse of the actual start, only what happened or may have.
 pub fn plannable(state: &RunState, to: Option<&StepId>) -> Result<Vec<StepId>, Rejected> {
@@ -86,11 +91,14 @@ pub(super) fn plan(batch: &mut Batch, to: Option<&StepId>, person: &str) -> Resu
 
 fn planned(batch: &mut Batch, to: Option<&StepId>, steps: Vec<StepId>, person: &str) -> Result<(), Rejected> {
     let past_no_return = crosses_no_return(&batch.state, &steps);
+    let bytes: usize = steps.iter().map(|step| step.0.len() + 3).sum();
+    let derived = bytes > NAMED;
     batch.push(Event::UnwindPlanned {
         to: to.cloned(),
-        steps,
+        steps: if derived { Vec::new() } else { steps },
         past_no_return,
         person: person.to_owned(),
+        derived,
     })
 }
 
@@ -123,16 +131,15 @@ pub(super) fn prepared(
 
 /// The unwinding was not approved: the run is held where it is, or stays half unwound and says so.
 pub(super) fn dropped(batch: &mut Batch, reason: &str) -> Result<(), Rejected> {
-    let begun = batch
-        .state
-        .unwind
-        .as_ref()
-        .is_some_and(|unwind| !unwind.undone.is_empty());
+    let begun = batch.state.is_half_unwound();
     // Half unwound there is no forward: the rest is planned and asked anew once released.
     if !begun {
         batch.push(Event::UnwindDropped {
             reason: reason.to_owned(),
         })?;
+    }
+    if batch.state.hold.is_some() {
+        return Ok(());
     }
     let words = format!("the unwinding was not approved: {reason}");
     batch.hold(&words, "gate")
@@ -189,22 +196,21 @@ fn running(batch: &mut Batch, left: &[StepId], whole: bool, request: RequestId) 
 /// Which undos of `left` may begin now.
 fn may_start(state: &RunState, left: &[StepId]) -> Vec<StepId> {
     let mut found = Vec::new();
-    let mut before: Vec<&StepId> = Vec::new();
-    for id in left {
+    // Everything that an undo before this one needs: it stands until that one is undone.
+    let mut needed: BTreeSet<StepId> = BTreeSet::new();
+    for (at, id) in left.iter().enumerate() {
         let parallel = state.facts.step(id).is_some_and(|facts| facts.parallel_undo);
-        let begun = state.step(id).is_some_and(|step| step.undo.is_open());
-        let alone = before.is_empty();
-        if !alone && !parallel {
+        if at > 0 && !parallel {
             break;
         }
-        let free = !before.iter().any(|later| state.facts.depends(later, id));
-        if !begun && free {
+        let begun = state.step(id).is_some_and(|step| step.undo.is_open());
+        if !begun && !needed.contains(id) {
             found.push(id.clone());
         }
         if !parallel {
             break;
         }
-        before.push(id);
+        state.facts.ancestors(id, &mut needed);
     }
     found
 }

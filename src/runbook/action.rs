@@ -47,6 +47,7 @@ impl Builder<'_> {
             effect: spec.effect,
             timeout,
             dry_run_execute: false,
+            declared_read: false,
             live: None,
         };
         Some((action, spec))

@@ -218,6 +218,9 @@ pub struct PlannedAction {
     pub timeout: Option<Span>,
     /// The author says that a dry run may execute this command because it only reads.
     pub dry_run_execute: bool,
+    /// That it only reads is the author's word: the command could do anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared_read: bool,
     /// A check that goes on while its gate is open; only on checks before a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,

@@ -207,6 +207,7 @@ impl Builder<'_> {
             effect: Effect::Mutate,
             timeout: action.timeout,
             dry_run_execute: false,
+            declared_read: false,
             live: None,
         };
         Rollback::AtClose { action }

@@ -139,7 +139,10 @@ impl Builder<'_> {
                 Some(_) | None => None,
             };
             match declared {
-                Some(declared) if may_declare(spec, declared) => action.effect = declared,
+                Some(declared) if may_declare(spec, declared) => {
+                    action.declared_read = declared == Effect::Read && spec.effect != Effect::Read;
+                    action.effect = declared;
+                }
                 Some(_) => {
                     self.fault(
                         effect.at,

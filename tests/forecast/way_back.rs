@@ -142,6 +142,7 @@ fn earlier_undos_replace_the_guess() {
                 steps: order,
                 past_no_return: false,
                 person,
+                derived: false,
             },
         );
         run.begun(2000, "right1", 1, Role::Undo);
@@ -177,6 +178,7 @@ fn an_undo_under_way_is_counted_by_what_is_left_of_it() {
             steps: order,
             past_no_return: false,
             person,
+            derived: false,
         },
     );
     run.begun(2000, "right1", 1, Role::Undo);

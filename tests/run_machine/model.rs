@@ -278,6 +278,22 @@ impl Night {
         }
     }
 
+    /// There is always a way to the end.
+    fn play_out(&mut self) {
+        for round in 0.. {
+            if self.state.is_closed() {
+                return;
+            }
+            assert!(
+                round < 3_000,
+                "the run does not end: {:?}, {:?}",
+                self.state.phase,
+                self.state.steps
+            );
+            self.finish();
+        }
+    }
+
     /// A person who wants it to end well does what is asked for; everything goes well from now on.
     fn finish(&mut self) {
         let operator = || self.state.operator.clone();
@@ -353,15 +369,9 @@ fn case(numbers: &[Numbers], window: u8, commands: &[(u8, u8, u8)]) {
     for (choice, luck, pick) in commands {
         play(&mut night, *choice, *luck, *pick);
     }
-    // There is always a way to the end.
-    for round in 0.. {
-        if night.state.is_closed() {
-            break;
-        }
-        assert!(round < 3_000, "the run does not end: {:#?}", night.state);
-        night.finish();
-    }
+    night.play_out();
     judge(&facts, &night.events, &night.times);
+    torn(&night, commands.len());
     assert!(
         night.state.open_requests().next().is_none(),
         "closed with an open request"
@@ -371,6 +381,30 @@ fn case(numbers: &[Numbers], window: u8, commands: &[(u8, u8, u8)]) {
         .iter()
         .fold(RunState::new(facts), |state, event| apply(state, event).unwrap());
     assert_eq!(replayed, night.state);
+}
+
+/// Whatever a torn batch left of the records: a new process goes on from there, and reaches an end.
+fn torn(night: &Night, luck: usize) {
+    let facts = night.state.facts.clone();
+    let kept = 1 + luck % night.events.len();
+    let mut left = Night::new(facts.clone());
+    for (event, at) in night.events.iter().zip(&night.times).take(kept) {
+        left.state = apply(left.state.clone(), event).unwrap();
+        left.events.push(event.clone());
+        left.times.push(*at);
+        left.now = *at;
+    }
+    if left.state.is_closed() {
+        return;
+    }
+    let operator = left.state.operator.clone();
+    assert!(left.tell(Command::Resume {
+        operator,
+        host: "h".to_owned(),
+        pid: 3
+    }));
+    left.play_out();
+    judge(&facts, &left.events, &left.times);
 }
 
 fn cases() -> u32 {

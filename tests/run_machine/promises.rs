@@ -29,6 +29,11 @@ struct Step {
     /// The effect happened, or may have, and is not undone.
     stands: bool,
     acked: bool,
+    /// Its closing effect was done.
+    closed: bool,
+    /// When its effect was begun, and when its outcome was known, in events.
+    begun: usize,
+    ended: usize,
 }
 
 /// The judge.
@@ -40,6 +45,8 @@ pub struct Judge<'a> {
     operators: BTreeSet<String>,
     held: bool,
     closed: bool,
+    to: Option<StepId>,
+    count: usize,
 }
 
 /// Judges a whole run; each event with the time it was decided at.
@@ -56,6 +63,8 @@ pub fn judge(facts: &Facts, events: &[Event], times: &[i64]) {
         operators: BTreeSet::new(),
         held: false,
         closed: false,
+        to: None,
+        count: 0,
     };
     for (event, now) in events.iter().zip(times) {
         judge.event(event, *now);
@@ -64,6 +73,7 @@ pub fn judge(facts: &Facts, events: &[Event], times: &[i64]) {
 
 impl Judge<'_> {
     fn event(&mut self, event: &Event, now: i64) {
+        self.count += 1;
         assert!(
             !self.closed || matches!(event, Event::Note { .. } | Event::GateCountersigned { .. }),
             "after the end: {event:?}"
@@ -87,7 +97,7 @@ impl Judge<'_> {
                 self.operators.insert(to.clone());
             }
             Event::RunHeld { .. } => self.held = true,
-            Event::RunReleased { .. } | Event::UnwindPlanned { .. } => self.held = false,
+            Event::RunReleased { .. } => self.held = false,
             Event::GateRequested {
                 request,
                 subject,
@@ -176,10 +186,19 @@ impl Judge<'_> {
                 asked.consumed = true;
             }
             Event::RunClosed { state, exit, .. } => self.close(*state, *exit),
+            Event::UnwindPlanned { to, .. } => {
+                self.held = false;
+                self.to = to.clone();
+            }
             Event::UnwindFinished { complete: false } => {
-                // What came after the step that stands begins anew.
-                for step in self.steps.values_mut() {
-                    step.failed = false;
+                // What came after the step that stands begins anew; a closing effect keeps its debt.
+                let stands = self.to.as_ref().map_or(0, |to| self.steps[to].ended);
+                for (id, step) in &mut self.steps {
+                    let debt = step.stands && self.facts.step(id).unwrap().undo == Undo::AtClose && !step.closed;
+                    if step.begun > stands && !debt {
+                        step.settled = false;
+                        step.failed = false;
+                    }
                 }
             }
             Event::CheckResult { .. }
@@ -261,7 +280,7 @@ impl Judge<'_> {
                 let known = &self.steps[need];
                 assert!(known.settled, "{step} begins before {need}, which it needs");
                 // What a skipped step would have waited for is waited for all the same.
-                if known.skipped {
+                if known.skipped || self.facts.step(need).unwrap().undo == Undo::AtClose {
                     open.push(need);
                 }
             }
@@ -292,7 +311,10 @@ impl Judge<'_> {
                     facts.fall_forward || !self.steps.iter().any(asks),
                     "{id} begins while another step asks how it goes on"
                 );
-                self.steps.get_mut(id).unwrap().acked = false;
+                let begun = self.count;
+                let step = self.steps.get_mut(id).unwrap();
+                step.acked = false;
+                step.begun = begun;
             }
             Role::Undo => {
                 assert_eq!(asked.subject, Some(Subject::Unwind));
@@ -321,7 +343,11 @@ impl Judge<'_> {
     }
 
     fn outcome(&mut self, id: &StepId, role: Role, result: OutcomeResult) {
+        let ended = self.count;
         let step = self.steps.get_mut(id).unwrap();
+        if role == Role::Do {
+            step.ended = ended;
+        }
         step.in_doubt = result == OutcomeResult::InDoubt;
         if result != OutcomeResult::InDoubt {
             self.open.remove(&(id.clone(), role));
@@ -335,7 +361,8 @@ impl Judge<'_> {
             }
             (Role::Do, OutcomeResult::NotSent | OutcomeResult::InDoubt)
             | (Role::Undo, OutcomeResult::Failed | OutcomeResult::NotSent | OutcomeResult::InDoubt)
-            | (Role::Close, _) => {}
+            | (Role::Close, OutcomeResult::Failed | OutcomeResult::NotSent | OutcomeResult::InDoubt) => {}
+            (Role::Close, OutcomeResult::Done) => step.closed = true,
         }
     }
 

@@ -22,6 +22,8 @@ use super::doer::{Job, in_doubt};
 
 /// How long a cancelled action may take to end by itself before its effect counts as in doubt.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long an effect is followed that declares no timeout.
+const LONGEST_ADOPTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often an observation that cannot reach its peer is tried.
 const LOOKS: u32 = 8;
 /// The largest declared output that a record keeps, in bytes of JSON.
@@ -109,7 +111,7 @@ impl Job {
         if role != Role::Do {
             return Ok((
                 self.taken_back(step, attempt, planned, way.after, &done).await?,
-                evidence_of(&done),
+                self.captured(&done),
             ));
         }
         Ok((self.done(planned, &done, false), self.captured(&done)))
@@ -160,7 +162,16 @@ impl Job {
             };
             match self.look_patiently(bound, &earlier).await {
                 Ok(Observed::Done(done)) => return Ok(done),
-                Ok(Observed::Running { .. }) => return bound.action.adopt(&earlier).await,
+                Ok(Observed::Running { .. }) => {
+                    let followed = bound.action.adopt(&earlier).await;
+                    // It was sent: that nobody follows it any more does not end it.
+                    return followed.map_err(|error| match error.kind {
+                        ActionErrorKind::Permanent | ActionErrorKind::InDoubt => error,
+                        ActionErrorKind::Transient | ActionErrorKind::Cancelled => {
+                            ActionError::new(ActionErrorKind::InDoubt, error.message)
+                        }
+                    });
+                }
                 Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
             }
         }
@@ -245,7 +256,7 @@ impl Job {
         let planned = self.planned(step)?;
         let Ready { way, bound, cx } = self.ready(planned, step, attempt, role, request)?;
         let seen = match self.look_patiently(&bound, &cx).await? {
-            Observed::Running { detail: running } => match bound.action.adopt(&cx).await {
+            Observed::Running { detail: running } => match self.adopted(planned, role, &bound, &cx).await {
                 Ok(done) => Observed::Done(done),
                 Err(error) if error.kind == ActionErrorKind::Permanent => {
                     return Ok((self.failed(&error, true), Vec::new()));
@@ -275,6 +286,23 @@ impl Job {
             Observed::NotStarted { detail } => (plain(OutcomeResult::NotSent, &detail), Vec::new()),
             Observed::Unknown { detail } => (in_doubt(&self.setup.redactor.redact(&detail), true), Vec::new()),
             Observed::Running { detail } => (in_doubt(&detail, true), Vec::new()),
+        })
+    }
+
+    /// Follows an effect that runs without us, as long as the step may take; from then on a person decides.
+    async fn adopted(&self, planned: &PlannedStep, role: Role, bound: &Bound, cx: &Cx) -> Result<Done, ActionError> {
+        // The peer has it: what fails from here may have happened.
+        cx.reporter.ack(&cx.key).await?;
+        let limit = planned
+            .timeout
+            .filter(|_| role == Role::Do)
+            .map_or(LONGEST_ADOPTION, |span| span.as_duration());
+        let followed = tokio::time::timeout(limit, bound.action.adopt(cx)).await;
+        followed.unwrap_or_else(|_elapsed| {
+            Err(ActionError::new(
+                ActionErrorKind::InDoubt,
+                format!("it was still running after {} s", limit.as_secs()),
+            ))
         })
     }
 
@@ -380,14 +408,14 @@ impl Job {
                     let text = value.to_string();
                     if let Some(secret) = self.setup.redactor.contains_secret(text.as_bytes()) {
                         detail.push_str(&format!("; output {name} holds the secret {secret} and was not kept"));
-                    } else if text.len() > LARGEST_OUTPUT {
+                    } else if escaped(&text) > LARGEST_OUTPUT {
                         detail.push_str(&format!("; output {name} is larger than 16 KiB and was not kept"));
-                    } else if kept + text.len() > LARGEST_OUTPUTS {
+                    } else if kept + escaped(&text) > LARGEST_OUTPUTS {
                         detail.push_str(&format!(
                             "; output {name} was not kept: all together are larger than 40 KiB"
                         ));
                     } else {
-                        kept += text.len();
+                        kept += escaped(&text);
                         outputs.insert(name.clone(), value);
                     }
                 }
@@ -437,6 +465,12 @@ impl Job {
             fidelity: Fidelity::Executed,
         }
     }
+}
+
+/// Bytes of a text in a record, where everything outside ASCII is escaped.
+fn escaped(text: &str) -> usize {
+    let units = |char: char| if char.is_ascii() { 1 } else { 6 * char.len_utf16() };
+    text.chars().map(units).sum()
 }
 
 /// Words that fit into a record, whatever a peer said.

@@ -8,7 +8,7 @@ use crate::provider::action::{ActionError, ActionErrorKind, Observed, Ready};
 use crate::run::Command;
 use crate::run::command::Binding;
 use crate::run::event::{CheckResult, Role};
-use crate::run::facts::{RequestId, StepEffect, StepId};
+use crate::run::facts::{RequestId, StepId};
 use crate::runbook::plan::{PlannedAction, PlannedStep};
 
 use super::act::cut;
@@ -209,7 +209,11 @@ impl Job {
                 *line = self.setup.redactor.redact(line);
             }
         }
-        let evidence = serde_json::to_vec_pretty(&briefing).unwrap_or_default();
+        for fault in &mut briefing.faults {
+            *fault = self.setup.redactor.redact(fault);
+        }
+        let evidence = serde_json::to_string_pretty(&briefing).unwrap_or_default();
+        let evidence = self.setup.redactor.redact(&evidence).into_bytes();
         let _unheard = self
             .setup
             .handle
@@ -222,7 +226,10 @@ impl Job {
     pub async fn recheck(&self, step: &StepId, attempt: u32, request: RequestId) -> Command {
         let action_digest = match self.live_now(step, attempt).await {
             Some(red) => Err(red),
-            None => self.digest_now(step, attempt).await.map_err(|error| error.message),
+            None => self
+                .digest_now(step, attempt)
+                .await
+                .map_err(|error| cut(self.setup.redactor.redact(&error.message))),
         };
         Command::Rechecked { request, action_digest }
     }
@@ -256,11 +263,8 @@ impl Job {
                 if unknowable.is_none()
                     && let Err(error) = self.proof(planned, step, attempt).await
                 {
-                    fault = Some(
-                        self.setup
-                            .redactor
-                            .redact(&format!("its proof failed: {}", error.message)),
-                    );
+                    let words = format!("its proof failed: {}", error.message);
+                    fault = Some(cut(self.setup.redactor.redact(&words)));
                 }
                 for (index, check) in planned.after.iter().enumerate() {
                     results.push(
@@ -304,7 +308,9 @@ impl Job {
     pub fn simulates(&self, step: &StepId) -> bool {
         self.setup.mode == Mode::DryRun
             && self.planned(step).is_ok_and(|planned| {
-                planned.action.effect == crate::runbook::catalogue::Effect::Mutate && !planned.action.dry_run_execute
+                let changes = planned.action.effect == crate::runbook::catalogue::Effect::Mutate;
+                // A command that is said to read is run in a dry run only where its author says that, too.
+                (changes || planned.action.declared_read) && !planned.action.dry_run_execute
             })
     }
 
@@ -326,7 +332,7 @@ impl Job {
                 continue;
             }
             let needed = facts.index(need).and_then(|at| facts.steps.get(at))?;
-            if needed.effect == StepEffect::Mutate && self.simulates(need) {
+            if self.simulates(need) {
                 return Some(need.0.clone());
             }
             open.extend(&needed.needs);

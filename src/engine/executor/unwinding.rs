@@ -13,8 +13,12 @@ use crate::runbook::catalogue::Effect;
 use crate::runbook::digest::digest;
 use crate::runbook::plan::{Divergence, PlannedAction};
 
+use super::act::cut;
 use super::bind::{Bound, way_back};
 use super::doer::Job;
+
+/// How long the rows that an undo would lose are counted.
+const LONGEST_COUNT: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Job {
     /// Gathers what the unwinding's gate shows.
@@ -57,10 +61,12 @@ impl Job {
                 && let Ok(planned) = self.planned(step)
                 && planned.writes_on_target
             {
-                lost = self.lost_so_far(step, planned.divergence.as_ref(), &mut faults).await;
+                let more = self.lost_so_far(step, planned.divergence.as_ref(), &mut faults).await;
+                // What cannot be counted makes the whole unknown.
+                lost = lost.zip(more).map(|(lost, more): (u64, u64)| lost.saturating_add(more));
             }
         }
-        let fault = (!faults.is_empty()).then(|| self.setup.redactor.redact(&faults.join("; ")));
+        let fault = (!faults.is_empty()).then(|| cut(self.setup.redactor.redact(&faults.join("; "))));
         let action_digest = digest(&json!({ "run": self.setup.run, "to": unwind.to, "undos": renderings }));
         let briefing = Briefing {
             step: None,
@@ -127,11 +133,20 @@ impl Job {
             effect: Effect::Read,
             timeout: None,
             dry_run_execute: false,
+            declared_read: false,
             live: None,
         };
         let bound = self.bind(step, &query)?;
         let cx = self.context(step, 0, Role::Undo, &bound, None);
-        let outcome = bound.action.execute(&cx).await?;
+        // Whoever waits at a gate waits for this.
+        let counted = tokio::time::timeout(LONGEST_COUNT, bound.action.execute(&cx)).await;
+        let outcome = counted.map_err(|_elapsed| {
+            let words = format!(
+                "the divergence query gave no answer within {} s",
+                LONGEST_COUNT.as_secs()
+            );
+            ActionError::new(ActionErrorKind::Cancelled, words)
+        })??;
         outcome.result.get("value").and_then(Value::as_u64).ok_or_else(|| {
             ActionError::new(
                 ActionErrorKind::Permanent,
