@@ -7,7 +7,7 @@ use crate::run::event::{
     Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
 };
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::{RunState, Stage, StepState};
+use crate::run::state::{EffectState, RunState, Stage, StepState};
 use crate::runbook::plan::{Plan, PlannedStep, Rollback};
 pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
 
@@ -22,6 +22,12 @@ pub fn label(plan: &Plan, step: &StepId) -> String {
                 .map(|planned| format!("{} {}", index + 1, planned.title))
         })
         .unwrap_or_else(|| step.0.clone())
+}
+
+/// What every step of a run is that asks to commit.
+pub fn settled(state: &RunState) -> &'static str {
+    let skipped = state.steps.iter().any(|step| step.stage == Stage::Skipped);
+    if skipped { "done or SKIPPED" } else { "done" }
 }
 
 /// What a request is about.
@@ -376,6 +382,7 @@ pub const fn stage(stage: Stage) -> (&'static str, &'static str) {
 pub fn standing(state: &RunState, step: &StepState) -> (&'static str, &'static str) {
     match (state.facts.dry_run, step.stage) {
         (true, Stage::Done) => ("·", faithful(step.fidelity)),
+        (false, Stage::Done) if step.close == EffectState::Done => ("↶", "put back"),
         (true | false, other) => stage(other),
     }
 }

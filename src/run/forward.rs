@@ -132,7 +132,13 @@ fn closing(batch: &mut Batch, request: RequestId) -> Result<(), Rejected> {
             let (state, reason) = if batch.state.facts.dry_run {
                 (CloseState::DryRun, "every step was gone through; nothing was changed")
             } else {
-                (CloseState::Committed, "every step is done and the commit was approved")
+                let skipped = batch.state.steps.iter().any(|step| step.stage == Stage::Skipped);
+                let words = if skipped {
+                    "every step is done or was skipped, and the commit was approved"
+                } else {
+                    "every step is done and the commit was approved"
+                };
+                (CloseState::Committed, words)
             };
             batch.close(state, 0, reason.to_owned())
         }

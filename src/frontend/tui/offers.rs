@@ -313,7 +313,7 @@ fn rollback_choices(model: &Model) -> Vec<Choice> {
         match plannable(state, to.as_ref()) {
             Ok(steps) => Choice {
                 label,
-                consequence: order(model, &steps),
+                consequence: order(model, &steps, to.is_none()),
                 chosen: Some(Chosen::Unwind(to)),
             },
             Err(refused) => Choice {
@@ -326,12 +326,18 @@ fn rollback_choices(model: &Model) -> Vec<Choice> {
     back.chain(forward_choices(model)).collect()
 }
 
-fn order(model: &Model, steps: &[StepId]) -> Vec<String> {
-    if steps.is_empty() {
+fn order(model: &Model, steps: &[StepId], whole: bool) -> Vec<String> {
+    // What is put back at the close is put back when the whole run is undone, last of all.
+    let closing = if whole {
+        model.state().closing_left()
+    } else {
+        Vec::new()
+    };
+    if steps.is_empty() && closing.is_empty() {
         return vec!["There is nothing to undo.".to_owned()];
     }
     let mut lines = vec!["Would undo, in this order:".to_owned()];
-    for (index, id) in steps.iter().enumerate() {
+    for (index, id) in steps.iter().chain(&closing).enumerate() {
         let how = model
             .plan
             .steps

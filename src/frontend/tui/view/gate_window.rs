@@ -8,7 +8,7 @@ use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
 use crate::projection::escape::{clip_start, visible};
-use crate::projection::words::{about, clock, environment, label, rollback};
+use crate::projection::words::{about, clock, environment, label, rollback, settled};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
 use crate::run::state::{Request, StepState};
@@ -231,8 +231,11 @@ fn stays(model: &Model, columns: usize) -> Vec<Line<'static>> {
 
 fn of_commit(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
-    let text = "every step is done; after this the run is over and its rollback is no longer offered";
-    let mut lines = named("Commit", text, columns, theme.strong(), theme.plain());
+    let text = format!(
+        "every step is {}; after this the run is over and its rollback is no longer offered",
+        settled(model.state())
+    );
+    let mut lines = named("Commit", &text, columns, theme.strong(), theme.plain());
     let closing = model.state().closing_left();
     if closing.is_empty() {
         lines.extend(named(

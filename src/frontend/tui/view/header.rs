@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::projection::escape::{clip, fit, visible, width};
-use crate::projection::words::{about, clock, environment, label, span};
+use crate::projection::words::{about, clock, environment, label, settled, span};
 use crate::run::event::Subject;
 use crate::run::facts::StepId;
 use crate::run::state::{Hold, Phase, Request, Stage, UnwindStage};
@@ -194,7 +194,10 @@ fn waits_for(model: &Model) -> (String, String, Style) {
         Phase::Running => running(model),
         Phase::Unwinding => plain(unwinding(model), theme.warn()),
         Phase::CommitGate(request) => plain(
-            format!("⏸ every step is done; request {request} asks to commit - a looks"),
+            format!(
+                "⏸ every step is {}; request {request} asks to commit - a looks",
+                settled(state)
+            ),
             theme.warn(),
         ),
         Phase::Closing(_) => plain(
