@@ -204,6 +204,7 @@ fn a_copied_folder_is_taken_over_only_by_a_persons_word_and_a_moved_one_goes_on(
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn a_run_of_another_host_is_taken_over_only_by_a_persons_word() {
     let place = Place::new();
     let lab = place.lab("lab", &[]);

@@ -205,6 +205,12 @@ impl Session {
                 Trouble::failed(words)
             }
         })?;
+        // Before the first record: from then on no signal ends the process without its own.
+        let stop = if self.seat.headless {
+            stop_on_signals().map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?
+        } else {
+            CancellationToken::new()
+        };
         let channels = Channels::new();
         let feed = channels.handle.listen();
         let attempts = self.folder.attempts(self.whereabouts.original);
@@ -242,6 +248,7 @@ impl Session {
             next: next_commands(&self.whereabouts.word, &self.option),
             history: self.history,
             speed: self.world.speed,
+            stop,
         };
         let opens = matches!(self.first, Command::Open { .. });
         let first = match (handle.tell(self.first).await, &self.whereabouts.taken_over) {
@@ -306,6 +313,7 @@ struct Table<'a> {
     next: NextCommands,
     history: Arc<History>,
     speed: f64,
+    stop: CancellationToken,
 }
 
 impl Table<'_> {
@@ -331,9 +339,7 @@ impl Table<'_> {
                 history: self.history,
                 speed: self.speed,
             };
-            let stop = stop_on_signals()
-                .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
-            return Ok(headless::run(handle, plan, options, stop).await);
+            return Ok(headless::run(handle, plan, options, self.stop).await);
         }
         let options = CockpitOptions {
             operator: self.seat.operator.clone(),
@@ -359,7 +365,7 @@ impl Table<'_> {
     }
 }
 
-/// Cancelled by SIGINT, SIGTERM or SIGHUP.
+/// Cancelled by SIGINT, SIGTERM or SIGHUP; a second one changes nothing: the first is being seen to.
 fn stop_on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut int, mut term, mut hup) = (
