@@ -247,3 +247,83 @@ fn a_closed_terminal_leaves_a_run_that_goes_on() {
     assert_eq!(ended.lost(), 0);
     assert_nothing_twice(&lab, &[]);
 }
+
+/// A cockpit that looks on while a snapshot never gets ready; gives the terminal.
+fn in_the_middle_of_a_snapshot(place: &Place, lab: &LabProcess) -> Terminal {
+    let folder = lab.folder.display().to_string();
+    let arguments = ["run", QUICKSTART, "--env", "lab", "--lab", &folder];
+    let terminal = Terminal::open(place, 80, 24, &arguments);
+    terminal.play_until("request 3: 3 Snapshot");
+    terminal.approve();
+    wait_for("the snapshot to be accepted", || {
+        count(place, "effect.ack", Some("snapshot")) == 1
+    });
+    terminal
+}
+
+fn count(place: &Place, ev: &str, step: Option<&str>) -> usize {
+    let run = place.run_folder(&place.only_run());
+    let records = pointsman::journal::reader::read_run(&run).unwrap().records;
+    let meant =
+        |record: &&pointsman::journal::Record| record.ev == ev && (step.is_none() || record.step.as_deref() == step);
+    records.iter().filter(meant).count()
+}
+
+/// The same lab without its fault: the run goes on to its end, and nothing is done twice.
+fn goes_on_without_the_fault(place: &Place, lab: LabProcess) {
+    assert_eq!(count(place, "interrupted", None), 1);
+    assert_eq!(
+        count(place, "effect.outcome", Some("snapshot")),
+        0,
+        "it was not waited for"
+    );
+    drop(lab);
+    let lab = place.lab("lab", &[]);
+    let run = place.only_run();
+    let ended = place
+        .program(&["resume", &run, "--headless", "--approve-all", "--format", "json"])
+        .expect(0);
+    assert_eq!(ended.lost(), 0);
+    assert_nothing_twice(&lab, &[]);
+    place.program(&["verify", &run, "--require", "chain"]).expect(0);
+}
+
+#[test]
+fn a_terminal_that_is_killed_in_the_middle_of_an_effect_leaves_it_to_go_on() {
+    let place = Place::new();
+    let lab = place.lab("lab", &["snapshot-stalls"]);
+    drop(in_the_middle_of_a_snapshot(&place, &lab));
+    wait_for("the run to be left", || {
+        place
+            .program(&["runs", "--format", "json"])
+            .out
+            .contains("\"interrupted\"")
+    });
+    goes_on_without_the_fault(&place, lab);
+}
+
+#[test]
+fn signals_end_a_cockpit_in_order_and_give_the_terminal_back() {
+    std::thread::scope(|scope| {
+        for signal in ["INT", "TERM", "HUP"] {
+            scope.spawn(move || {
+                let place = Place::new();
+                let lab = place.lab("lab", &["snapshot-stalls"]);
+                let terminal = in_the_middle_of_a_snapshot(&place, &lab);
+                let holder = std::fs::read(place.run_folder(&place.only_run()).join("run.lock")).unwrap();
+                let holder: serde_json::Value = serde_json::from_slice(&holder).unwrap();
+                let pid = holder["pid"].to_string();
+                for _ in 0..2 {
+                    // The second one may come when it has ended already.
+                    let _sent = Command::new("kill")
+                        .args(["-s", signal, &pid])
+                        .stderr(Stdio::null())
+                        .status();
+                }
+                terminal.wait("EXIT 3");
+                assert!(terminal.everything().contains("pointsman resume "), "{signal}");
+                goes_on_without_the_fault(&place, lab);
+            });
+        }
+    });
+}

@@ -231,7 +231,8 @@ pub struct ResumeArgs {
     pub run: PathBuf,
     #[command(flatten)]
     pub seat: SeatArgs,
-    /// The run began on another host, and nobody is at it there any more
+    /// The run was conducted on another host, or in the folder that this one is a copy of, and nobody is at it there any
+    /// more
     #[arg(long)]
     pub take_over: bool,
 }

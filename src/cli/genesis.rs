@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,7 @@ use crate::journal::Record;
 use crate::runbook::digest::digest;
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
+use super::place::Place;
 use super::trouble::Trouble;
 use super::world::LabChoice;
 
@@ -25,11 +27,14 @@ pub fn data(
     mode: Mode,
     lab: Option<&LabChoice>,
     speed: f64,
+    folder: &Path,
 ) -> Result<Map<String, Value>, Trouble> {
     let binary =
         binary_digest().map_err(|error| Trouble::failed(format!("the program cannot read itself: {error}")))?;
     let people = serde_json::to_value(&plan.environment.people)
         .map_err(|error| Trouble::failed(format!("the people cannot be recorded: {error}")))?;
+    let place = Place::of(folder)
+        .map_err(|error| Trouble::failed(format!("the run's folder {}: {error}", folder.display())))?;
     let nonce: [u8; 16] = rand::rng().random();
     let kind = match plan.environment.kind {
         EnvironmentKind::Lab => "lab",
@@ -60,6 +65,7 @@ pub fn data(
         "binary_digest": binary,
         "nonce": data_encoding::HEXLOWER.encode(&nonce),
         "host": host(),
+        "place": place,
         "lab": lab,
     });
     match data {
@@ -89,6 +95,8 @@ pub struct Genesis {
     pub environment: String,
     pub mode: Mode,
     pub host: String,
+    /// The folder that the run was made in; none in records that do not tell.
+    pub place: Option<Place>,
     pub operator: String,
     pub plan_file: String,
     lab: Value,
@@ -110,6 +118,10 @@ impl Genesis {
                 Mode::Real
             },
             host: text("host")?,
+            place: record
+                .data
+                .get("place")
+                .and_then(|place| Place::deserialize(place).ok()),
             operator: text("operator")?,
             plan_file: text("plan_file_digest")?,
             lab: record.data.get("lab").cloned().unwrap_or(Value::Null),

@@ -11,6 +11,7 @@ mod history;
 mod imports;
 mod lab;
 mod out;
+mod place;
 mod plan;
 mod reading;
 mod report;

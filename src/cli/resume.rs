@@ -18,8 +18,9 @@ use super::args::ResumeArgs;
 use super::genesis::Genesis;
 use super::history::history_of;
 use super::out::Out;
+use super::place::Place;
 use super::run::runtime;
-use super::session::{Seat, Session, take};
+use super::session::{Seat, Session, Whereabouts, take};
 use super::store::{RunFolder, Store};
 use super::trouble::{Trouble, exit};
 use super::world::World;
@@ -43,11 +44,10 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         ))
         .hint("put the original file back; the run executes nothing else"));
     }
-    if genesis.host != host() && !args.take_over {
-        return Err(
-            Trouble::input(format!("run {} began on host {}", folder.id, genesis.host))
-                .hint("if nobody is at it there any more, add --take-over"),
-        );
+    let whereabouts = whereabouts(&folder, store, &genesis, &before.records)?;
+    if let (Some(words), false) = (&whereabouts.taken_over, args.take_over) {
+        return Err(Trouble::input(format!("{words}; nothing was executed"))
+            .hint("if nobody is at it there any more, nor ever will be, add --take-over"));
     }
     let told = fold(&plan, &genesis, &before.records)?;
     if let Phase::Closed { state, .. } = told.state.phase {
@@ -70,7 +70,7 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         plan,
         genesis,
         seat,
-        (lock, clock),
+        (lock, clock, whereabouts),
         (store.option(), history),
         out,
     ));
@@ -100,7 +100,7 @@ async fn go_on(
     plan: Plan,
     genesis: Genesis,
     seat: Seat,
-    (lock, clock): (RunLock, Clock),
+    (lock, clock, whereabouts): (RunLock, Clock, Whereabouts),
     (option, history): (String, Arc<History>),
     out: Out,
 ) -> Result<u8, Trouble> {
@@ -130,7 +130,7 @@ async fn go_on(
         },
         plan: Arc::new(plan),
         folder,
-        original: true,
+        whereabouts,
         world,
         seat,
         lock,
@@ -140,6 +140,47 @@ async fn go_on(
         history,
     };
     session.conduct(out).await
+}
+
+/// Where this process found the run, and what has to be said before it goes on elsewhere than where it was conducted.
+fn whereabouts(
+    folder: &RunFolder,
+    store: &Store,
+    genesis: &Genesis,
+    records: &[Record],
+) -> Result<Whereabouts, Trouble> {
+    let run = records
+        .first()
+        .map_or_else(|| folder.id.clone(), |record| record.run.clone());
+    let here = Place::of(&folder.path)
+        .map_err(|error| Trouble::input(format!("the run's folder {}: {error}", folder.path.display())))?;
+    let copied = genesis.place.as_ref().filter(|made| !made.is_same(&here));
+    let sat = records
+        .iter()
+        .rev()
+        .find(|record| record.ev == "resumed")
+        .and_then(|record| record.data.get("host")?.as_str())
+        .unwrap_or(&genesis.host);
+    let taken_over = if sat != host() {
+        Some(format!(
+            "run {run} was conducted on host {sat} before, and this is host {}",
+            host()
+        ))
+    } else {
+        copied.map(|made| {
+            format!(
+                "{} is a copy of the folder of run {run}, which was made in {}: what has happened there since is not known \
+                 here",
+                here.folder, made.folder
+            )
+        })
+    };
+    Ok(Whereabouts {
+        word: store.word(folder),
+        original: genesis.host == host() && genesis.place.is_some() && copied.is_none(),
+        run,
+        taken_over,
+    })
 }
 
 /// A run as its records tell it.

@@ -15,7 +15,7 @@ use super::history::history_of;
 use super::imports::{Imported, complete};
 use super::out::Out;
 use super::reading::Source;
-use super::session::{Seat, Session, take};
+use super::session::{Seat, Session, Whereabouts, take};
 use super::store::Store;
 use super::trouble::Trouble;
 use super::world::{LabChoice, World};
@@ -45,7 +45,14 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let world = World::open(&plan, lab.clone()).await?;
-        let data = super::genesis::data(&plan, (&plan_file, files), mode, lab.as_ref(), world.speed)?;
+        let data = super::genesis::data(
+            &plan,
+            (&plan_file, files),
+            mode,
+            lab.as_ref(),
+            world.speed,
+            &folder.path,
+        )?;
         let writer = JournalWriter::create(&folder.path, &folder.id, &boot_id()).map_err(Trouble::journal)?;
         let session = Session {
             state: RunState::new(Arc::new(facts_of(&plan, mode))),
@@ -56,8 +63,8 @@ pub fn perform(args: RunArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
             },
             option: store.option(),
             history,
+            whereabouts: Whereabouts::original(&folder.id),
             folder,
-            original: true,
             plan,
             mode,
             world,

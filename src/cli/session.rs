@@ -139,16 +139,41 @@ pub fn holder(clock: &Clock) -> Holder {
 /// Takes a run for this process.
 pub fn take(folder: &RunFolder, clock: &Clock) -> Result<RunLock, Trouble> {
     RunLock::acquire(&folder.path, &holder(clock)).map_err(|error| match error {
-        LockError::Held(_) => Trouble::input(error.to_string()),
+        LockError::Held(_) | LockError::HeldBySomebody => {
+            Trouble::input(format!("{error}; nothing was executed")).hint("see the runs with: pointsman runs")
+        }
         LockError::Io(_) => Trouble::journal(error),
     })
+}
+
+/// Which run a sitting is at, and where.
+pub struct Whereabouts {
+    /// The run's id as its records have it, whatever its folder is called now: every effect is named after it.
+    pub run: String,
+    /// The run as a command names it: its id, or the path of a folder that is not in the state folder.
+    pub word: String,
+    /// Whether this is the folder that the run was made in, on the host where it was made.
+    pub original: bool,
+    /// What was said about taking the run over; becomes a note in the record.
+    pub taken_over: Option<String>,
+}
+
+impl Whereabouts {
+    /// Of a run in its own folder.
+    pub fn original(run: &str) -> Self {
+        Self {
+            run: run.to_owned(),
+            word: run.to_owned(),
+            original: true,
+            taken_over: None,
+        }
+    }
 }
 
 /// One sitting.
 pub struct Session {
     pub folder: RunFolder,
-    /// Whether that is the folder which the run was made in, on the host where it was made.
-    pub original: bool,
+    pub whereabouts: Whereabouts,
     pub plan: Arc<Plan>,
     pub mode: Mode,
     pub world: World,
@@ -180,12 +205,18 @@ impl Session {
                 Trouble::failed(words)
             }
         })?;
+        // Before the first record: from then on no signal ends the process without its own.
+        let stop = if self.seat.headless {
+            stop_on_signals().map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?
+        } else {
+            CancellationToken::new()
+        };
         let channels = Channels::new();
         let feed = channels.handle.listen();
-        let attempts = self.folder.attempts(self.original);
+        let attempts = self.folder.attempts(self.whereabouts.original);
         let connections = self.world.connections.clone().noting(attempts);
         let executor = Executor::new(Setup {
-            run: self.folder.id.clone(),
+            run: self.whereabouts.run.clone(),
             plan: self.plan.clone(),
             mode: self.mode,
             build: Arc::new(move |uses: &str, on: &[String], with: &serde_json::Value| {
@@ -210,16 +241,20 @@ impl Session {
             .map_err(|error| Trouble::failed(format!("the engine could not be started: {error}")))?;
         let table = Table {
             seat: &self.seat,
-            run_id: &self.folder.id,
+            run_id: &self.whereabouts.run,
             dry_run: self.mode == Mode::DryRun,
             lab: self.world.lab_line(),
             zone: zone(&self.plan),
-            next: next_commands(&self.folder.id, &self.option),
+            next: next_commands(&self.whereabouts.word, &self.option),
             history: self.history,
             speed: self.world.speed,
+            stop,
         };
         let opens = matches!(self.first, Command::Open { .. });
-        let first = handle.tell(self.first).await;
+        let first = match (handle.tell(self.first).await, &self.whereabouts.taken_over) {
+            (Ok(()), Some(words)) => handle.note(&self.seat.operator, words).await,
+            (told, _) => told,
+        };
         let kept = first.is_ok() || !opens;
         let ended = match first {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
@@ -235,7 +270,7 @@ impl Session {
         drop(self.lock);
         let ending = ended.inspect_err(|_| {
             if kept {
-                hint_of_resume(out, &self.folder.id, &self.option);
+                hint_of_resume(out, &self.whereabouts.word, &self.option);
             }
         })?;
         tell(&ending, measured, speed, &self.seat, out);
@@ -245,15 +280,17 @@ impl Session {
 }
 
 /// A run that a broken front end leaves behind is not lost.
-fn hint_of_resume(out: Out, id: &str, option: &str) {
-    out.faults(&format!("the run is kept; go on with: pointsman resume {id}{option}\n"));
+fn hint_of_resume(out: Out, run: &str, option: &str) {
+    out.faults(&format!(
+        "the run is kept; go on with: pointsman resume {run}{option}\n"
+    ));
 }
 
-fn next_commands(id: &str, option: &str) -> NextCommands {
+fn next_commands(run: &str, option: &str) -> NextCommands {
     NextCommands {
-        resume: format!("pointsman resume {id}{option}"),
-        verify: format!("pointsman verify {id} --require chain{option}"),
-        report: format!("pointsman report {id}{option}"),
+        resume: format!("pointsman resume {run}{option}"),
+        verify: format!("pointsman verify {run} --require chain{option}"),
+        report: format!("pointsman report {run}{option}"),
     }
 }
 
@@ -276,6 +313,7 @@ struct Table<'a> {
     next: NextCommands,
     history: Arc<History>,
     speed: f64,
+    stop: CancellationToken,
 }
 
 impl Table<'_> {
@@ -301,9 +339,7 @@ impl Table<'_> {
                 history: self.history,
                 speed: self.speed,
             };
-            let stop = stop_on_signals()
-                .map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
-            return Ok(headless::run(handle, plan, options, stop).await);
+            return Ok(headless::run(handle, plan, options, self.stop).await);
         }
         let options = CockpitOptions {
             operator: self.seat.operator.clone(),
@@ -329,7 +365,7 @@ impl Table<'_> {
     }
 }
 
-/// Cancelled by SIGINT, SIGTERM or SIGHUP.
+/// Cancelled by SIGINT, SIGTERM or SIGHUP; a second one changes nothing: the first is being seen to.
 fn stop_on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut int, mut term, mut hup) = (

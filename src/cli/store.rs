@@ -132,6 +132,15 @@ impl Store {
         Ok(RunFolder { id, path })
     }
 
+    /// A run as a command names it: its id, or the path of a folder that is kept elsewhere.
+    pub fn word(&self, folder: &RunFolder) -> String {
+        if folder.path == self.root.join("runs").join(&folder.id) {
+            folder.id.clone()
+        } else {
+            quoted(&folder.path.display().to_string())
+        }
+    }
+
     /// Every run's folder, by id.
     pub fn list(&self) -> Result<Vec<RunFolder>, Trouble> {
         let runs = self.root.join("runs");

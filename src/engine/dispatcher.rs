@@ -160,7 +160,10 @@ impl Dispatcher {
             }
         }
         ticking.abort();
+        // Nobody is answered any more: who still reports must not wait for it.
+        drop(orders);
         self.executor.cancel_all();
+        self.executor.ended().await;
     }
 
     /// Takes a command, and whatever follows from it by itself: one batch, one write, one sync.

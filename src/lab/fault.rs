@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Fault {
     /// The snapshot is taken, the answer never comes; once.
     SnapshotReplyLost,
+    /// The snapshot is taken, the answer waits until somebody removes the file `stalled` from the lab's folder; once.
+    SnapshotReplyStalls,
     /// The task is started, the answer never comes; once.
     DmsStartReplyLost,
     /// The record is changed, the answer never comes; once.
@@ -30,6 +32,7 @@ pub enum Fault {
 
 const ALL: &[(&str, Fault)] = &[
     ("snapshot-reply-lost", Fault::SnapshotReplyLost),
+    ("snapshot-reply-stalls", Fault::SnapshotReplyStalls),
     ("dms-start-reply-lost", Fault::DmsStartReplyLost),
     ("dns-change-reply-lost", Fault::DnsChangeReplyLost),
     ("dns-flip-reply-lost", Fault::DnsFlipReplyLost),

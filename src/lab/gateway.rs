@@ -1,7 +1,9 @@
 //! The AWS endpoint: one loopback port for RDS, STS, DMS and Route 53. Notes every request before it answers. A lost
-//! reply closes the connection after the effect.
+//! reply closes the connection after the effect; one that stalls comes when it is let go.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use std::sync::Arc;
 
@@ -27,11 +29,26 @@ use super::{dms, rds, route53};
 /// The largest request.
 const LARGEST: usize = 1024 * 1024;
 
+/// The file that says that a reply is kept back.
+const STALLED: &str = "stalled";
+/// How often it is looked for.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// What the endpoint needs.
 pub struct Gateway {
     pub cloud: Arc<Cloud>,
     pub requests: Requests,
     pub tables: Tables,
+    /// The lab's folder.
+    pub folder: PathBuf,
+}
+
+/// When a request is answered.
+enum Reply {
+    Now(Answer),
+    /// Once nobody keeps the file [`STALLED`].
+    LetGo(Answer),
+    Never,
 }
 
 /// A reply that is lost on purpose.
@@ -65,10 +82,17 @@ async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Result<Res
     let Ok(body) = to_bytes(Body::new(body), LARGEST).await else {
         return Ok(response(refusal(413, "RequestEntityTooLarge", "too large")));
     };
+    let stalled = gateway.folder.join(STALLED);
     let worked = tokio::task::spawn_blocking(move || gateway.serve_one(&parts, &body)).await;
     match worked {
-        Ok(Ok(Some(answer))) => Ok(response(answer)),
-        Ok(Ok(None)) => Err(Lost),
+        Ok(Ok(Reply::Now(answer))) => Ok(response(answer)),
+        Ok(Ok(Reply::LetGo(answer))) => {
+            while stalled.exists() {
+                tokio::time::sleep(GLANCE).await;
+            }
+            Ok(response(answer))
+        }
+        Ok(Ok(Reply::Never)) => Err(Lost),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the lab cannot answer");
             Ok(response(refusal(500, "InternalFailure", &error.to_string())))
@@ -99,8 +123,8 @@ struct Call {
 }
 
 impl Gateway {
-    /// One request: none when the reply is to be lost.
-    fn serve_one(&self, parts: &Parts, body: &Bytes) -> Result<Option<Answer>, LabError> {
+    /// One request.
+    fn serve_one(&self, parts: &Parts, body: &Bytes) -> Result<Reply, LabError> {
         let text = String::from_utf8_lossy(body).into_owned();
         let form: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
         let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -119,6 +143,9 @@ impl Gateway {
             }
         };
         let lost = answer.changed && self.loses(&call)?;
+        let stalls = answer.changed
+            && call.operation == "CreateDBSnapshot"
+            && self.cloud.use_up(Fault::SnapshotReplyStalls, "")?;
         self.requests.note(&Served {
             t: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             service: call.service,
@@ -129,7 +156,15 @@ impl Gateway {
             params: call.params,
             status: answer.status,
         })?;
-        Ok((!lost).then_some(answer))
+        if stalls {
+            let path = self.folder.join(STALLED);
+            std::fs::write(&path, "").map_err(|source| LabError::io(&path, source))?;
+        }
+        Ok(match (lost, stalls) {
+            (true, _) => Reply::Never,
+            (false, true) => Reply::LetGo(answer),
+            (false, false) => Reply::Now(answer),
+        })
     }
 
     fn loses(&self, call: &Call) -> Result<bool, LabError> {

@@ -113,6 +113,7 @@ impl Lab {
             cloud: cloud.clone(),
             requests: Requests::open(&folder)?,
             tables: tables.clone(),
+            folder: folder.clone(),
         });
         let mut server = dns::serve(cloud.clone(), udp, tcp);
         let ending = stop.clone();

@@ -1,7 +1,6 @@
 //! Doing an effect, and finding out what became of one. The class of an error decides what is said about the world;
 //! a timeout after sending is in doubt, never a failure.
 
-use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -20,8 +19,6 @@ use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
 use super::bind::{Bound, Way, way_back};
 use super::doer::{Job, in_doubt};
 
-/// How long a cancelled action may take to end by itself before its effect counts as in doubt.
-const GRACE: Duration = Duration::from_secs(30);
 /// How long an effect is followed that declares no timeout.
 const LONGEST_ADOPTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often an observation that cannot reach its peer is tried.
@@ -330,74 +327,6 @@ impl Job {
         })
     }
 
-    /// Tries again what failed before anything was sent, and only that.
-    pub async fn patiently<T, F, Fut>(&self, retry: Retry, mut attempt: F) -> Result<T, ActionError>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, ActionError>>,
-    {
-        let mut wait = retry.from.as_duration();
-        let seed = &self.setup.run;
-        for left in (0..=retry.max).rev() {
-            match attempt().await {
-                Err(error) if error.kind == ActionErrorKind::Transient && left > 0 => {
-                    tracing::info!(%error, left, "trying again");
-                    let scaled = jittered(wait, seed, left).div_f64(self.setup.speed.max(1.0));
-                    tokio::select! {
-                        () = self.cancel.cancelled() => return Err(ActionError::new(
-                            ActionErrorKind::Cancelled,
-                            "ended while waiting to try again; nothing was sent",
-                        )),
-                        () = tokio::time::sleep(scaled) => {}
-                    }
-                    wait = (wait * 2).min(retry.to.as_duration());
-                }
-                settled => return settled,
-            }
-        }
-        Err(ActionError::new(ActionErrorKind::Transient, "no attempt was left"))
-    }
-
-    /// Runs `work` under a time limit and the errand's cancellation: asks it to end, waits a little, then it is in doubt.
-    async fn limited(
-        &self,
-        limit: Option<Duration>,
-        cx: &Cx,
-        work: impl Future<Output = Result<Done, ActionError>>,
-    ) -> Result<Done, ActionError> {
-        if self.cancel.is_cancelled() {
-            // Nothing starts once the journal cannot be written or the process leaves.
-            return Err(ActionError::new(
-                ActionErrorKind::Cancelled,
-                "it was asked to end before it began; nothing was sent",
-            ));
-        }
-        tokio::pin!(work);
-        let timer = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        let words = tokio::select! {
-            done = &mut work => return done,
-            () = timer => format!("its timeout of {} s has passed", limit.unwrap_or_default().as_secs()),
-            () = self.cancel.cancelled() => "it was asked to end".to_owned(),
-        };
-        cx.cancel.cancel();
-        match tokio::time::timeout(GRACE, work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(ActionError {
-                message: format!("{words}: {}", error.message),
-                ..error
-            }),
-            Err(_elapsed) => Err(ActionError::new(
-                ActionErrorKind::InDoubt,
-                format!("{words} and it did not end"),
-            )),
-        }
-    }
-
     fn done(&self, planned: &PlannedStep, done: &Done, observed: bool) -> Outcome {
         let mut outputs = Map::new();
         let mut detail = cut(self.setup.redactor.redact(&done.summary));
@@ -484,18 +413,6 @@ pub(super) fn cut(mut words: String) -> String {
         words.push_str(" … (cut)");
     }
     words
-}
-
-/// A wait between half and the whole of itself, so that many do not come back at once. The same run waits the same.
-fn jittered(wait: Duration, seed: &str, left: u32) -> Duration {
-    let mixed = seed
-        .bytes()
-        .chain(left.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    let share = f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / f64::from(u32::MAX);
-    wait.mul_f64(0.5 + share / 2.0)
 }
 
 fn evidence_of(done: &Done) -> Vec<u8> {

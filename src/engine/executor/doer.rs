@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::engine::facts::Mode;
 use crate::engine::handle::{Feed, Handle};
@@ -21,6 +23,9 @@ use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
 
 use super::act::cut;
+
+/// How long what was asked to end is waited for when the process leaves: longer than a command's group gets.
+const LEAVING: Duration = Duration::from_secs(12);
 
 /// Makes an action from its name, connections and resolved parameters. Given by whoever knows the providers.
 pub type Builder = dyn Fn(&str, &[String], &Value) -> Result<Box<dyn Action>, String> + Send + Sync;
@@ -51,6 +56,8 @@ pub struct Executor {
     runtime: tokio::runtime::Handle,
     /// Cancels everything that is under way; the only thing shared with the tasks.
     all: CancellationToken,
+    /// Every task that is under way.
+    tasks: TaskTracker,
     /// Ends one effect by a person's wish.
     effects: HashMap<(StepId, Role), CancellationToken>,
     /// Ends the watch over a request that is over.
@@ -64,6 +71,7 @@ impl Executor {
             setup: Arc::new(setup),
             runtime: tokio::runtime::Handle::current(),
             all: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             effects: HashMap::new(),
             watches: HashMap::new(),
         }
@@ -101,7 +109,8 @@ impl Executor {
             sent: Arc::default(),
         };
         let handle = self.setup.handle.clone();
-        let task = self.runtime.spawn(async move { job.answer().await });
+        let work = self.tasks.track_future(async move { job.answer().await });
+        let task = self.runtime.spawn(work);
         self.runtime.spawn(async move {
             let answer = match task.await {
                 Ok(answer) => answer,
@@ -120,6 +129,13 @@ impl Executor {
     /// Asks everything under way to end; what was sent stays in doubt.
     pub fn cancel_all(&self) {
         self.all.cancel();
+    }
+
+    /// Waits a little for what was asked to end: a command's process group is not left half ended.
+    pub async fn ended(&self) {
+        self.tasks.close();
+        // What does not listen is left; what it sent is looked for on resume.
+        let _left = tokio::time::timeout(LEAVING, self.tasks.wait()).await;
     }
 }
 

@@ -6,6 +6,7 @@ mod bind;
 mod check;
 mod doer;
 mod live;
+mod patience;
 mod unwinding;
 
 pub use doer::{Builder, Errand, Executor, Setup};

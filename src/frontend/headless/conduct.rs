@@ -236,6 +236,13 @@ impl Conductor {
     async fn leave(&mut self, reason: &str) -> Result<(u8, String), Fault> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let asked = self.state().and_then(unanswered);
+        if let Some((step, _)) = &asked {
+            let text = format!(
+                "{reason}: the answer of step {step} is waited for, up to {} s",
+                PATIENCE.as_secs()
+            );
+            self.printer.notice(&self.plan, Utc::now(), &text)?;
+        }
         loop {
             if self.drain()? {
                 self.catch_up().await?;
