@@ -7,7 +7,7 @@ use crate::run::facts::{
 };
 use crate::runbook::catalogue::Effect;
 use crate::runbook::plan::{
-    EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback, WindowEnd,
+    EnvironmentKind, GateKind, GateSpec, GateTimeout, NoGo, OnFailure, Plan, PlannedStep, Rollback, WindowEnd,
 };
 
 /// How a plan is executed.
@@ -118,6 +118,17 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
     match kind {
         GateKind::Operator => Who::Operator,
         GateKind::Open { reason } => Who::Open { reason: reason.clone() },
+        GateKind::Poll {
+            roles,
+            quorum,
+            deputies,
+            no_go,
+        } => Who::Poll {
+            roles: roles.clone(),
+            quorum: *quorum,
+            deputies: deputies.clone(),
+            stops: *no_go == NoGo::Stop,
+        },
         GateKind::Quorum {
             roles,
             min,
@@ -144,9 +155,10 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
 fn merged(own: &Gate, no_return: &Gate) -> Gate {
     let who = match (&own.who, &no_return.who) {
         (Who::Quorum { min: ours, .. }, Who::Quorum { min: theirs, .. }) if ours > theirs => own.who.clone(),
-        (Who::Quorum { .. }, Who::Operator | Who::Open { .. }) => own.who.clone(),
+        (Who::Quorum { .. }, Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.who.clone(),
         (Who::Operator, Who::Open { .. }) => Who::Operator,
-        (Who::Open { .. } | Who::Operator | Who::Quorum { .. }, _) => no_return.who.clone(),
+        // A poll is no point of no return: `check` refuses it.
+        (Who::Open { .. } | Who::Operator | Who::Quorum { .. } | Who::Poll { .. }, _) => no_return.who.clone(),
     };
     Gate {
         who,

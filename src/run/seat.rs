@@ -47,7 +47,7 @@ pub(super) fn take(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
         .filter(|request| matches!(request.status, RequestStatus::Open | RequestStatus::Granted))
         .filter(|request| match &request.gate.who {
             Who::Quorum { not_operator, .. } => *not_operator && request.votes.iter().any(|vote| vote.person == person),
-            Who::Open { .. } | Who::Operator => false,
+            Who::Open { .. } | Who::Operator | Who::Poll { .. } => false,
         })
         .filter(|request| matches!(request.subject, Subject::Step | Subject::Skip | Subject::Window))
         .map(|request| request.id)
