@@ -100,6 +100,7 @@ impl Bench {
             key: key.to_owned(),
             intent_at: Utc::now(),
             identity,
+            answers: std::collections::BTreeMap::new(),
             target_written: false,
             cancel: self.cancel.clone(),
             speed: 100.0,

@@ -1,6 +1,7 @@
 //! The contract between the engine and every provider. Owns the trait and its vocabulary; must not know any concrete
 //! provider.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -118,6 +119,8 @@ pub struct Cx {
     pub intent_at: DateTime<Utc>,
     /// What `check` observed and the approval bound: the way back is found here after a crash.
     pub identity: Value,
+    /// What each role answered, where the gate was a poll: `go`, `no_go` or `abstain`.
+    pub answers: BTreeMap<String, String>,
     /// The target has taken writes of its own in this run: what would overwrite them must not be done.
     pub target_written: bool,
     /// Cancelled when a person or a timeout ends the action.

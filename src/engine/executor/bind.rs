@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
-use crate::run::event::Role;
+use crate::run::event::{Decision, Role};
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::Stage;
+use crate::run::poll;
+use crate::run::state::{Request, Stage};
 use crate::runbook::digest::{canonical, digest};
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Rollback};
@@ -79,9 +80,10 @@ impl Job {
         request: Option<RequestId>,
         tries: u32,
     ) -> Cx {
-        let identity = match (role, request.and_then(|id| self.errand.state.requests.get(&id))) {
-            (Role::Do, Some(request)) => request.identity.clone(),
-            (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
+        let asked = request.and_then(|id| self.errand.state.requests.get(&id));
+        let (identity, answers) = match (role, asked) {
+            (Role::Do, Some(request)) => (request.identity.clone(), answers(request)),
+            (Role::Do | Role::Undo | Role::Close, _) => (Value::Null, BTreeMap::new()),
         };
         Cx {
             target_written: self.errand.state.target_written,
@@ -91,6 +93,7 @@ impl Job {
             key: key(&self.setup.run, &step.0, &name_of(attempt, tries), &bound.rendering),
             intent_at: self.errand.intent_at,
             identity,
+            answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,
             reporter: self.reporter(step, attempt, role),
@@ -112,6 +115,22 @@ impl Job {
             "identity": identity,
         }))
     }
+}
+
+/// What each role answered to a poll; nothing where the gate was none.
+fn answers(request: &Request) -> BTreeMap<String, String> {
+    let counting = poll::answers(request).into_iter();
+    counting
+        .filter(|_| poll::is_poll(&request.gate))
+        .map(|(role, vote)| {
+            let answer = match vote.decision {
+                Decision::Approve => "go",
+                Decision::Reject => "no_go",
+                Decision::Abstain => "abstain",
+            };
+            (role.to_owned(), answer.to_owned())
+        })
+        .collect()
 }
 
 /// The action of a step in a role, with the checks around it.
