@@ -261,6 +261,85 @@ const CASES: &[Case] = &[
         ],
         &[("19:19", "this predicate cannot be read")],
     ),
+    case(
+        "a poll under an approval",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with: { question: Go?, roles: [lead, dba] }\n        gate: { approve: { roles: [lead] }, phrase: go, timeout: escalate, escalate: { roles: [lead] } }\n",
+        )],
+        &[
+            ("17:26", "it takes no approve"),
+            ("17:53", "it takes no phrase"),
+            ("17:66", "a poll's timeout is hold or reject"),
+            ("17:86", "it takes no escalate"),
+        ],
+    ),
+    case(
+        "a poll that asks nobody",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with: { question: Go?, roles: [] }\n        gate: none\n",
+        )],
+        &[("16:39", "the poll names no role"), ("17:15", "the poll itself")],
+    ),
+    case(
+        "a poll with a quorum, roles and deputies that do not fit",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with:\n          question: Go?\n          roles: [lead, dba, lead]\n          quorum: 4\n          deputies: { dbo: [ana] }\n",
+        )],
+        &[
+            ("18:30", "the role lead is here twice"),
+            ("19:19", "a quorum of 4 cannot be reached by 3 roles"),
+            ("20:28", "did you mean dba?"),
+        ],
+    ),
+    case(
+        "a poll whose parameters are no good",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with: { question: Go?, role: [lead], no_go: halt, deputies: { dba: ana } }\n",
+        )],
+        &[
+            ("16:15", "needs the parameter roles"),
+            ("16:32", "did you mean roles?"),
+            ("16:53", "ask or stop"),
+            ("16:69", "a map of lists of texts"),
+        ],
+    ),
+    case(
+        "a poll that changes something",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with: { question: Go?, roles: [lead] }\n        effect: mutate\n        writes_on_target: begins\n        divergence: { on: source, sql: select 1 }\n        rollback: { not_needed: it asks }\n",
+        )],
+        &[
+            ("17:17", "answered by people"),
+            ("18:27", "it opens nothing"),
+            ("19:21", "it writes nothing"),
+            ("20:19", "nothing to undo"),
+        ],
+    ),
+    case(
+        "a poll over a role from a step",
+        &[(
+            QUERY,
+            "        uses: manual.poll\n        with: { question: Go?, roles: [lead], no_go: \"${ steps.second.outputs.x }\" }\n",
+        )],
+        &[
+            ("16:54", "no_go must be known before the run"),
+            ("16:54", "has no output x"),
+            ("16:54", "does not need"),
+        ],
+    ),
+    case(
+        "a poll as a rollback",
+        &[(
+            "{ not_needed: it is a test }",
+            "{ uses: manual.poll, with: { question: Go?, roles: [lead] } }",
+        )],
+        &[("27:27", "a rollback cannot be a poll")],
+    ),
 ];
 
 /// Both `check` and `run` tell every error with its place, exit 2 and leave no run behind.

@@ -210,6 +210,89 @@ fn an_effect_without_its_gate_is_found() {
     }
 }
 
+/// A poll of two roles that both have to say go, with these answers: role, person, answer, assurance.
+fn polled(answers: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = JournalWriter::create(folder.path(), "r1", "boot").unwrap();
+    let poll = json!({
+        "request": 1, "subject": "step", "min": 2, "roles": ["lead", "dba"], "poll": true,
+        "action_digest": "d", "evidence_digest": "",
+    });
+    let mut drafts = vec![
+        draft("genesis", None, json!({ "operator": "olga" })),
+        draft("gate.requested", Some("ask"), poll),
+    ];
+    for (role, person, decision, assurance) in answers {
+        let vote = json!({
+            "request": 1, "decision": decision, "person": person, "role": role, "assurance": assurance, "poll": true,
+        });
+        drafts.push(draft("gate.vote", None, vote));
+    }
+    drafts.push(granted(1));
+    for (second, draft) in (0..).zip(drafts) {
+        writer.append(vec![draft], at(second)).unwrap();
+    }
+    verify(folder.path(), Require::Chain).findings
+}
+
+#[test]
+fn a_poll_is_granted_by_the_latest_answers_of_enough_roles() {
+    let typed = "typed";
+    let good: [&[(&str, &str, &str, &str)]; 3] = [
+        &[("lead", "lena", "approve", typed), ("dba", "dan", "approve", typed)],
+        &[
+            ("lead", "lena", "approve", typed),
+            ("lead", "lena", "abstain", typed),
+            ("lead", "lena", "approve", typed),
+            ("dba", "dan", "approve", typed),
+        ],
+        &[
+            ("lead", "olga", "approve", "persona"),
+            ("dba", "olga", "approve", "persona"),
+        ],
+    ];
+    for answers in good {
+        let found = polled(answers);
+        assert!(!found.iter().any(|fault| fault.contains("request 1")), "{found:?}");
+    }
+    type Said<'a> = &'a [(&'a str, &'a str, &'a str, &'a str)];
+    let bad: [(Said<'_>, &str); 5] = [
+        (&[("lead", "lena", "approve", typed)], "granted with 1 of 2"),
+        (
+            &[
+                ("lead", "lena", "approve", typed),
+                ("dba", "dan", "approve", typed),
+                ("dba", "dan", "abstain", typed),
+            ],
+            "granted with 1 of 2",
+        ),
+        (
+            &[("lead", "lena", "approve", typed), ("dba", "lena", "approve", typed)],
+            "lena answered for two roles",
+        ),
+        (
+            &[
+                ("lead", "lena", "approve", typed),
+                ("dba", "dan", "approve", typed),
+                ("cook", "carl", "approve", typed),
+            ],
+            "carl answered for cook, which was not asked",
+        ),
+        (
+            &[
+                ("lead", "lena", "approve", typed),
+                ("dba", "dan", "reject", typed),
+                ("dba", "dan", "approve", typed),
+            ],
+            "after its end",
+        ),
+    ];
+    for (answers, words) in bad {
+        let found = polled(answers);
+        assert!(found.iter().any(|fault| fault.contains(words)), "{words}: {found:?}");
+    }
+}
+
 #[test]
 fn a_torn_tail_is_sealed_and_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();

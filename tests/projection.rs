@@ -35,6 +35,7 @@ fn asked(step: &StepId, attempt: u32, request: u64) -> Event {
         reason: None,
         closes_ms: None,
         escalated: false,
+        poll: false,
     }
 }
 

@@ -101,6 +101,7 @@ impl Bench {
             intent_at: Utc::now(),
             identity,
             mutates: true,
+            answers: std::collections::BTreeMap::new(),
             target_written: false,
             cancel: self.cancel.clone(),
             speed: 100.0,

@@ -7,7 +7,7 @@ use crate::run::facts::{
 };
 use crate::runbook::catalogue::Effect;
 use crate::runbook::plan::{
-    EnvironmentKind, GateKind, GateSpec, GateTimeout, OnFailure, Plan, PlannedStep, Rollback, WindowEnd,
+    EnvironmentKind, GateKind, GateSpec, GateTimeout, NoGo, OnFailure, Plan, PlannedStep, Rollback, WindowEnd,
 };
 
 /// How a plan is executed.
@@ -118,6 +118,17 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
     match kind {
         GateKind::Operator => Who::Operator,
         GateKind::Open { reason } => Who::Open { reason: reason.clone() },
+        GateKind::Poll {
+            roles,
+            quorum,
+            deputies,
+            no_go,
+        } => Who::Poll {
+            roles: roles.clone(),
+            quorum: *quorum,
+            deputies: deputies.clone(),
+            stops: *no_go == NoGo::Stop,
+        },
         GateKind::Quorum {
             roles,
             min,
@@ -165,9 +176,10 @@ fn merged(own: &Gate, no_return: &Gate) -> Gate {
             not_operator: *not_operator || *own_operator,
             not: not.iter().chain(own_not).cloned().collect(),
         },
-        (Who::Quorum { .. }, Who::Operator | Who::Open { .. }) => own.who.clone(),
+        (Who::Quorum { .. }, Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.who.clone(),
         (Who::Operator, Who::Open { .. }) => Who::Operator,
-        (Who::Open { .. } | Who::Operator, _) => no_return.who.clone(),
+        // A poll is no point of no return: `check` refuses it.
+        (Who::Open { .. } | Who::Operator | Who::Poll { .. }, _) => no_return.who.clone(),
     };
     Gate {
         who,

@@ -3,6 +3,7 @@
 pub mod ending;
 pub mod follow;
 pub mod headless;
+pub mod poll;
 pub mod tui;
 pub mod voters;
 

@@ -6,6 +6,8 @@ use crate::run::facts::Who;
 use crate::run::gate::minimum;
 use crate::run::state::Request;
 
+use super::poll;
+
 /// Somebody who may vote, in a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voter {
@@ -20,6 +22,7 @@ pub fn candidates(state: &RunState, request: &Request) -> Vec<Voter> {
     let voted = |person: &str| request.votes.iter().any(|vote| vote.person == person);
     match &request.gate.who {
         Who::Open { .. } => Vec::new(),
+        Who::Poll { roles, deputies, .. } => poll::answerers(state, roles, deputies),
         Who::Operator => {
             if voted(&state.operator) {
                 return Vec::new();

@@ -76,6 +76,7 @@ struct Request {
     subject: String,
     step: Option<String>,
     min: u64,
+    roles: BTreeSet<String>,
     automatic: bool,
     approvers: BTreeSet<String>,
     rejected: bool,
@@ -85,6 +86,39 @@ struct Request {
     action_digest: String,
     /// Passed in an emergency, without its persons.
     broken: bool,
+    /// Of a poll: role → who answered last, and what.
+    answers: Option<BTreeMap<String, (String, String)>>,
+}
+
+impl Request {
+    /// How many persons approve, or how many roles of a poll say go.
+    fn approvals(&self) -> u64 {
+        let count = match &self.answers {
+            None => self.approvers.len(),
+            Some(answers) => answers.values().filter(|(_, answer)| answer == "approve").count(),
+        };
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    /// Takes the answer of a role to a poll; says what is wrong with it.
+    fn answered(&mut self, record: &Record, person: &str) -> Option<String> {
+        let role = text(record, "role");
+        let answers = self.answers.as_mut()?;
+        let before = answers.insert(
+            role.to_owned(),
+            (person.to_owned(), text(record, "decision").to_owned()),
+        );
+        let unasked = before.is_none() && !self.roles.contains(role);
+        let twice = text(record, "assurance") != "persona"
+            && answers
+                .iter()
+                .any(|(other, (whose, _))| other != role && whose == person);
+        match (unasked, twice) {
+            (true, _) => Some(format!("{person} answered for {role}, which was not asked")),
+            (false, true) => Some(format!("{person} answered for two roles")),
+            (false, false) => None,
+        }
+    }
 }
 
 /// A second signature that is owed: the record that owes it, who may not give it, when it was.
@@ -149,6 +183,12 @@ pub fn judge(records: &[Record]) -> Findings {
 
 fn text<'a>(record: &'a Record, key: &str) -> &'a str {
     record.data.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn texts(record: &Record, key: &str) -> BTreeSet<String> {
+    let list = record.data.get(key).and_then(Value::as_array);
+    let items = list.into_iter().flatten().filter_map(Value::as_str);
+    items.map(str::to_owned).collect()
 }
 
 fn number(record: &Record, key: &str) -> u64 {
@@ -225,6 +265,8 @@ impl Reading {
             subject: text(record, "subject").to_owned(),
             step: record.step.clone(),
             min: number(record, "min"),
+            roles: texts(record, "roles"),
+            answers: (record.data.get("poll") == Some(&Value::Bool(true))).then(BTreeMap::new),
             automatic: record.data.get("auto_reason").is_some_and(Value::is_string),
             action_digest: text(record, "action_digest").to_owned(),
             ..Request::default()
@@ -251,34 +293,38 @@ impl Reading {
                 .approvals
                 .push(format!("record {}: a vote on request {id} after its end", record.seq));
         }
+        if let Some(fault) = request.answered(record, &person) {
+            self.found
+                .approvals
+                .push(format!("record {}: request {id}: {fault}", record.seq));
+        }
+        let poll = request.answers.is_some();
         match text(record, "decision") {
             "approve" => {
-                if !request.approvers.insert(person.clone()) {
+                if !request.approvers.insert(person.clone()) && !poll {
                     self.found
                         .approvals
                         .push(format!("record {}: {person} approved request {id} twice", record.seq));
                 }
-                *self
-                    .found
-                    .votes
-                    .entry(text(record, "assurance").to_owned())
-                    .or_default() += 1;
-                if text(record, "assurance") == "attested" {
-                    let what = format!("the attested vote of {person} on request {id}");
-                    self.owed.push((
-                        id,
-                        Owed {
-                            seq: record.seq,
-                            what,
-                            by: Some(person),
-                            not: None,
-                            since: record.t,
-                            signed: None,
-                        },
-                    ));
-                }
+                let assurance = text(record, "assurance").to_owned();
+                *self.found.votes.entry(assurance).or_default() += 1;
             }
+            "abstain" if poll => {}
             _ => request.rejected = true,
+        }
+        if text(record, "assurance") == "attested" {
+            let what = format!("the attested vote of {person} on request {id}");
+            self.owed.push((
+                id,
+                Owed {
+                    seq: record.seq,
+                    what,
+                    by: Some(person),
+                    not: None,
+                    since: record.t,
+                    signed: None,
+                },
+            ));
         }
     }
 
@@ -291,7 +337,7 @@ impl Reading {
             ));
             return;
         };
-        let persons = u64::try_from(request.approvers.len()).unwrap_or(u64::MAX);
+        let persons = request.approvals();
         let enough = request.automatic || request.broken || (request.min > 0 && persons >= request.min);
         if !enough || request.rejected || request.ended {
             self.found.approvals.push(format!(

@@ -10,8 +10,9 @@ use crate::runbook::plan::Plan;
 
 use super::alarms::{Kind, alarms};
 use super::story::Story;
+use super::tally::Voted;
 use super::timeline::AttemptEnd;
-use super::words::{self, assured, clock, closed, environment, label, span};
+use super::words::{self, assured, clock, closed, decided, environment, label, span};
 
 /// Commands that a person may type next, ready to be pasted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,20 +253,33 @@ fn approvals(plan: &Plan, state: &RunState, story: &Story) -> Vec<String> {
     }
     for vote in &tally.votes {
         let what = words::about(plan, vote.subject, vote.step.as_ref());
-        let (sign, did) = match vote.decision {
-            Decision::Approve => ("✔", "approved"),
-            Decision::Reject => ("✘", "REJECTED"),
+        let sign = match vote.decision {
+            Decision::Approve => "✔",
+            Decision::Reject => "✘",
+            Decision::Abstain => "○",
         };
+        let did = decided(vote.decision, vote.poll);
+        let at = if vote.poll { " at" } else { "" };
         let heard = vote
             .attested_by
             .as_ref()
             .map_or_else(String::new, |by| format!(", written down by {by}"));
         lines.push(format!(
-            "  {sign} {} {did} {what} as {} ({}{heard})",
+            "  {sign} {} {did}{at} {what} as {} ({}{heard}){}",
             vote.person,
             vote.role,
-            assured(vote.assurance)
+            assured(vote.assurance),
+            said(vote)
         ));
     }
     lines
+}
+
+/// What a role said with its answer; why a gate was rejected stands with its step.
+fn said(vote: &Voted) -> String {
+    if vote.poll && !vote.comment.is_empty() {
+        format!(": {}", vote.comment)
+    } else {
+        String::new()
+    }
 }

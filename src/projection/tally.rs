@@ -52,6 +52,8 @@ pub struct Voted {
     /// Who wrote it down, where the voter was only heard.
     pub attested_by: Option<String>,
     pub comment: String,
+    /// The answer of a role.
+    pub poll: bool,
 }
 
 impl Tally {
@@ -82,6 +84,7 @@ impl Tally {
                 assurance,
                 comment,
                 attested_by,
+                poll,
             } => {
                 self.attested += u64::from(attested_by.is_some());
                 let (subject, step) = self.subjects.get(request).cloned().unwrap_or((Subject::Step, None));
@@ -95,6 +98,7 @@ impl Tally {
                     assurance: *assurance,
                     attested_by: attested_by.clone(),
                     comment: comment.clone(),
+                    poll: *poll,
                 });
             }
             Event::UnwindPrepared { lost, fault } => {

@@ -121,6 +121,7 @@ pub fn describe(event: &Event) -> String {
             auto_reason,
             reason,
             escalated,
+            poll,
             ..
         } => {
             let asked = match subject {
@@ -138,6 +139,10 @@ pub fn describe(event: &Event) -> String {
             let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             match auto_reason {
                 Some(reason) => format!("request {request}: {asked}, nobody is asked: {reason}"),
+                None if *poll => format!(
+                    "request {request}: {asked} by a poll, {min} of {} have to say go{why}",
+                    roles.join(", ")
+                ),
                 None => {
                     let typed = if phrase.is_some() { ", with a typed phrase" } else { "" };
                     format!(
@@ -155,11 +160,9 @@ pub fn describe(event: &Event) -> String {
             assurance,
             comment,
             attested_by,
+            poll,
         } => {
-            let what = match decision {
-                Decision::Approve => "approved",
-                Decision::Reject => "REJECTED",
-            };
+            let what = decided(*decision, *poll);
             let said = if comment.is_empty() {
                 String::new()
             } else {
@@ -335,6 +338,26 @@ const fn ending(role: Role, result: OutcomeResult) -> &'static str {
         (Role::Close, OutcomeResult::Failed) => "closing effect FAILED",
         (_, OutcomeResult::InDoubt) => "IN DOUBT",
         (_, OutcomeResult::NotSent) => "not sent",
+    }
+}
+
+/// What a voter did, or a role of a poll.
+pub const fn decided(decision: Decision, poll: bool) -> &'static str {
+    match (decision, poll) {
+        (Decision::Approve, false) => "approved",
+        (Decision::Reject, false) => "REJECTED",
+        (Decision::Approve, true) => "answered go",
+        (Decision::Reject, true) => "answered NO-GO",
+        (Decision::Abstain, true | false) => "abstained",
+    }
+}
+
+/// A role's answer to a poll, in a word.
+pub const fn answer(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "go",
+        Decision::Reject => "NO-GO",
+        Decision::Abstain => "abstains",
     }
 }
 

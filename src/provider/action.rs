@@ -1,6 +1,7 @@
 //! The contract between the engine and every provider. Owns the trait and its vocabulary; must not know any concrete
 //! provider.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -120,6 +121,8 @@ pub struct Cx {
     pub identity: Value,
     /// The plan counts it as a change: false for checks and for commands that are declared reads.
     pub mutates: bool,
+    /// What each role answered, where the gate was a poll: `go`, `no_go` or `abstain`.
+    pub answers: BTreeMap<String, String>,
     /// The target has taken writes of its own in this run: what would overwrite them must not be done.
     pub target_written: bool,
     /// Cancelled when a person or a timeout ends the action.

@@ -10,10 +10,10 @@ use crate::projection::Story;
 use crate::projection::escape::visible;
 use crate::projection::summary::{NextCommands, Summary};
 use crate::projection::words::{
-    about, assured, clock, describe, environment, gates, label, rollback, standing, step_in,
+    about, assured, clock, decided, describe, environment, gates, label, rollback, standing, step_in,
 };
 use crate::run::Event;
-use crate::run::event::{Decision, Role};
+use crate::run::event::Role;
 use crate::run::facts::RequestId;
 
 use super::source::{Entry, Source};
@@ -184,12 +184,10 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         assurance,
         comment,
         attested_by,
+        poll,
     } = event
     {
-        let what = match decision {
-            Decision::Approve => "approved",
-            Decision::Reject => "REJECTED",
-        };
+        let what = decided(*decision, *poll);
         let known = source.plan.environment.people.get(person);
         let org = known.and_then(|person| person.org.as_ref());
         let org = org.map_or_else(String::new, |org| format!(", {org}"));

@@ -10,6 +10,7 @@ use super::event::{CloseState, Event, Fidelity, OutcomeResult, Role, Subject};
 use super::facts::{AtEnd, OnExpiry, RequestId, StepEffect, StepFacts, StepId, Who};
 use super::forward::advance;
 use super::gate::{Cast, broken, countersigned, gate_of, live_red, minimum, revoke, roles, vote};
+use super::poll::is_poll;
 use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
 use super::{seat, skip, unwind};
 
@@ -281,7 +282,7 @@ pub(super) fn request(
     let lifetime = gate.expires_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     let auto_reason = match &gate.who {
         Who::Open { reason } => Some(reason.clone()),
-        Who::Operator | Who::Quorum { .. } => None,
+        Who::Operator | Who::Quorum { .. } | Who::Poll { .. } => None,
     };
     let open = auto_reason.is_some();
     batch.push(Event::GateRequested {
@@ -301,6 +302,7 @@ pub(super) fn request(
         reason: ask.reason,
         closes_ms: ask.closes_ms,
         escalated: ask.escalated,
+        poll: is_poll(&gate),
     })?;
     if open {
         batch.push(Event::GateGranted { request: id })?;

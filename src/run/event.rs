@@ -34,6 +34,8 @@ pub enum Subject {
 pub enum Decision {
     Approve,
     Reject,
+    /// Neither; only a poll takes it.
+    Abstain,
 }
 
 /// How an effect ended.
@@ -155,6 +157,9 @@ pub enum Event {
         /// Those who were asked first did not answer in time.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         escalated: bool,
+        /// Each of the roles answers; `min` of them have to say go.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        poll: bool,
     },
     #[serde(rename = "gate.vote")]
     GateVote {
@@ -167,6 +172,9 @@ pub enum Event {
         /// Who wrote an attested vote down.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attested_by: Option<String>,
+        /// The answer of a role: go, no-go or abstain.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        poll: bool,
     },
     /// The glass was broken: one gate is passed without its persons.
     #[serde(rename = "gate.broken")]

@@ -68,6 +68,15 @@ pub enum Who {
         not_operator: bool,
         not: Vec<String>,
     },
+    /// Each role answers go, no-go or abstain; `quorum` roles have to say go and none no-go.
+    Poll {
+        roles: Vec<String>,
+        quorum: u32,
+        /// Persons who may answer for a role besides those who hold it.
+        deputies: BTreeMap<String, Vec<String>>,
+        /// A no-go ends the run by itself, where nothing stands.
+        stops: bool,
+    },
 }
 
 /// A gate's demands.

@@ -7,7 +7,7 @@ use super::decide::{Ask, Batch, Rejected, intent, request};
 use super::event::{CloseState, Event, Role, Subject};
 use super::facts::{OnExpiry, RequestId, StepId};
 use super::state::{Phase, Request, RunState, Stage};
-use super::{seat, unwind};
+use super::{poll, seat, unwind};
 
 /// Whatever is next by itself: one thing a call, nothing when people or executors are due.
 pub(super) fn advance(batch: &mut Batch) -> Result<(), Rejected> {
@@ -80,7 +80,10 @@ fn forward(batch: &mut Batch) -> Result<(), Rejected> {
         return Ok(());
     }
     if batch.state.blocked_by().is_some() {
-        return back_by_itself(batch);
+        return match poll::stops(&batch.state) {
+            Some(reason) => batch.close(CloseState::Stopped, 3, reason),
+            None => back_by_itself(batch),
+        };
     }
     let ready: Vec<(StepId, u32)> = batch
         .state

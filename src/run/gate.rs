@@ -7,7 +7,7 @@ use super::decide::{Batch, Rejected};
 use super::event::{Assurance, Decision, Event, Subject};
 use super::facts::{Gate, OnExpiry, RequestId, StepFacts, StepId, Who};
 use super::state::{Request, RequestStatus, RunState};
-use super::{skip, unwind};
+use super::{poll, skip, unwind};
 
 /// The gate of a request about `subject`.
 pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gate {
@@ -31,12 +31,14 @@ pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gat
 fn skipping(facts: &StepFacts) -> Gate {
     let who = match &facts.gate.who {
         Who::Open { .. } => Who::Operator,
-        own @ (Who::Operator | Who::Quorum { .. }) => own.clone(),
+        own @ (Who::Operator | Who::Quorum { .. } | Who::Poll { .. }) => own.clone(),
     };
+    // The roles of a poll answer each by itself; none of them types for the others.
+    let typed = !poll::is_poll(&facts.gate);
     Gate {
         who,
         expires_ms: facts.gate.expires_ms,
-        phrase: Some(format!("skip {}", facts.id)),
+        phrase: typed.then(|| format!("skip {}", facts.id)),
         on_expiry: OnExpiry::Hold,
     }
 }
@@ -88,7 +90,14 @@ fn answerable(state: &RunState, request: &Request, now_ms: i64) -> Result<(), Re
 /// Whether this vote counts, and how sure the tool is of its author. A refusal changes nothing.
 pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -> Result<Assurance, Rejected> {
     answerable(state, request, now_ms)?;
-    if request.votes.iter().any(|cast| cast.person == vote.person) {
+    let poll = poll::is_poll(&request.gate);
+    if vote.decision == Decision::Abstain && !poll {
+        return Err(Rejected::new(format!(
+            "request {} is approved or rejected; only a poll takes an abstention",
+            request.id
+        )));
+    }
+    if !poll && request.votes.iter().any(|cast| cast.person == vote.person) {
         return Err(Rejected::new(format!(
             "{} has already voted on request {}",
             vote.person, request.id
@@ -138,6 +147,7 @@ fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assur
             "only the operator ({}) confirms this gate, not {}",
             state.operator, vote.person
         ))),
+        Who::Poll { .. } => poll::admit(state, request, vote),
         Who::Quorum {
             roles,
             org,
@@ -189,8 +199,11 @@ fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assur
     }
 }
 
-/// Whether the votes suffice: enough distinct persons approve and nobody rejects.
+/// Whether the votes suffice: enough distinct persons approve, or roles say go, and nobody rejects.
 pub fn satisfied(request: &Request) -> bool {
+    if poll::is_poll(&request.gate) {
+        return poll::verdict(request) == poll::Verdict::Go;
+    }
     let needed = usize::try_from(minimum(&request.gate)).unwrap_or(usize::MAX);
     let persons: BTreeSet<&str> = request
         .votes
@@ -202,13 +215,13 @@ pub fn satisfied(request: &Request) -> bool {
     !rejected && persons.len() >= needed
 }
 
-/// How many persons a gate asks for.
+/// How many persons a gate asks for, or how many roles have to say go.
 pub const fn minimum(gate: &Gate) -> u32 {
     match &gate.who {
         Who::Open { .. } => 0,
         Who::Operator => 1,
         // A quorum of nobody would be an open gate without its reason.
-        Who::Quorum { min, .. } => {
+        Who::Quorum { min, .. } | Who::Poll { quorum: min, .. } => {
             if *min == 0 {
                 1
             } else {
@@ -223,13 +236,17 @@ pub fn roles(gate: &Gate) -> Vec<String> {
     match &gate.who {
         Who::Open { .. } => Vec::new(),
         Who::Operator => vec!["operator".to_owned()],
-        Who::Quorum { roles, .. } => roles.clone(),
+        Who::Quorum { roles, .. } | Who::Poll { roles, .. } => roles.clone(),
     }
 }
 
 pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &str) -> Result<(), Rejected> {
     let request = asked(&batch.state, id)?;
     let assurance = admit(&batch.state, request, cast, batch.now_ms)?;
+    let poll = poll::is_poll(&request.gate);
+    if poll && cast.decision == Decision::Reject && comment.trim().is_empty() {
+        return Err(Rejected::new("a no-go needs its reason; say what stands against it"));
+    }
     let (subject, step, attempt) = (request.subject, request.step.clone(), request.attempt);
     batch.push(Event::GateVote {
         request: id,
@@ -239,17 +256,27 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
         assurance,
         comment: comment.to_owned(),
         attested_by: cast.attested_by.map(str::to_owned),
+        poll,
     })?;
     if cast.decision == Decision::Approve {
         let enough = batch.state.requests.get(&id).is_some_and(|request| satisfied(request));
         return if enough { grant(batch, id) } else { Ok(()) };
     }
-    let words = if comment.is_empty() {
-        String::new()
-    } else {
-        format!(": {comment}")
+    let reason = match cast.decision {
+        Decision::Abstain => match poll::unreachable(asked(&batch.state, id)?) {
+            Some(reason) => {
+                batch.push(Event::GateVoided {
+                    request: id,
+                    reason: reason.clone(),
+                })?;
+                reason
+            }
+            None => return Ok(()),
+        },
+        Decision::Approve | Decision::Reject if poll => format!("no-go of {} by {}: {comment}", cast.role, cast.person),
+        Decision::Approve | Decision::Reject if comment.is_empty() => format!("rejected by {}", cast.person),
+        Decision::Approve | Decision::Reject => format!("rejected by {}: {comment}", cast.person),
     };
-    let reason = format!("rejected by {}{words}", cast.person);
     match (subject, step, attempt) {
         (Subject::Step, Some(step), Some(attempt)) => fail(batch, &step, attempt, &reason),
         (Subject::Unwind, _, _) => unwind::dropped(batch, &reason),
@@ -321,29 +348,32 @@ pub(super) fn broken(batch: &mut Batch, id: RequestId, person: &str, role: &str,
 /// The second signature: by the person who was heard, or by another one than who broke the glass.
 pub(super) fn countersigned(batch: &mut Batch, id: RequestId, person: &str, role: &str) -> Result<(), Rejected> {
     let request = asked(&batch.state, id)?;
-    if request.countersigned.iter().any(|signer| signer == person) {
+    // Whoever was heard twice, because a poll's answer changed, signs for both.
+    let heard = request
+        .votes
+        .iter()
+        .filter(|vote| vote.attested_by.is_some() && vote.person == person && vote.role == role)
+        .count();
+    // One second signature is owed for a broken glass, and no more is taken.
+    let was_heard = |signer: &String| {
+        let mut votes = request.votes.iter();
+        votes.any(|vote| vote.attested_by.is_some() && vote.person == *signer)
+    };
+    let glass_signed = request.countersigned.iter().any(|signer| !was_heard(signer));
+    let second = request
+        .broken
+        .as_ref()
+        .is_some_and(|broken| broken.person != person && !glass_signed);
+    let known = batch.state.facts.people.get(person);
+    let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == role)) || batch.state.facts.personas;
+    let owed = heard + usize::from(second && holds);
+    let signed = request.countersigned.iter().filter(|signer| *signer == person).count();
+    if signed > 0 && signed >= owed {
         return Err(Rejected::new(format!(
             "{person} has countersigned request {id} already"
         )));
     }
-    let attested = |person: &str| {
-        let mut votes = request.votes.iter();
-        votes.any(|vote| vote.attested_by.is_some() && vote.person == person)
-    };
-    let heard = attested(person)
-        && request
-            .votes
-            .iter()
-            .any(|vote| vote.person == person && vote.role == role);
-    // One second signature is owed for a broken glass, and no more is taken.
-    let signed = request.countersigned.iter().any(|signer| !attested(signer));
-    let second = request
-        .broken
-        .as_ref()
-        .is_some_and(|broken| broken.person != person && !signed);
-    let known = batch.state.facts.people.get(person);
-    let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == role)) || batch.state.facts.personas;
-    if !(heard || (second && holds)) {
+    if owed == 0 {
         return Err(Rejected::new(format!(
             "request {id} waits for no second signature of {person} as {role}"
         )));

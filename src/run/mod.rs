@@ -12,6 +12,7 @@ pub mod event;
 pub mod facts;
 mod forward;
 pub mod gate;
+pub mod poll;
 mod question;
 mod seat;
 mod skip;

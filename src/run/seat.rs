@@ -48,7 +48,7 @@ pub(super) fn take(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
         .filter(|request| matches!(request.status, RequestStatus::Open | RequestStatus::Granted))
         .filter(|request| match &request.gate.who {
             Who::Quorum { not_operator, .. } => *not_operator && request.votes.iter().any(|vote| vote.person == person),
-            Who::Open { .. } | Who::Operator => false,
+            Who::Open { .. } | Who::Operator | Who::Poll { .. } => false,
         })
         // A granted unwinding or commit is under way: it was approved while the voter did not operate.
         .filter(|request| match request.subject {

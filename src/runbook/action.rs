@@ -206,6 +206,10 @@ impl Builder<'_> {
                 let good = value.as_object().is_some_and(|map| map.values().all(Value::is_string));
                 (!good).then(|| "a map of texts".to_owned())
             }
+            ParamKind::TextLists => {
+                let good = value.as_object().is_some_and(|map| map.values().all(texts));
+                (!good).then(|| "a map of lists of texts".to_owned())
+            }
             ParamKind::Any | ParamKind::Sql | ParamKind::Predicate => None,
         };
         if let Some(wanted) = wanted {

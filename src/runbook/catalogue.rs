@@ -54,6 +54,8 @@ pub enum ParamKind {
     Argv,
     /// A map of text to text.
     TextMap,
+    /// A map of text to lists of texts.
+    TextLists,
     /// Any value, usually one whole expression (`${ steps.X.outputs.Y }`).
     Any,
 }

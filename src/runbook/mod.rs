@@ -24,6 +24,7 @@ mod graph;
 mod import;
 mod include;
 mod phases;
+mod poll;
 mod rollback;
 mod separation;
 mod step;

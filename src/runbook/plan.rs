@@ -249,7 +249,7 @@ pub struct GateSpec {
     pub escalate: Option<GateKind>,
 }
 
-/// The three kinds of gates.
+/// The kinds of gates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
@@ -264,6 +264,25 @@ pub enum GateKind {
     },
     /// No question is asked; the reason is journaled.
     Open { reason: String },
+    /// Each role answers go, no-go or abstain: the gate of `manual.poll`, made from its parameters.
+    Poll {
+        roles: Vec<String>,
+        /// How many roles have to say go.
+        quorum: u32,
+        /// Role → persons who may answer for it.
+        deputies: BTreeMap<String, Vec<String>>,
+        no_go: NoGo,
+    },
+}
+
+/// What a poll's no-go does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoGo {
+    /// The operator decides how it goes on.
+    Ask,
+    /// The run ends, where nothing stands that would have to be taken back.
+    Stop,
 }
 
 /// What happens when nobody answers in time. Never an approval.

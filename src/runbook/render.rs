@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::catalogue::Effect;
 use super::plan::{
-    DowntimeMark, EnvironmentKind, GateKind, GateSpec, GateTimeout, Plan, PlannedAction, PlannedStep, Rollback, Span,
-    WindowEnd,
+    DowntimeMark, EnvironmentKind, GateKind, GateSpec, GateTimeout, NoGo, Plan, PlannedAction, PlannedStep, Rollback,
+    Span, WindowEnd,
 };
 use super::text::duration_text;
 
@@ -251,6 +251,22 @@ fn who_words(kind: &GateKind) -> String {
     match kind {
         GateKind::Operator => "the operator".to_owned(),
         GateKind::Open { .. } => "nobody".to_owned(),
+        GateKind::Poll {
+            roles,
+            quorum,
+            deputies,
+            no_go,
+        } => {
+            let all: String = deputies
+                .iter()
+                .map(|(role, persons)| format!("; for {role} also {}", persons.join(" or ")))
+                .collect();
+            let stop = match no_go {
+                NoGo::Ask => "",
+                NoGo::Stop => "; a no-go ends the run, where nothing stands",
+            };
+            format!("a poll, {quorum} of {} say go{all}{stop}", roles.join(", "))
+        }
         GateKind::Quorum {
             roles,
             min,

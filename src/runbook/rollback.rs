@@ -79,6 +79,9 @@ impl Builder<'_> {
                 );
             }
             let action = self.action(abandon, "abandon").map(|(action, _)| action);
+            if let Some(action) = &action {
+                self.no_poll(abandon, &action.uses, "an abandon");
+            }
             return match (action, redo) {
                 (Some(action), Some(redo)) => Rollback::Abandon { action, redo },
                 (Some(_) | None, _) => Rollback::Nothing,
@@ -99,6 +102,7 @@ impl Builder<'_> {
         let Some((undo, undo_spec)) = self.action(node, "a rollback") else {
             return Rollback::Nothing;
         };
+        self.no_poll(node, undo_spec.uses, "a rollback");
         if let Reversibility::Inverse(undos) = spec.reversibility
             && !undos.contains(&undo_spec.uses)
             && undo_spec.reversibility != Reversibility::Declared

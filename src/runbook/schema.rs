@@ -246,6 +246,9 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::TextList | ParamKind::Argv => or(json!({ "type": "array", "items": { "type": "string" } })),
         ParamKind::Params => or(json!({ "type": "array" })),
         ParamKind::TextMap => or(json!({ "type": "object", "additionalProperties": { "type": "string" } })),
+        ParamKind::TextLists => or(json!({ "type": "object", "additionalProperties": {
+            "type": "array", "items": { "type": "string" },
+        } })),
         ParamKind::Any => json!({}),
     }
 }

@@ -13,6 +13,7 @@ use super::node::{Key, Node, known_keys};
 use super::plan::{
     Divergence, DowntimeMark, EnvironmentKind, GateKind, OnFailure, PlannedAction, PlannedStep, Rollback,
 };
+use super::poll::POLL;
 use super::text::is_time_of_day;
 
 const KEYS: &[&str] = &[
@@ -90,12 +91,17 @@ impl Builder<'_> {
                 hint,
             );
         }
+        let gate = if spec.uses == POLL {
+            self.poll(node, acting, &action.with)
+        } else {
+            self.gate(node.get("gate"), &id, operator(None), read)
+        };
         Some(PlannedStep {
             title: title.unwrap_or_else(|| id.clone()),
             phase: phase.to_owned(),
             needs: Vec::new(),
             owner,
-            gate: self.gate(node.get("gate"), &id, operator(None), read),
+            gate,
             before,
             after,
             expect: node.get("expect").and_then(|node| self.duration(node, "expect")),

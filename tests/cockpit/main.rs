@@ -6,6 +6,7 @@
 mod autopilot;
 mod branches;
 mod night;
+mod polls;
 
 use crossterm::event::KeyCode;
 use pointsman::engine::handle::Feed;

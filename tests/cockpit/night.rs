@@ -24,6 +24,7 @@ use ratatui::backend::TestBackend;
 use serde_json::{Map, Value, json};
 
 const QUICKSTART: &str = include_str!("../../runbooks/quickstart.yaml");
+const POLLED: &str = include_str!("../fixtures/polled.yaml");
 const BRANCHES: &str = include_str!("branches.yaml");
 
 pub fn id(step: &str) -> StepId {
@@ -62,6 +63,11 @@ impl Night {
     /// Two branches side by side, a window, a way forward beyond the point of no return.
     pub fn of_branches(environment: &str) -> Self {
         Self::of(BRANCHES, environment)
+    }
+
+    /// A poll, and what uses its answers.
+    pub fn of_poll(environment: &str) -> Self {
+        Self::of(POLLED, environment)
     }
 
     fn of(runbook: &str, environment: &str) -> Self {

@@ -4,6 +4,7 @@
 
 mod model;
 mod night;
+mod polls;
 mod promises;
 mod table;
 

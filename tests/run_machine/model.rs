@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use pointsman::run::event::Decision;
 use pointsman::run::facts::{AtEnd, Facts, Gate, OnExpiry, RequestId, StepEffect, StepFacts, StepId, Undo, Who};
+use pointsman::run::poll::is_poll;
 use pointsman::run::state::{Phase, Stage, WINDOW};
 use pointsman::run::{Command, Effect, RunState, apply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::night::{Night, facts_with, id, open, operator, quorum, vote};
+use super::night::{Night, POLLED, answer, facts_with, id, open, operator, poll, quorum, vote};
 use super::promises::judge;
 
 /// One step in numbers: what it needs (distances back), what it is, how it is undone, its gate, its flags.
@@ -41,6 +43,7 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
                 expires_ms: Some(5_000),
                 ..quorum(2)
             },
+            (StepEffect::Human, 1 | 2) => poll(u32::from(flags % 3) + 1, flags & 1 == 1),
             (_, 7) => quorum(1),
             (_, _) => operator(Some("yes")),
         };
@@ -85,6 +88,12 @@ const PEOPLE: &[(&str, &str)] = &[
     ("bea", "approver"),
     ("dora", "approver"),
     ("eve", "approver"),
+    ("lena", "lead"),
+    ("dan", "dba"),
+    ("carl", "dba"),
+    ("nora", "dba"),
+    ("nora", "network"),
+    ("olga", "network"),
 ];
 
 fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
@@ -94,7 +103,7 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
     let newest = night.state.requests.len() as u64;
     let request = RequestId(newest.saturating_sub(u64::from(luck % 3)).max(1));
     let someone = || person.to_owned();
-    match choice % 40 {
+    match choice % 42 {
         0..=7 => night.settle(),
         8..=17 => {
             if !night.work.is_empty() {
@@ -143,7 +152,7 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
         22 => {
             let mut cast = vote(request, person, role, None);
             if let Command::Vote { decision, .. } = &mut cast {
-                *decision = pointsman::run::event::Decision::Reject;
+                *decision = Decision::Reject;
             }
             night.tell(cast);
         }
@@ -248,6 +257,23 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                 person: someone(),
                 reason: "it takes longer".to_owned(),
             });
+        }
+        39 | 40 => {
+            let decision = match luck {
+                0..=4 => Decision::Approve,
+                5..=8 => Decision::Abstain,
+                _ => Decision::Reject,
+            };
+            // Half of them by somebody who may.
+            let (person, role) = if pick.is_multiple_of(2) {
+                let (role, person) = POLLED[usize::from(pick / 2) % POLLED.len()];
+                (person, role)
+            } else {
+                (person, role)
+            };
+            let open = night.state.open_requests().find(|open| is_poll(&open.gate));
+            let asked = open.map_or(request, |open| open.id);
+            night.tell(answer(asked, person, role, decision));
         }
         _ => {
             night.now += 1_000 * i64::from(luck);
@@ -429,7 +455,7 @@ fn model_random_commands_over_random_plans_keep_every_promise() {
         (
             proptest::collection::vec(step(), size),
             any::<u8>(),
-            proptest::collection::vec((0u8..40, 0u8..10, any::<u8>()), 0..150),
+            proptest::collection::vec((0u8..42, 0u8..10, any::<u8>()), 0..150),
         )
     });
     let config = Config {

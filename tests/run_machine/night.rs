@@ -89,6 +89,23 @@ pub fn facts() -> Arc<Facts> {
     ))
 }
 
+/// The roles of every poll here, each with a person of its own; carl may answer for the dba.
+pub const POLLED: &[(&str, &str)] = &[("lead", "lena"), ("dba", "dan"), ("network", "nora")];
+
+pub fn poll(quorum: u32, stops: bool) -> Gate {
+    Gate {
+        who: Who::Poll {
+            roles: POLLED.iter().map(|(role, _)| (*role).to_owned()).collect(),
+            quorum,
+            deputies: BTreeMap::from([("dba".to_owned(), vec!["carl".to_owned()])]),
+            stops,
+        },
+        expires_ms: None,
+        phrase: None,
+        on_expiry: OnExpiry::Hold,
+    }
+}
+
 /// A gate that asks nobody.
 pub fn open() -> Gate {
     Gate {
@@ -115,6 +132,15 @@ pub fn facts_with(steps: Vec<StepFacts>, window: Option<(i64, AtEnd)>) -> Facts 
         extend: quorum(1),
         window: window.map(|(closes_ms, at_end)| WindowFacts { closes_ms, at_end }),
         people: BTreeMap::from([
+            ("lena".to_owned(), person("lead")),
+            ("dan".to_owned(), person("dba")),
+            (
+                "nora".to_owned(),
+                PersonFacts {
+                    roles: vec!["network".to_owned(), "dba".to_owned()],
+                    org: None,
+                },
+            ),
             ("ana".to_owned(), person("approver")),
             ("bea".to_owned(), person("approver")),
             ("carl".to_owned(), person("break_glass")),
@@ -286,6 +312,7 @@ impl Night {
                 Who::Operator => &[("olga", "operator"), ("dora", "operator")],
                 Who::Quorum { .. } => &[("ana", "approver"), ("bea", "approver"), ("dora", "approver")],
                 Who::Open { .. } => &[],
+                Who::Poll { .. } => &[("lena", "lead"), ("dan", "dba"), ("nora", "network")],
             };
             for (person, role) in voters {
                 let operates = self.state.operators.contains(*person);
@@ -293,16 +320,27 @@ impl Night {
                     Who::Operator => *person == self.state.operator,
                     Who::Quorum { .. } => !operates,
                     Who::Open { .. } => false,
+                    Who::Poll { .. } => true,
                 };
                 let open = self.state.open_requests().any(|open| open.id == request);
                 if !fits || !open {
                     continue;
                 }
-                let voted = self
-                    .state
-                    .requests
-                    .get(&request)
-                    .is_some_and(|r| r.votes.iter().any(|cast| cast.person == *person));
+                let voted = self.state.requests.get(&request).is_some_and(|r| {
+                    let poll = matches!(r.gate.who, Who::Poll { .. });
+                    let mut cast = r.votes.iter().rev();
+                    match cast.find(|cast| {
+                        if poll {
+                            cast.role == *role
+                        } else {
+                            cast.person == *person
+                        }
+                    }) {
+                        // A role that abstained may still say go.
+                        Some(last) => !poll || (last.person == *person && last.decision == Decision::Approve),
+                        None => false,
+                    }
+                });
                 if voted {
                     continue;
                 }
@@ -356,6 +394,22 @@ pub fn vote(request: RequestId, person: &str, role: &str, phrase: Option<String>
         decision: Decision::Approve,
         phrase,
         comment: String::new(),
+        attested_by: None,
+    }
+}
+
+/// An answer to a poll; a no-go says why.
+pub fn answer(request: RequestId, person: &str, role: &str, decision: Decision) -> Command {
+    Command::Vote {
+        request,
+        person: person.to_owned(),
+        role: role.to_owned(),
+        decision,
+        phrase: None,
+        comment: match decision {
+            Decision::Reject => "the link is down".to_owned(),
+            Decision::Approve | Decision::Abstain => String::new(),
+        },
         attested_by: None,
     }
 }

@@ -14,6 +14,8 @@ struct Asked {
     who: Option<Who>,
     expires_ms: Option<i64>,
     votes: BTreeSet<String>,
+    /// Of a poll: the last answer of each role, by whom.
+    answers: BTreeMap<String, (String, Decision)>,
     broken: bool,
     granted: bool,
     over: bool,
@@ -119,9 +121,10 @@ impl Judge<'_> {
                 request,
                 decision,
                 person,
+                role,
                 assurance,
                 ..
-            } => self.vote(*request, *decision, person, *assurance, now),
+            } => self.vote(*request, *decision, (person, role), *assurance, now),
             Event::GateBroken { request, .. } => self.asked.get_mut(request).unwrap().broken = true,
             Event::GateGranted { request } => self.granted(*request, now),
             Event::GateVoided { request, .. } | Event::GateExpired { request } => {
@@ -217,13 +220,23 @@ impl Judge<'_> {
 
     fn who(&self, subject: Subject, step: Option<&StepId>, escalated: bool) -> Option<Who> {
         // Those who are asked instead are named by the gate alone; that they are others is the table's to show.
-        if escalated || subject != Subject::Step {
-            return None;
+        let own = self.facts.step(step?).map(|facts| facts.gate.who.clone())?;
+        match (subject, &own) {
+            // Going on without a poll is asked of the same roles.
+            (Subject::Step | Subject::Skip, Who::Poll { .. }) => Some(own),
+            (Subject::Step, _) if !escalated => Some(own),
+            (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _) => None,
         }
-        self.facts.step(step?).map(|facts| facts.gate.who.clone())
     }
 
-    fn vote(&mut self, request: RequestId, decision: Decision, person: &str, assurance: Assurance, now: i64) {
+    fn vote(
+        &mut self,
+        request: RequestId,
+        decision: Decision,
+        (person, role): (&str, &str),
+        assurance: Assurance,
+        now: i64,
+    ) {
         let asked = self.asked.get_mut(&request).unwrap();
         assert!(
             !asked.over && !asked.granted,
@@ -233,7 +246,20 @@ impl Judge<'_> {
             asked.expires_ms.is_none_or(|expires| now < expires),
             "a vote after the expiry"
         );
-        assert!(asked.votes.insert(person.to_owned()), "{person} votes twice");
+        if let Some(Who::Poll { roles, .. }) = &asked.who {
+            assert!(roles.iter().any(|asked| asked == role), "{role} was not asked");
+            asked.answers.insert(role.to_owned(), (person.to_owned(), decision));
+            let whose = asked.answers.values().filter(|(whose, _)| whose == person);
+            assert_eq!(whose.count(), 1, "{person} answers for two roles");
+            asked.votes.insert(person.to_owned());
+        } else {
+            assert!(asked.votes.insert(person.to_owned()), "{person} votes twice");
+            // Whose gate it is may be known to the run alone; what abstains is a poll.
+            assert!(
+                decision != Decision::Abstain || asked.who.is_none(),
+                "{person} abstains from a gate"
+            );
+        }
         if let Some(Who::Quorum { not_operator: true, .. }) = asked.who {
             assert!(!self.operators.contains(person), "{person} operates and votes");
         }
@@ -260,6 +286,10 @@ impl Judge<'_> {
             Some(Who::Open { .. }) => true,
             Some(Who::Operator) => !asked.votes.is_empty(),
             Some(Who::Quorum { min, .. }) => asked.votes.len() >= usize::try_from(*min).unwrap(),
+            Some(Who::Poll { quorum, .. }) => {
+                let goes = asked.answers.values().filter(|(_, said)| *said == Decision::Approve);
+                goes.count() >= usize::try_from(*quorum).unwrap()
+            }
             None => !asked.votes.is_empty(),
         };
         assert!(enough || asked.broken, "request {request} is granted by too few");

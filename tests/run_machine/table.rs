@@ -247,6 +247,7 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
         ),
         ("approve", voter(Decision::Approve)),
         ("reject", voter(Decision::Reject)),
+        ("abstain", voter(Decision::Abstain)),
         (
             "revoke",
             Command::Revoke {

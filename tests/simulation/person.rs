@@ -135,7 +135,8 @@ impl Person {
                     .find(|name| !request.votes.iter().any(|vote| vote.person == **name))?;
                 ((*free).to_owned(), roles.first()?.clone())
             }
-            Who::Open { .. } => return None,
+            // No runbook of the simulation polls.
+            Who::Open { .. } | Who::Poll { .. } => return None,
         };
         let reject = self.turns < 400 && self.roll(40) == 0;
         Some(Command::Vote {

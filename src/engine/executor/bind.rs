@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
-use crate::run::event::Role;
+use crate::run::event::{Decision, Role};
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::Stage;
+use crate::run::poll;
+use crate::run::state::{Request, Stage};
 use crate::runbook::catalogue::Effect;
 use crate::runbook::digest::{canonical, digest};
 use crate::runbook::expression;
@@ -83,9 +84,10 @@ impl Job {
         request: Option<RequestId>,
         tries: u32,
     ) -> Cx {
-        let identity = match (role, request.and_then(|id| self.errand.state.requests.get(&id))) {
-            (Role::Do, Some(request)) => request.identity.clone(),
-            (Role::Do | Role::Undo | Role::Close, _) => Value::Null,
+        let asked = request.and_then(|id| self.errand.state.requests.get(&id));
+        let (identity, answers) = match (role, asked) {
+            (Role::Do, Some(request)) => (request.identity.clone(), answers(request)),
+            (Role::Do | Role::Undo | Role::Close, _) => (Value::Null, BTreeMap::new()),
         };
         Cx {
             mutates: bound.mutates,
@@ -101,6 +103,7 @@ impl Job {
             ),
             intent_at: self.errand.intent_at,
             identity,
+            answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,
             reporter: self.reporter(step, attempt, role),
@@ -122,6 +125,22 @@ impl Job {
             "identity": identity,
         }))
     }
+}
+
+/// What each role answered to a poll; nothing where the gate was none.
+fn answers(request: &Request) -> BTreeMap<String, String> {
+    let counting = poll::answers(request).into_iter();
+    counting
+        .filter(|_| poll::is_poll(&request.gate))
+        .map(|(role, vote)| {
+            let answer = match vote.decision {
+                Decision::Approve => "go",
+                Decision::Reject => "no_go",
+                Decision::Abstain => "abstain",
+            };
+            (role.to_owned(), answer.to_owned())
+        })
+        .collect()
 }
 
 /// The action of a step in a role, with the checks around it.

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::frontend::ending::is_stuck_way_back;
+use crate::frontend::poll::next_go;
 use crate::frontend::voters::{Voter, candidates};
 use crate::run::event::Decision;
 use crate::run::facts::{RequestId, StepId};
 use crate::run::gate::minimum;
+use crate::run::poll::is_poll;
 use crate::run::state::{Phase, Request, Stage};
 use crate::run::{Command, RunState};
 
@@ -163,9 +165,14 @@ impl Autopilot {
             );
         }
         let votable = state.open_requests().find_map(|request| {
-            let voters = candidates(state, request).into_iter();
-            let mut left = voters.filter(|voter| !self.refused.contains(&(request.id, voter.person.clone())));
-            left.next().map(|voter| vote(request, voter))
+            let refused = |person: &str| self.refused.contains(&(request.id, person.to_owned()));
+            let next = if is_poll(&request.gate) {
+                next_go(state, request, refused)
+            } else {
+                let voters = candidates(state, request).into_iter();
+                voters.into_iter().find(|voter| !refused(&voter.person))
+            };
+            next.map(|voter| vote(request, voter))
         });
         votable.map_or_else(
             || {

@@ -1,12 +1,14 @@
 //! Which keys work now, and why the others do not. Pure questions about the model, asked so that the footer and the
 //! status line tell the truth; the state machine has the last word.
 
+use crate::frontend::poll::next_unanswered;
 use crate::projection::alarms::owed;
 use crate::projection::words::label;
 use crate::run::RunState;
 use crate::run::event::Subject;
 use crate::run::facts::{AtEnd, RequestId, StepFacts, StepId};
 use crate::run::gate::GLASS;
+use crate::run::poll::is_poll;
 use crate::run::state::{Phase, Request, RequestStatus, Stage};
 
 use super::model::{Modal, Model};
@@ -43,6 +45,7 @@ pub fn why_not(model: &Model, act: Act) -> Option<String> {
             nothing.then(|| "nothing waits for a second signature".to_owned())
         }),
         Act::Note => halted(model).or_else(|| new(model)),
+        Act::NoGo | Act::Abstain => gate_shown(model, pollable),
         Act::Heard => gate_shown(model, attestable),
         Act::BreakGlass => gate_shown(model, breakable),
         Act::Other => others(model).is_empty().then(|| "nothing else asks now".to_owned()),
@@ -201,6 +204,15 @@ fn gate_shown(model: &Model, question: fn(&Model, RequestId) -> Result<(), Strin
     }
 }
 
+/// Whether a request is a poll that can be answered now.
+fn pollable(model: &Model, id: RequestId) -> Result<(), String> {
+    let request = asked(model, id)?;
+    if !is_poll(&request.gate) {
+        return Err("this gate is no poll; it is approved or rejected".to_owned());
+    }
+    answerable(model.state(), request)
+}
+
 /// Whether the operator may write down the voice of somebody who votes on a request.
 ///
 /// # Errors
@@ -268,7 +280,8 @@ pub fn others(model: &Model) -> Vec<Modal> {
             let ids = open
                 .filter(|other| answerable(model.state(), other).is_ok())
                 .map(|other| other.id);
-            after(ids.collect(), request).into_iter().map(Modal::gate).collect()
+            let next = after(ids.collect(), request).into_iter();
+            next.map(|id| Modal::gate(id, first_voter(model, id))).collect()
         }
         Some(Modal::Failure { step, .. } | Modal::Doubt { step, .. }) => {
             let mut asking = model.doubtful();
@@ -290,6 +303,14 @@ pub fn others(model: &Model) -> Vec<Modal> {
         )
         | None => Vec::new(),
     }
+}
+
+/// Whom a gate's window offers first: of a poll somebody whose role has not answered.
+pub fn first_voter(model: &Model, id: RequestId) -> usize {
+    let request = model.state().requests.get(&id);
+    request
+        .filter(|request| is_poll(&request.gate))
+        .map_or(0, |request| next_unanswered(model.state(), request))
 }
 
 /// The list turned so that it begins after `current`, without it.

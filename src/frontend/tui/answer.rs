@@ -1,12 +1,14 @@
 //! Acts inside modals, and what their confirmation sends. Part of `update`.
 
+use crate::frontend::poll::next_unanswered_but;
 use crate::projection::alarms::owed;
-use crate::projection::words::about;
+use crate::projection::words::{about, decided};
 use crate::run::Command;
 use crate::run::event::Decision;
 use crate::run::facts::RequestId;
+use crate::run::poll::is_poll;
 
-use super::able::{attestable, others, why_not};
+use super::able::{attestable, first_voter, others, why_not};
 use super::model::{Input, Modal, Model, Purpose};
 use super::msg::{Act, Action};
 use super::offers::{Chosen, choices, voters};
@@ -15,7 +17,8 @@ use super::update::begin_leaving;
 
 /// Opens the gate that waits.
 pub(super) fn open_gate(model: &mut Model) {
-    model.modal = model.open_request().map(|request| Modal::gate(request.id));
+    let request = model.open_request().map(|request| request.id);
+    model.modal = request.map(|id| Modal::gate(id, first_voter(model, id)));
 }
 
 /// Opens the rejection of the gate that waits.
@@ -23,8 +26,9 @@ pub(super) fn open_reject(model: &mut Model) {
     if let Some(request) = model.open_request().map(|request| request.id) {
         model.modal = Some(Modal::Reject {
             request,
-            voter: 0,
+            voter: first_voter(model, request),
             comment: Input::default(),
+            heard: false,
         });
     }
 }
@@ -115,6 +119,10 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Action> {
             }
         }
         Act::Confirm | Act::Submit => return confirm(model, act),
+        Act::NoGo | Act::Abstain => match why_not(model, act) {
+            Some(reason) => model.complain(reason),
+            None => return of_poll(model, act),
+        },
         Act::Heard | Act::BreakGlass | Act::Other => match why_not(model, act) {
             Some(reason) => model.complain(reason),
             None => of_gate(model, act),
@@ -160,6 +168,32 @@ fn of_gate(model: &mut Model, act: Act) {
     } else {
         *heard = !*heard;
     }
+}
+
+/// What a poll's window knows besides go: no-go, whose reason is typed, and abstaining.
+fn of_poll(model: &mut Model, act: Act) -> Vec<Action> {
+    let Some(Modal::Gate {
+        request, voter, heard, ..
+    }) = model.modal
+    else {
+        return Vec::new();
+    };
+    if act == Act::Abstain {
+        let cast = Cast {
+            decision: Decision::Abstain,
+            phrase: None,
+            comment: "",
+            heard,
+        };
+        return vote(model, request, voter, cast);
+    }
+    model.modal = Some(Modal::Reject {
+        request,
+        voter,
+        comment: Input::default(),
+        heard,
+    });
+    Vec::new()
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -230,16 +264,26 @@ fn confirm(model: &mut Model, act: Act) -> Vec<Action> {
             request,
             voter,
             comment,
+            heard,
         } => {
             if comment.text.trim().is_empty() {
-                model.complain("say why you reject it");
+                let poll = model
+                    .state()
+                    .requests
+                    .get(request)
+                    .is_some_and(|asked| is_poll(&asked.gate));
+                model.complain(if poll {
+                    "say why it is no-go"
+                } else {
+                    "say why you reject it"
+                });
                 return Vec::new();
             }
             let cast = Cast {
                 decision: Decision::Reject,
                 phrase: None,
                 comment: comment.text.trim(),
-                heard: false,
+                heard: *heard,
             };
             vote(model, *request, *voter, cast)
         }
@@ -318,11 +362,27 @@ fn vote(model: &mut Model, request: RequestId, voter: usize, cast: Cast<'_>) -> 
         return Vec::new();
     }
     model.modal = None;
-    let said = format!("the vote of {} as {} was sent", voter.person, voter.role);
-    model.say(match next_gate(model, request) {
-        Some(next) => format!("{said}; a looks at the next gate: {next}"),
-        None => said,
-    });
+    let poll = model
+        .state()
+        .requests
+        .get(&request)
+        .filter(|asked| is_poll(&asked.gate));
+    if let Some(asked) = poll {
+        let what = decided(cast.decision, true);
+        let said = format!("sent: {} {what} for {}", voter.person, voter.role);
+        // The other roles answer in the same window; it closes with the poll.
+        if cast.decision != Decision::Reject {
+            let next = next_unanswered_but(model.state(), asked, &voter.role);
+            model.modal = Some(Modal::gate(request, next));
+        }
+        model.say(said);
+    } else {
+        let said = format!("the vote of {} as {} was sent", voter.person, voter.role);
+        model.say(match next_gate(model, request) {
+            Some(next) => format!("{said}; a looks at the next gate: {next}"),
+            None => said,
+        });
+    }
     vec![Action::Tell(Command::Vote {
         request,
         person: voter.person,

@@ -3,6 +3,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use crate::run::poll::is_poll;
+
 use super::able::available;
 use super::model::{Modal, Model};
 use super::msg::{Act, Msg};
@@ -16,6 +18,8 @@ pub enum Context {
     Gate,
     /// A gate whose phrase is typed.
     Phrase,
+    /// A gate that is a poll.
+    Poll,
     /// A field.
     Typing,
     /// A list of choices.
@@ -76,12 +80,13 @@ const fn bind(
 }
 
 const MAIN: &[Context] = &[Context::Main];
-const GATES: &[Context] = &[Context::Gate, Context::Phrase];
+const GATES: &[Context] = &[Context::Gate, Context::Phrase, Context::Poll];
 const FIELDS: &[Context] = &[Context::Phrase, Context::Typing];
 const EVERYWHERE: &[Context] = &[
     Context::Main,
     Context::Gate,
     Context::Phrase,
+    Context::Poll,
     Context::Typing,
     Context::Choosing,
     Context::Reading,
@@ -90,6 +95,7 @@ const EVERYWHERE: &[Context] = &[
 const NO_FIELD: &[Context] = &[
     Context::Main,
     Context::Gate,
+    Context::Poll,
     Context::Choosing,
     Context::Reading,
     Context::Over,
@@ -97,6 +103,7 @@ const NO_FIELD: &[Context] = &[
 const MODALS: &[Context] = &[
     Context::Gate,
     Context::Phrase,
+    Context::Poll,
     Context::Typing,
     Context::Choosing,
     Context::Reading,
@@ -191,6 +198,27 @@ pub const BINDINGS: &[Binding] = &[
         "do what this window says",
     ),
     bind(
+        &[Context::Poll],
+        &[char('y')],
+        Act::Confirm,
+        "go",
+        "the person who was chosen says go for the role; a later answer of the role replaces it",
+    ),
+    bind(
+        &[Context::Poll],
+        &[char('x')],
+        Act::NoGo,
+        "no-go…",
+        "the person says no-go for the role: asks why, then the poll is over",
+    ),
+    bind(
+        &[Context::Poll],
+        &[char('b')],
+        Act::Abstain,
+        "abstain",
+        "the person abstains for the role: neither go nor no-go",
+    ),
+    bind(
         FIELDS,
         &[key(KeyCode::Enter)],
         Act::Submit,
@@ -212,7 +240,7 @@ pub const BINDINGS: &[Binding] = &[
         "pass this gate without its persons, in an emergency: red everywhere, second signature within 24 hours",
     ),
     bind(
-        &[Context::Gate, Context::Phrase, Context::Choosing],
+        &[Context::Gate, Context::Phrase, Context::Poll, Context::Choosing],
         &[key(KeyCode::Tab)],
         Act::Other,
         "next",
@@ -271,7 +299,7 @@ pub const BINDINGS: &[Binding] = &[
         "how the run stands: times, downtime, approvals",
     ),
     bind(
-        &[Context::Main, Context::Gate, Context::Choosing],
+        &[Context::Main, Context::Gate, Context::Poll, Context::Choosing],
         &[char('?')],
         Act::Help,
         "help",
@@ -307,12 +335,14 @@ pub fn context(model: &Model) -> Context {
     match &model.modal {
         None => Context::Main,
         Some(Modal::Gate { request, .. }) => {
-            let typed = model
-                .state()
-                .requests
-                .get(request)
-                .is_some_and(|request| request.gate.phrase.is_some());
-            if typed { Context::Phrase } else { Context::Gate }
+            let gate = model.state().requests.get(request).map(|request| &request.gate);
+            if gate.is_some_and(is_poll) {
+                Context::Poll
+            } else if gate.is_some_and(|gate| gate.phrase.is_some()) {
+                Context::Phrase
+            } else {
+                Context::Gate
+            }
         }
         Some(Modal::Reject { .. } | Modal::Reason { .. }) => Context::Typing,
         Some(

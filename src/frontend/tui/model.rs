@@ -105,6 +105,8 @@ pub enum Modal {
         request: RequestId,
         voter: usize,
         comment: Input,
+        /// The voter was heard on the bridge.
+        heard: bool,
     },
     Failure {
         step: StepId,
@@ -145,10 +147,10 @@ pub enum Modal {
 
 impl Modal {
     /// The window of a gate, nothing typed.
-    pub fn gate(request: RequestId) -> Self {
+    pub fn gate(request: RequestId, voter: usize) -> Self {
         Self::Gate {
             request,
-            voter: 0,
+            voter,
             scroll: 0,
             phrase: Input::default(),
             heard: false,

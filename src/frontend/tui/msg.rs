@@ -70,6 +70,10 @@ pub enum Act {
     Countersign,
     /// The next that asks: another gate, another failure.
     Other,
+    /// The role that was chosen says no-go to a poll.
+    NoGo,
+    /// The role that was chosen says neither go nor no-go.
+    Abstain,
     /// The voter is only heard.
     Heard,
     BreakGlass,

@@ -173,6 +173,8 @@ fn act(model: &mut Model, act: Act) -> Vec<Action> {
         | Act::EraseAll
         | Act::Cancel
         | Act::Other
+        | Act::NoGo
+        | Act::Abstain
         | Act::Heard
         | Act::BreakGlass => {}
     }

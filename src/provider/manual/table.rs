@@ -6,6 +6,7 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::act::Manual;
+use super::poll::Poll;
 
 const fn text(name: &'static str, required: bool, doc: &'static str) -> ParamSpec {
     ParamSpec {
@@ -51,13 +52,42 @@ pub const ACTIONS: &[ActionSpec] = &[
         effect: Effect::Human,
         reversibility: Reversibility::Nothing,
         on: &[],
-        params: &[text("question", true, "what is asked")],
-        results: &["answer"],
-        available: false,
+        params: &[
+            text("question", true, "what is asked"),
+            ParamSpec::new(
+                "roles",
+                ParamKind::TextList,
+                true,
+                "who answers, one answer of each role",
+            ),
+            ParamSpec::new(
+                "quorum",
+                ParamKind::Integer { min: 1, max: 20 },
+                false,
+                "how many roles have to say go; without it all of them",
+            ),
+            ParamSpec::new(
+                "deputies",
+                ParamKind::TextLists,
+                false,
+                "role: persons who may answer for it besides those who hold it",
+            ),
+            ParamSpec::new(
+                "no_go",
+                ParamKind::OneOf(&["ask", "stop"]),
+                false,
+                "what one no-go does: the operator decides (ask), or the run ends where nothing stands (stop)",
+            ),
+        ],
+        results: &["answers", "go"],
+        available: true,
     },
 ];
 
 /// Makes a manual action.
 pub fn build(request: &Request<'_>) -> Result<Box<dyn Action>, BuildError> {
+    if request.uses == "manual.poll" {
+        return Ok(Box::new(Poll::new(request)?));
+    }
     Ok(Box::new(Manual::new(request)?))
 }

@@ -9,8 +9,10 @@ use crate::frontend::tui::model::Model;
 use crate::projection::words::{clock, label, verdict};
 use crate::run::event::{CheckResult, Decision, Role};
 use crate::run::gate::minimum;
+use crate::run::poll::is_poll;
 use crate::run::state::Request;
 
+use super::poll_table;
 use super::text::{hanging, named};
 
 /// Everything of a briefing.
@@ -116,6 +118,24 @@ pub fn one_check(model: &Model, check: &CheckResult, columns: usize) -> Vec<Line
 /// Who has voted and who is missing.
 pub fn votes(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
+    let mut lines = if is_poll(&request.gate) {
+        poll_table::lines(model, request, columns)
+    } else {
+        approvals(model, request, columns)
+    };
+    if let Some(broken) = &request.broken {
+        let text = format!("GLASS BROKEN by {}: {}", broken.person, broken.reason);
+        lines.extend(hanging("  ! ", &text, columns, theme.bad()));
+    }
+    for signer in &request.countersigned {
+        let text = format!("countersigned by {signer}");
+        lines.extend(hanging("  ✔ ", &text, columns, theme.good()));
+    }
+    lines
+}
+
+fn approvals(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
     let approved = request
         .votes
         .iter()
@@ -133,6 +153,7 @@ pub fn votes(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
         let (sign, style) = match vote.decision {
             Decision::Approve => ("✔", theme.good()),
             Decision::Reject => ("✘ REJECTED", theme.bad()),
+            Decision::Abstain => ("○ abstained", theme.warn()),
         };
         let comment = if vote.comment.is_empty() {
             String::new()
@@ -145,14 +166,6 @@ pub fn votes(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
             .map_or_else(String::new, |by| format!(" (heard, written down by {by})"));
         let text = format!("{} as {}{heard}{comment}", vote.person, vote.role);
         lines.extend(hanging(&format!("  {sign} "), &text, columns, style));
-    }
-    if let Some(broken) = &request.broken {
-        let text = format!("GLASS BROKEN by {}: {}", broken.person, broken.reason);
-        lines.extend(hanging("  ! ", &text, columns, theme.bad()));
-    }
-    for signer in &request.countersigned {
-        let text = format!("countersigned by {signer}");
-        lines.extend(hanging("  ✔ ", &text, columns, theme.good()));
     }
     lines
 }

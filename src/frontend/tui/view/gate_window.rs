@@ -4,6 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use crate::frontend::poll::is_free;
 use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
@@ -11,6 +12,7 @@ use crate::projection::escape::{clip_start, visible};
 use crate::projection::words::{about, clock, environment, label, rollback, settled};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
+use crate::run::poll::is_poll;
 use crate::run::state::{Request, StepState};
 use crate::runbook::plan::{EnvironmentKind, Rollback};
 
@@ -33,7 +35,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: RequestId, scr
         return;
     };
     let columns = columns(body);
-    let title = format!("Approve? {} (request {id})", subject(model, request));
+    let act = if is_poll(&request.gate) { "Poll:" } else { "Approve?" };
+    let title = format!("{act} {} (request {id})", subject(model, request));
     let style = if model.plan.environment.kind == EnvironmentKind::Production {
         model.theme.bad()
     } else {
@@ -59,7 +62,13 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
     let kind = environment(model.plan.environment.kind);
     let dry = if model.session.dry_run { "DRY RUN, " } else { "" };
     let place = format!("{dry}{kind}, environment {}", model.plan.environment.name);
-    let mut lines = named("Where", &place, columns, theme.strong(), theme.strong());
+    let poll = is_poll(&request.gate);
+    let mut lines = Vec::new();
+    if poll {
+        lines.extend(question(model, request, columns));
+        lines.extend(evidence::votes(model, request, columns));
+    }
+    lines.extend(named("Where", &place, columns, theme.strong(), theme.strong()));
     if request.escalated {
         let text = "those who were asked first did not answer in time";
         lines.extend(named("ESCALATED", text, columns, theme.strong(), theme.bad()));
@@ -74,8 +83,24 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
         Subject::Skip => lines.extend(of_skip(model, request, columns)),
         Subject::Window => lines.extend(of_window(model, request, columns)),
     }
-    lines.extend(evidence::votes(model, request, columns));
+    if !poll {
+        lines.extend(evidence::votes(model, request, columns));
+    }
     lines
+}
+
+/// What a poll asks; under it the answers, before everything else.
+fn question(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let step = request.step.as_ref();
+    let planned = step.and_then(|id| model.plan.steps.iter().find(|step| step.id == id.0));
+    let asked = planned.and_then(|planned| planned.action.with.get("question"));
+    let asked = asked.and_then(serde_json::Value::as_str).unwrap_or_default();
+    let text = match request.subject {
+        Subject::Skip => format!("go on WITHOUT this poll? It asks: {asked}"),
+        Subject::Step | Subject::Unwind | Subject::Commit | Subject::Window => asked.to_owned(),
+    };
+    named("Question", &text, columns, theme.strong(), theme.strong())
 }
 
 fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
@@ -258,16 +283,17 @@ fn asks(model: &Model, request: &Request, asked: Asked<'_>, columns: usize) -> V
     let phrase = asked.phrase;
     let mut lines = voter_lines(model, request.id, asked.voter, columns);
     if asked.heard {
-        let text = format!(
-            "! HEARD on the bridge, written down by {}: the voter signs within 24 hours (Ctrl-t takes it back)",
-            model.state().operator
-        );
+        let text = format!("{} (Ctrl-t takes it back)", heard_words(model));
         lines.extend(hanging("", &text, columns, theme.bad()));
     }
     if let Err(reason) = answerable(model.state(), request) {
         lines.extend(hanging("! ", &reason, columns, theme.bad()));
     }
     match &request.gate.phrase {
+        None if is_poll(&request.gate) => {
+            let text = "y go, x no-go (asks why), b abstains, Esc goes back";
+            lines.extend(hanging("", text, columns, theme.strong()));
+        }
         None => lines.push(Line::styled("y approves, Esc goes back", theme.strong())),
         Some(wanted) => {
             let text = format!("to approve, type exactly: {wanted}");
@@ -285,6 +311,14 @@ fn asks(model: &Model, request: &Request, asked: Asked<'_>, columns: usize) -> V
     lines
 }
 
+/// That a voter is only heard.
+pub fn heard_words(model: &Model) -> String {
+    format!(
+        "! HEARD on the bridge, written down by {}: the voter signs within 24 hours",
+        model.state().operator
+    )
+}
+
 /// Who votes, chosen by the arrow keys.
 pub fn voter_lines(model: &Model, request: RequestId, voter: usize, columns: usize) -> Vec<Line<'static>> {
     let theme = model.theme;
@@ -298,6 +332,16 @@ pub fn voter_lines(model: &Model, request: RequestId, voter: usize, columns: usi
     } else {
         String::new()
     };
-    let text = format!("votes as {} in the role {}{part}{which}", chosen.person, chosen.role);
-    hanging("", &text, columns, theme.strong())
+    let asked = model.state().requests.get(&request);
+    let Some(poll) = asked.filter(|request| is_poll(&request.gate)) else {
+        let text = format!("votes as {} in the role {}{part}{which}", chosen.person, chosen.role);
+        return hanging("", &text, columns, theme.strong());
+    };
+    let text = format!("answers for {}: {}{part}{which}", chosen.role, chosen.person);
+    let mut lines = hanging("", &text, columns, theme.strong());
+    if !is_free(model.state(), poll, chosen) {
+        let text = format!("! {} answers for another role already", chosen.person);
+        lines.extend(hanging("", &text, columns, theme.bad()));
+    }
+    lines
 }

@@ -7,6 +7,7 @@ mod footer;
 mod gate_window;
 mod header;
 mod output;
+mod poll_table;
 mod reading_window;
 mod screen;
 mod step;

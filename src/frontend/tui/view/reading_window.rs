@@ -19,6 +19,7 @@ pub fn help(model: &Model, frame: &mut Frame<'_>, body: Rect, scroll: usize) {
         (Context::Main, "Panes"),
         (Context::Gate, "A gate without a phrase"),
         (Context::Phrase, "A gate with a phrase"),
+        (Context::Poll, "A poll"),
         (Context::Typing, "A field"),
         (Context::Choosing, "Choices"),
         (Context::Reading, "Help and summary"),

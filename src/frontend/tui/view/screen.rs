@@ -132,7 +132,8 @@ fn over(model: &Model, frame: &mut Frame<'_>, body: Rect) {
             request,
             voter,
             comment,
-        }) => typing_window::reject(model, frame, body, *request, *voter, &comment.text),
+            heard,
+        }) => typing_window::reject(model, frame, body, *request, *voter, (&comment.text, *heard)),
         Some(Modal::Reason {
             purpose,
             answers,

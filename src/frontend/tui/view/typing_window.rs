@@ -8,34 +8,47 @@ use crate::frontend::tui::model::{Model, Purpose};
 use crate::frontend::tui::questions::{head, questions};
 use crate::projection::escape::{visible, wrap};
 use crate::run::event::Subject;
-use crate::run::facts::RequestId;
+use crate::run::facts::{RequestId, Who};
+use crate::run::poll::is_poll;
 
-use super::gate_window::{subject, voter_lines};
+use super::gate_window::{heard_words, subject, voter_lines};
 use super::text::hanging;
 use super::window::{Window, columns, draw};
 
-/// Rejecting the gate that waits.
-pub fn reject(model: &Model, frame: &mut Frame<'_>, body: Rect, id: RequestId, voter: usize, comment: &str) {
+/// Rejecting the gate that waits, or a no-go to a poll: what was typed, and whether the voter was only heard.
+pub fn reject(
+    model: &Model,
+    frame: &mut Frame<'_>,
+    body: Rect,
+    id: RequestId,
+    voter: usize,
+    (comment, heard): (&str, bool),
+) {
     let columns = columns(body);
-    let about = model
-        .state()
-        .requests
-        .get(&id)
-        .map(|request| subject(model, request))
-        .unwrap_or_default();
-    let mut text = voter_lines(model, id, voter, columns);
-    let words = match model.state().requests.get(&id).map(|request| request.subject) {
-        Some(Subject::Skip) => "One rejection ends the request; the step is not skipped and stays as it was.",
-        Some(Subject::Window) => "One rejection ends the request; the window stays as it was.",
-        Some(Subject::Unwind) => "One rejection ends the request; the run is held where it is.",
-        Some(Subject::Commit) => "One rejection ends the request; the run is held, and can still be rolled back.",
-        Some(Subject::Step) | None => {
-            "One rejection ends the request; the step counts as failed and the operator decides how it goes on."
-        }
+    let request = model.state().requests.get(&id);
+    let about = request.map(|request| subject(model, request)).unwrap_or_default();
+    let poll = request.is_some_and(|request| is_poll(&request.gate));
+    let stops = request.is_some_and(|request| matches!(request.gate.who, Who::Poll { stops: true, .. }));
+    let (act, one) = if poll {
+        ("No-go:", "One no-go ends the poll")
+    } else {
+        ("Reject", "One rejection ends the request")
     };
-    text.extend(hanging("", words, columns, model.theme.plain()));
+    let mut text = voter_lines(model, id, voter, columns);
+    if heard {
+        text.extend(hanging("", &heard_words(model), columns, model.theme.bad()));
+    }
+    let words = match request.map(|request| request.subject) {
+        Some(Subject::Skip) => "the step is not skipped and stays as it was.",
+        Some(Subject::Window) => "the window stays as it was.",
+        Some(Subject::Unwind) => "the run is held where it is.",
+        Some(Subject::Commit) => "the run is held, and can still be rolled back.",
+        Some(Subject::Step) if stops => "the run ends, or the operator decides where something stands.",
+        Some(Subject::Step) | None => "the step counts as failed and the operator decides how it goes on.",
+    };
+    text.extend(hanging("", &format!("{one}; {words}"), columns, model.theme.plain()));
     let window = Window {
-        title: &visible(&format!("Reject {about} (request {id})")),
+        title: &visible(&format!("{act} {about} (request {id})")),
         style: model.theme.bad(),
         text,
         scroll: 0,
