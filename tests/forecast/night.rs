@@ -154,6 +154,7 @@ impl Run {
             reason: None,
             closes_ms: None,
             escalated: false,
+            poll: None,
         };
         self.tell(seconds, event);
     }
