@@ -154,7 +154,7 @@ impl Run {
             reason: None,
             closes_ms: None,
             escalated: false,
-            poll: None,
+            poll: false,
         };
         self.tell(seconds, event);
     }
