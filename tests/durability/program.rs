@@ -86,6 +86,11 @@ fn on_a_full_disk_the_program_ends_with_7_and_does_nothing_more() {
             assert_eq!(done.lines().count(), STEPS);
             continue;
         }
+        if code == Some(1) {
+            // The journal had room, the command's own note beside it had none: the step failed, nothing was sent.
+            intents_cover(folder.path(), &done);
+            continue;
+        }
         assert_eq!(code, Some(7), "{room}: {words}");
         sevens += 1;
         acted += usize::from(!done.is_empty());
