@@ -254,6 +254,30 @@ async fn who_will_not_end_is_killed_with_all_its_group() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_left_the_group_is_not_reached_and_that_is_said() {
+    let bench = Bench::new();
+    let (pipe, note) = (bench.pipe("pipe"), bench.place.path("ready"));
+    let script = format!(
+        "setsid sh -c 'echo ready > {}; read told < {}' & wait",
+        note.display(),
+        pipe.path()
+    );
+    let (action, cx) = (bench.action(&script, true), bench.cx());
+    let running = tokio::spawn(async move { action.execute(&cx).await });
+    tokio::task::block_in_place(|| wait_for("what left", || note.exists()));
+    bench.cancel.cancel();
+    let error = running.await.unwrap().unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt);
+    assert!(error.message.contains("has left its process group"), "{error:?}");
+    let seen = bench.observe().await;
+    assert!(
+        unknown(&seen).contains("something that it started still runs"),
+        "{seen:?}"
+    );
+    tokio::task::block_in_place(|| pipe.let_go());
+}
+
 const NIGHT: &str = r#"
 version: 1
 name: copying

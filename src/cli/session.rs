@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::clock::{Clock, boot_id, host};
@@ -16,7 +15,7 @@ use crate::engine::facts::Mode;
 use crate::engine::handle::{Handle, Refused, Update};
 use crate::frontend::headless::{self, Format, HeadlessOptions};
 use crate::frontend::tui::{self, CockpitError, CockpitOptions};
-use crate::frontend::{Ending, tui::LabLine};
+use crate::frontend::{Ending, HangUps, tui::LabLine};
 use crate::journal::lock::{Holder, LockError};
 use crate::journal::{Actor, JournalWriter, RunLock};
 use crate::lab::Measure;
@@ -206,11 +205,8 @@ impl Session {
             }
         })?;
         // Before the first record: from then on no signal ends the process without its own.
-        let stop = if self.seat.headless {
-            stop_on_signals().map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?
-        } else {
-            CancellationToken::new()
-        };
+        let hang_up =
+            HangUps::listen().map_err(|error| Trouble::failed(format!("signals cannot be listened for: {error}")))?;
         let channels = Channels::new();
         let feed = channels.handle.listen();
         let attempts = self.folder.attempts(self.whereabouts.original);
@@ -248,7 +244,7 @@ impl Session {
             next: next_commands(&self.whereabouts.word, &self.option),
             history: self.history,
             speed: self.world.speed,
-            stop,
+            hang_up,
         };
         let opens = matches!(self.first, Command::Open { .. });
         let first = match (handle.tell(self.first).await, &self.whereabouts.taken_over) {
@@ -313,7 +309,7 @@ struct Table<'a> {
     next: NextCommands,
     history: Arc<History>,
     speed: f64,
-    stop: CancellationToken,
+    hang_up: HangUps,
 }
 
 impl Table<'_> {
@@ -339,7 +335,7 @@ impl Table<'_> {
                 history: self.history,
                 speed: self.speed,
             };
-            return Ok(headless::run(handle, plan, options, self.stop).await);
+            return Ok(headless::run(handle, plan, options, stopped_by(self.hang_up)).await);
         }
         let options = CockpitOptions {
             operator: self.seat.operator.clone(),
@@ -351,6 +347,7 @@ impl Table<'_> {
             feed: Some(feed),
             next: self.next,
             history: self.history,
+            hang_up: self.hang_up,
         };
         tui::run(handle, plan, options).await.map_err(|error| match error {
             CockpitError::NoTerminal => Trouble::input(error.to_string()),
@@ -365,24 +362,15 @@ impl Table<'_> {
     }
 }
 
-/// Cancelled by SIGINT, SIGTERM or SIGHUP; a second one changes nothing: the first is being seen to.
-fn stop_on_signals() -> io::Result<CancellationToken> {
+/// Cancelled by the first of them; a second one changes nothing, the first is being seen to.
+fn stopped_by(mut hang_up: HangUps) -> CancellationToken {
     let stop = CancellationToken::new();
-    let (mut int, mut term, mut hup) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-    );
     let asked = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hup.recv() => {}
-        }
+        hang_up.next().await;
         asked.cancel();
     });
-    Ok(stop)
+    stop
 }
 
 /// The last words, on the normal screen.

@@ -2,9 +2,11 @@
 
 pub mod ending;
 pub mod follow;
+pub mod hang_up;
 pub mod headless;
 pub mod poll;
 pub mod tui;
 pub mod voters;
 
 pub use ending::Ending;
+pub use hang_up::HangUps;

@@ -8,14 +8,13 @@ use chrono::Utc;
 use chrono_tz::Tz;
 use crossterm::event::{Event as Input, EventStream};
 use futures::StreamExt;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::engine::handle::{Feed, Handle, Refused};
-use crate::frontend::Ending;
+use crate::frontend::{Ending, HangUps};
 use crate::projection::samples::History;
 use crate::projection::summary::{NextCommands, Summary};
 use crate::run::Command;
@@ -49,6 +48,8 @@ pub struct CockpitOptions {
     pub next: NextCommands,
     /// What earlier runs took.
     pub history: Arc<History>,
+    /// Listening since before the run began.
+    pub hang_up: HangUps,
 }
 
 /// Why there is no cockpit, or not any more.
@@ -95,7 +96,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         feed,
         replies,
         answers,
-        hang_up: HangUps::new().map_err(CockpitError::Terminal)?,
+        hang_up: options.hang_up,
         behind: false,
         lost: false,
     };
@@ -123,31 +124,6 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         reason,
         summary: Some(summary),
     })
-}
-
-/// The signals that ask the program to end.
-struct HangUps {
-    hup: Signal,
-    term: Signal,
-    int: Signal,
-}
-
-impl HangUps {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            hup: signal(SignalKind::hangup())?,
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.hup.recv() => "the terminal was closed",
-            _ = self.term.recv() => "the system asked the program to end",
-            _ = self.int.recv() => "the program was interrupted",
-        }
-    }
 }
 
 struct Cockpit {

@@ -81,6 +81,8 @@ pub enum Known {
         at: DateTime<Utc>,
         /// It had been asked to end before.
         asked: bool,
+        /// Something that it started still has the lock.
+        left: bool,
     },
     /// Nobody is at it any more, and nobody saw how it ended.
     Gone { child: Option<Child>, asked: bool },
@@ -151,6 +153,7 @@ impl Attempts {
                     status,
                     at,
                     asked,
+                    left: is_held(&path)?,
                 });
             }
             Some(Said::Begun { .. } | Said::Started(_) | Said::AskedToEnd { .. }) | None => {}

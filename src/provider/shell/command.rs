@@ -39,6 +39,8 @@ struct Parameters {
 
 /// How often a group that was asked to end is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
+/// Said where a child has ended, but not all of what it started.
+const LEFT: &str = "; something that it started still runs";
 /// What a person should do where nothing else can be known.
 const LOOK: &str = "look at what it acts on";
 
@@ -237,7 +239,7 @@ impl Action for Command {
         if let Some(attempt) = &mut attempt {
             attempt.ended(status);
             if attempt.is_held() {
-                left = "; something that it started still runs";
+                left = LEFT;
             }
         }
         let joined = |task: Option<tokio::task::JoinHandle<Captured>>| async move {
@@ -316,19 +318,28 @@ fn seen(program: &str, known: Known) -> Result<Observed, ActionError> {
             code: Some(0),
             asked: false,
             at,
+            left,
             ..
         } => {
+            let left = if left { LEFT } else { "" };
             let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
             return Ok(Observed::Done(Outcome {
-                summary: format!("{program} ended with 0 at {at}; what it printed was lost with the program"),
+                summary: format!("{program} ended with 0 at {at}{left}; what it printed was lost with the program"),
                 result: Map::from_iter([("code".to_owned(), json!(0))]),
                 evidence: Vec::new(),
             }));
         }
-        Known::Ended { status, at, asked, .. } => {
+        Known::Ended {
+            status,
+            at,
+            asked,
+            left,
+            code: _,
+        } => {
+            let left = if left { LEFT } else { "" };
             let asked = if asked { " after it was asked to end" } else { "" };
             let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            format!("{program} ended with {status} at {at}{asked}; what it did until then is not known: {LOOK}")
+            format!("{program} ended with {status} at {at}{asked}{left}; what it did until then is not known: {LOOK}")
         }
         Known::Gone { child, asked } => {
             let asked = if asked { "; it had been asked to end" } else { "" };
