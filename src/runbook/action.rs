@@ -146,7 +146,7 @@ impl Builder<'_> {
                 );
                 continue;
             };
-            let json = self.parameter(param, value, engine);
+            let json = self.parameter(param, value, engine, spec.results);
             with.insert(key.text.clone(), json);
         }
         for param in spec.params.iter().filter(|param| param.required) {
@@ -162,12 +162,12 @@ impl Builder<'_> {
         Value::Object(with)
     }
 
-    fn parameter(&mut self, param: &ParamSpec, node: &Node, engine: Option<&str>) -> Value {
+    fn parameter(&mut self, param: &ParamSpec, node: &Node, engine: Option<&str>, results: &[&str]) -> Value {
         if param.kind == ParamKind::Sql {
             return self.sql(node, engine);
         }
         if param.kind == ParamKind::Predicate {
-            return self.predicate(node);
+            return self.predicate(node, results);
         }
         let value = self.value(node, param.name);
         let deferred = value.as_str().is_some_and(has_expression);
@@ -320,7 +320,7 @@ impl Builder<'_> {
     }
 
     /// A predicate; one that uses other steps' outputs carries them along.
-    fn predicate(&mut self, node: &Node) -> Value {
+    fn predicate(&mut self, node: &Node, results: &[&str]) -> Value {
         let Some(text) = node.word("a predicate", &mut self.faults).map(str::to_owned) else {
             return Value::Null;
         };
@@ -343,6 +343,7 @@ impl Builder<'_> {
                 return Value::Null;
             }
         };
+        self.predicate_names(&used, node, results);
         let mut steps = Map::new();
         for name in used.iter().filter(|name| name.starts_with("steps.")) {
             let meant = match self.refer(name, node.at) {
@@ -376,6 +377,26 @@ impl Builder<'_> {
             bound.insert("known".to_owned(), Value::Object(known));
         }
         bound
+    }
+
+    /// A predicate knows the fields of its action's result and what expressions know; it is found out now, not in the
+    /// middle of the night.
+    fn predicate_names(&mut self, used: &[String], node: &Node, results: &[&str]) {
+        for name in used {
+            let root = name.split(['.', '[']).next().unwrap_or(name);
+            let known = ["result", "steps", "vars", "env", "imports"].contains(&root)
+                || results.contains(&root)
+                || self.scope.get(root).is_some();
+            if !known {
+                let hint = nearest(root, results.iter().copied())
+                    .unwrap_or_else(|| format!("the result has: {}", results.join(", ")));
+                self.fault(
+                    node.at,
+                    format!("this predicate uses {root}, which nobody knows"),
+                    &hint,
+                );
+            }
+        }
     }
 
     /// Loops' variables and imports that a predicate uses.
