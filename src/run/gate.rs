@@ -348,22 +348,24 @@ pub(super) fn broken(batch: &mut Batch, id: RequestId, person: &str, role: &str,
 /// The second signature: by the person who was heard, or by another one than who broke the glass.
 pub(super) fn countersigned(batch: &mut Batch, id: RequestId, person: &str, role: &str) -> Result<(), Rejected> {
     let request = asked(&batch.state, id)?;
-    // Whoever was heard twice, because a poll's answer changed, signs for both.
-    let heard = request
+    // Whoever was heard several times, for a poll's roles or because an answer changed, signs for each.
+    let attested = |person: &str| {
+        let votes = request.votes.iter();
+        votes
+            .filter(|vote| vote.attested_by.is_some() && vote.person == person)
+            .count()
+    };
+    let in_role = request
         .votes
         .iter()
-        .filter(|vote| vote.attested_by.is_some() && vote.person == person && vote.role == role)
-        .count();
-    // One second signature is owed for a broken glass, and no more is taken.
-    let was_heard = |signer: &String| {
-        let mut votes = request.votes.iter();
-        votes.any(|vote| vote.attested_by.is_some() && vote.person == *signer)
-    };
-    let glass_signed = request.countersigned.iter().any(|signer| !was_heard(signer));
+        .any(|vote| vote.person == person && vote.role == role);
+    let heard = if in_role { attested(person) } else { 0 };
+    // One second signature is owed for a broken glass, by somebody who owes none, and no more is taken.
+    let given = request.countersigned.iter().any(|signer| attested(signer) == 0);
     let second = request
         .broken
         .as_ref()
-        .is_some_and(|broken| broken.person != person && !glass_signed);
+        .is_some_and(|broken| broken.person != person && !given && attested(person) == 0);
     let known = batch.state.facts.people.get(person);
     let holds = known.is_some_and(|facts| facts.roles.iter().any(|its| its == role)) || batch.state.facts.personas;
     let owed = heard + usize::from(second && holds);

@@ -222,6 +222,23 @@ fn a_voice_on_the_bridge_is_written_down_and_signed_as_often_as_it_answered() {
     assert!(night.tell(sign()));
     assert!(night.tell(sign()), "both answers were heard");
     assert!(!night.tell(sign()));
+
+    // In the lab one person may be heard for two roles.
+    let mut lab = facts(3, false, false);
+    lab.personas = true;
+    let mut night = of(lab);
+    let request = open(&night);
+    for role in ["dba", "network"] {
+        let mut command = answer(request, "nora", role, Decision::Approve);
+        if let Command::Vote { attested_by, .. } = &mut command {
+            *attested_by = Some("olga".to_owned());
+        }
+        assert!(night.tell(command));
+    }
+    for role in ["dba", "network"] {
+        let (person, role) = ("nora".to_owned(), role.to_owned());
+        assert!(night.tell(Command::Countersign { request, person, role }));
+    }
 }
 
 #[test]
