@@ -6,6 +6,7 @@ mod model;
 mod night;
 mod polls;
 mod promises;
+mod states;
 mod table;
 
 use pointsman::run::event::{CloseState, Role};
