@@ -133,6 +133,9 @@ impl Judge<'_> {
             Event::StepChecking { step, .. } => {
                 self.needs_hold(step);
                 let old = self.steps.get_mut(step).unwrap();
+                if !old.stands {
+                    old.begun = 0;
+                }
                 old.failed = false;
                 old.settled = false;
                 old.skipped = false;
@@ -178,9 +181,13 @@ impl Judge<'_> {
                     "{step} is skipped without its approval"
                 );
                 asked.consumed = true;
+                let begun = self.count;
                 let skipped = self.steps.get_mut(step).unwrap();
                 skipped.settled = true;
                 skipped.skipped = true;
+                if skipped.begun == 0 {
+                    skipped.begun = begun;
+                }
                 skipped.failed = false;
             }
             Event::WindowExtended { request, .. } => {
@@ -198,7 +205,8 @@ impl Judge<'_> {
                 let stands = self.to.as_ref().map_or(0, |to| self.steps[to].ended);
                 for (id, step) in &mut self.steps {
                     let debt = step.stands && self.facts.step(id).unwrap().undo == Undo::AtClose && !step.closed;
-                    if step.begun > stands && !debt {
+                    // What was never begun has nothing that could stand.
+                    if (step.begun == 0 || step.begun > stands) && !debt {
                         step.settled = false;
                         step.failed = false;
                     }
