@@ -1,6 +1,7 @@
 //! What a step costs besides what it does: 1,000 steps that do nothing, on the lab, every gate approved, every record
 //! durable, beside the bare cost of the same appends and syncs on the same disk in the same run; and 200 commands
-//! `/bin/true` beside `ansible-playbook` on the same ones, where it is installed (`pip install ansible-core`).
+//! `/bin/true` beside `ansible-playbook` on the same ones, where it is installed (`pip install ansible-core`; with
+//! `ANSIBLE_PYTHON_INTERPRETER` where it does not find its own).
 //!
 //! `cargo bench --bench steps` prints them. Aims: at most 1.5 × the bare appends, at most six syncs a step, at least
 //! 20 × less overhead a step than ansible.
@@ -188,10 +189,11 @@ fn ansible(place: &Path) {
         let began = Instant::now();
         let ended = Command::new("ansible-playbook")
             .args(["-i", "localhost,", file.to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        ended.ok().filter(|status| status.success()).map(|_| began.elapsed())
+            .output();
+        let ended = ended.ok()?;
+        let words = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "ansible-playbook failed: {words}");
+        Some(began.elapsed())
     };
     // A tenth of the tasks says as much a task: it takes some tenths of a second each.
     let tasks = COMMANDS / 10;

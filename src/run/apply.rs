@@ -310,8 +310,7 @@ pub(super) fn step_mut<'a>(state: &'a mut RunState, id: &StepId) -> Result<&'a m
 }
 
 pub(super) fn request_mut(state: &mut RunState, id: RequestId) -> Result<&mut Request, Illegal> {
-    state
-        .requests
+    std::sync::Arc::make_mut(&mut state.requests)
         .get_mut(&id)
         .map(std::sync::Arc::make_mut)
         .ok_or_else(|| Illegal {

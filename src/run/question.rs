@@ -1,6 +1,6 @@
 //! Questions about a run's state. Must not change it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::{Role, Subject};
@@ -20,7 +20,7 @@ impl RunState {
             phase: Phase::New,
             hold: None,
             steps,
-            requests: BTreeMap::new(),
+            requests: Arc::default(),
             unwind: None,
             stuck: Vec::new(),
             ticks: 0,

@@ -20,7 +20,8 @@ pub struct RunState {
     pub phase: Phase,
     pub hold: Option<Hold>,
     pub steps: Vec<Arc<StepState>>,
-    pub requests: BTreeMap<RequestId, Arc<Request>>,
+    /// Shared between copies of the state until one of them changes it.
+    pub requests: Arc<BTreeMap<RequestId, Arc<Request>>>,
     pub unwind: Option<Unwind>,
     /// Undos or closing effects that failed: a person says how each goes on.
     pub stuck: Vec<(StepId, Role)>,

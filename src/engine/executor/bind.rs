@@ -29,11 +29,16 @@ pub(super) struct Bound {
 }
 
 impl Job {
-    /// Outputs of the steps that are done (and of `own`, as far as they are known).
-    fn outputs(&self, own: &StepId) -> BTreeMap<String, Map<String, Value>> {
-        let state = &self.errand.state;
+    /// Outputs of the steps that are done (and of `own`, as far as they are known), as far as `with` names them.
+    fn outputs(&self, own: &StepId, with: &Value) -> BTreeMap<String, Map<String, Value>> {
         let mut known = BTreeMap::new();
-        for (facts, step) in state.each() {
+        let text = with.to_string();
+        // Most parameters name no step; a long plan has many steps.
+        if !text.contains("${") {
+            return known;
+        }
+        let state = &self.errand.state;
+        for (facts, step) in state.each().filter(|(facts, _)| text.contains(&facts.id.0)) {
             if step.stage == Stage::Done || !step.outputs.is_empty() {
                 known.insert(facts.id.0.clone(), step.outputs.clone());
             } else if facts.id == *own {
@@ -46,7 +51,7 @@ impl Job {
     /// Resolves and builds an action of a step.
     pub fn bind(&self, step: &StepId, planned: &PlannedAction) -> Result<Bound, ActionError> {
         let permanent = |message: String| ActionError::new(ActionErrorKind::Permanent, message);
-        let with = expression::resolve(&planned.with, &self.outputs(step))
+        let with = expression::resolve(&planned.with, &self.outputs(step, &planned.with))
             .map_err(|error| permanent(format!("step {step}, {}: {error}", planned.uses)))?;
         let action = (self.setup.build)(&planned.uses, &planned.on, &with)
             .map_err(|error| permanent(format!("step {step}, {}: {error}", planned.uses)))?;

@@ -236,11 +236,11 @@ impl Job {
     }
 
     pub fn planned(&self, step: &StepId) -> Result<&PlannedStep, ActionError> {
-        self.setup
-            .plan
-            .steps
-            .iter()
-            .find(|planned| planned.id == step.0)
+        // The facts were made from the plan, in its order.
+        let index = self.errand.state.facts.index(step);
+        index
+            .and_then(|index| self.setup.plan.steps.get(index))
+            .filter(|planned| planned.id == step.0)
             .ok_or_else(|| {
                 ActionError::new(
                     ActionErrorKind::Permanent,
