@@ -34,6 +34,8 @@ fn asked(step: &StepId, attempt: u32, request: u64) -> Event {
         auto_reason: None,
         reason: None,
         closes_ms: None,
+        plan: None,
+        quorums: Vec::new(),
         escalated: false,
         poll: false,
     }

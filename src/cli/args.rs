@@ -235,6 +235,12 @@ pub struct ResumeArgs {
     /// more
     #[arg(long)]
     pub take_over: bool,
+    /// Hold the run and ask to go on by this changed runbook, under its own gate
+    #[arg(long, value_name = "RUNBOOK")]
+    pub amend: Option<PathBuf>,
+    /// Why the runbook was changed
+    #[arg(long, value_name = "REASON", requires = "amend")]
+    pub because: Option<String>,
 }
 
 /// `runs`.

@@ -14,7 +14,7 @@ use crate::runbook::sources::ImportedRun;
 
 use super::args::Import;
 use super::genesis::Genesis;
-use super::resume::fold;
+use super::plans::told;
 use super::store::Store;
 use super::trouble::Trouble;
 
@@ -86,14 +86,14 @@ fn one(run: &Path, store: &Store) -> Result<(ImportedRun, EnvironmentKind), Trou
     let Some(genesis) = Genesis::read(first) else {
         return Err(refused("it never began", "import another run"));
     };
-    let (plan, plan_file) = folder.plan()?;
-    if plan_file != genesis.plan_file {
+    let told = told(&folder, &genesis, &chain.records)?;
+    if told.plan_file != genesis.plan_file {
         return Err(refused(
             "its plan.json is not the plan that it began with",
             "put the original file back",
         ));
     }
-    let state = fold(&plan, &genesis, &chain.records)?.state;
+    let (plan, state) = (told.plan, told.state);
     let committed = matches!(
         state.phase,
         Phase::Closed {

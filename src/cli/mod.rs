@@ -13,6 +13,7 @@ mod lab;
 mod out;
 mod place;
 mod plan;
+mod plans;
 mod reading;
 mod report;
 mod resume;

@@ -140,10 +140,15 @@ impl Source {
 
     /// The plan for an environment; faults are printed with their places.
     pub fn plan(&self, env: &str, out: Out) -> Result<Plan, Trouble> {
-        crate::runbook::plan(self.sources(), env, &catalogue(), Utc::now()).map_err(|faults| {
+        self.planned(env).map_err(|faults| {
             out.faults(&self.render(&faults));
             refusal(&faults)
         })
+    }
+
+    /// The plan for an environment, or every fault.
+    pub fn planned(&self, env: &str) -> Result<Plan, Vec<Fault>> {
+        crate::runbook::plan(self.sources(), env, &catalogue(), Utc::now())
     }
 
     /// Faults for people.

@@ -11,7 +11,7 @@ use crate::report::{Entry, Evidence, Source, markdown};
 use super::args::{ReportArgs, ReportFormat};
 use super::genesis::Genesis;
 use super::out::Out;
-use super::resume::fold;
+use super::plans::told;
 use super::session::zone;
 use super::store::Store;
 use super::trouble::Trouble;
@@ -32,8 +32,8 @@ pub fn perform(args: &ReportArgs, store: &Store, out: Out) -> Result<u8, Trouble
         .first()
         .and_then(Genesis::read)
         .ok_or_else(|| Trouble::input(format!("run {} never began: it has no first record", folder.id)))?;
-    let (plan, _) = folder.plan()?;
-    let told = fold(&plan, &genesis, &chain.records)?;
+    let told = told(&folder, &genesis, &chain.records)?;
+    let plan = &told.plan;
     let verdict = verify(&folder.path, Require::Chain);
     let entries: Vec<Entry> = told
         .updates
@@ -56,11 +56,11 @@ pub fn perform(args: &ReportArgs, store: &Store, out: Out) -> Result<u8, Trouble
         .collect();
     let text = markdown::render(&Source {
         run: &folder.id,
-        plan: &plan,
+        plan,
         entries: &entries,
         state: &told.state,
         verdict: &verdict.lines(),
-        zone: zone(&plan),
+        zone: zone(plan),
         now: Clock::new().now(),
     });
     match &args.output {

@@ -1,28 +1,26 @@
 //! `pointsman resume`: goes on with a run that is not over. Reads what was recorded; what was sent is only observed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::clock::{Clock, boot_id, host};
-use crate::engine::facts::facts_of;
-use crate::engine::handle::Update;
-use crate::engine::record;
 use crate::journal::reader::read_run;
 use crate::journal::{Actor, JournalError, JournalWriter, Record, RunLock, Stamp};
 use crate::projection::samples::History;
 use crate::projection::words::closed;
+use crate::run::Command;
 use crate::run::state::Phase;
-use crate::run::{Command, RunState, apply};
-use crate::runbook::plan::Plan;
 
 use super::args::ResumeArgs;
 use super::genesis::Genesis;
 use super::history::history_of;
 use super::out::Out;
 use super::place::Place;
+use super::plans::told;
 use super::run::runtime;
 use super::session::{Seat, Session, Whereabouts, take};
 use super::store::{RunFolder, Store};
-use super::trouble::{Trouble, exit};
+use super::trouble::Trouble;
 use super::world::World;
 
 /// Resumes a run.
@@ -35,8 +33,8 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         Trouble::input(format!("run {} never began: it has no first record", folder.id))
             .hint("nothing was executed; start a new run")
     })?;
-    let (plan, plan_file) = folder.plan()?;
-    if plan_file != genesis.plan_file {
+    let told = told(&folder, &genesis, &before.records)?;
+    if told.plan_file != genesis.plan_file {
         return Err(Trouble::input(format!(
             "{} is not the plan that run {} began with",
             folder.path.join("plan.json").display(),
@@ -49,7 +47,6 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
         return Err(Trouble::input(format!("{words}; nothing was executed"))
             .hint("if nobody is at it there any more, nor ever will be, add --take-over"));
     }
-    let told = fold(&plan, &genesis, &before.records)?;
     if let Phase::Closed { state, .. } = told.state.phase {
         if !before.torn.is_empty() {
             seal(&folder, &genesis, &clock)?;
@@ -62,16 +59,21 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
             )),
         );
     }
-    let seat = Seat::new(&args.seat, &plan)?;
-    let history = Arc::new(history_of(store, &plan, &folder.id));
+    let seat = Seat::new(&args.seat, &told.plan)?;
+    let history = Arc::new(history_of(store, &told.plan, &folder.id));
+    let amend = args.amend.map(|path| {
+        let because = args
+            .because
+            .unwrap_or_else(|| format!("given with --amend {}", path.display()));
+        (path, because)
+    });
     let runtime = runtime()?;
     let exit = runtime.block_on(go_on(
         folder,
-        plan,
         genesis,
         seat,
         (lock, clock, whereabouts),
-        (store.option(), history),
+        (store, history, amend),
         out,
     ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -97,14 +99,15 @@ fn seal(folder: &RunFolder, genesis: &Genesis, clock: &Clock) -> Result<(), Trou
 
 async fn go_on(
     folder: RunFolder,
-    plan: Plan,
     genesis: Genesis,
     seat: Seat,
     (lock, clock, whereabouts): (RunLock, Clock, Whereabouts),
-    (option, history): (String, Arc<History>),
+    (store, history, amend): (&Store, Arc<History>, Option<(PathBuf, String)>),
     out: Out,
 ) -> Result<u8, Trouble> {
-    let world = World::open(&plan, genesis.lab(folder.path.join("lab"))).await?;
+    let (begun, _) = folder.plan()?;
+    // What an amendment cannot change: connections, secrets, the environment.
+    let world = World::open(&begun, genesis.lab(folder.path.join("lab"))).await?;
     let stamp = Stamp {
         t: clock.now(),
         mono_ns: clock.mono_ns(),
@@ -118,7 +121,7 @@ async fn go_on(
             | JournalError::TooLarge { .. }
             | JournalError::Unwritable { .. } => Trouble::journal(error),
         })?;
-    let told = fold(&plan, &genesis, &records)?;
+    let told = told(&folder, &genesis, &records)?;
     let session = Session {
         mode: genesis.mode,
         state: told.state,
@@ -128,7 +131,11 @@ async fn go_on(
             host: host(),
             pid: std::process::id(),
         },
-        plan: Arc::new(plan),
+        plan: told.plan,
+        option: store.option(),
+        store: store.clone(),
+        runbook: None,
+        amend,
         folder,
         whereabouts,
         world,
@@ -136,7 +143,6 @@ async fn go_on(
         lock,
         writer,
         clock,
-        option,
         history,
     };
     session.conduct(out).await
@@ -181,33 +187,4 @@ fn whereabouts(
         run,
         taken_over,
     })
-}
-
-/// A run as its records tell it.
-pub struct Told {
-    pub state: RunState,
-    pub updates: Vec<Arc<Update>>,
-}
-
-/// Folds a run's records.
-pub fn fold(plan: &Plan, genesis: &Genesis, records: &[Record]) -> Result<Told, Trouble> {
-    let bad = |words: String| Trouble {
-        exit: exit::INPUT,
-        message: words,
-        hint: Some("see what is wrong with: pointsman verify".to_owned()),
-    };
-    let mut state = RunState::new(Arc::new(facts_of(plan, genesis.mode)));
-    let mut updates = Vec::new();
-    for record in records {
-        let Some(event) = record::event(record).map_err(|error| bad(error.to_string()))? else {
-            continue;
-        };
-        state = apply(state, &event).map_err(|error| bad(format!("record {}: {error}", record.seq)))?;
-        updates.push(Arc::new(Update {
-            seq: record.seq,
-            at: record.t,
-            event,
-        }));
-    }
-    Ok(Told { state, updates })
 }

@@ -13,7 +13,7 @@ use crate::run::state::{Phase, Stage};
 use super::args::{RunsArgs, TextOrJson};
 use super::genesis::Genesis;
 use super::out::Out;
-use super::resume::fold;
+use super::plans::told;
 use super::store::{RunFolder, Store};
 use super::trouble::Trouble;
 
@@ -91,8 +91,7 @@ fn line(folder: &RunFolder) -> Line {
     line.environment = Some(genesis.environment.clone());
     line.started = Some(stamp(first.t));
     line.began = Some(first.t);
-    let Ok((plan, _)) = folder.plan() else { return line };
-    let Ok(told) = fold(&plan, &genesis, &chain.records) else {
+    let Ok(told) = told(folder, &genesis, &chain.records) else {
         return line;
     };
     line.state = match told.state.phase {

@@ -2,6 +2,7 @@
 //! Must not decide anything about the run.
 
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -13,8 +14,8 @@ use crate::engine::dispatcher::{Channels, Dispatcher};
 use crate::engine::executor::{Executor, Setup};
 use crate::engine::facts::Mode;
 use crate::engine::handle::{Handle, Refused, Update};
-use crate::frontend::headless::{self, Format, HeadlessOptions};
-use crate::frontend::tui::{self, CockpitError, CockpitOptions};
+use crate::frontend::headless::{self, AMENDING, Format, HeadlessOptions};
+use crate::frontend::tui::{self, Amender, CockpitError, CockpitOptions};
 use crate::frontend::{Ending, HangUps, tui::LabLine};
 use crate::journal::lock::{Holder, LockError};
 use crate::journal::{Actor, JournalWriter, RunLock};
@@ -28,7 +29,8 @@ use crate::runbook::plan::{EnvironmentKind, Plan};
 
 use super::args::{LinesOrJson, SeatArgs};
 use super::out::Out;
-use super::store::RunFolder;
+use super::plans::amendment;
+use super::store::{RunFolder, Store};
 use super::trouble::{Trouble, exit};
 use super::world::World;
 
@@ -190,6 +192,11 @@ pub struct Session {
     pub option: String,
     /// What earlier runs took.
     pub history: Arc<History>,
+    pub store: Store,
+    /// The file that the run was made from, as far as this process knows it.
+    pub runbook: Option<PathBuf>,
+    /// A changed runbook to ask for before anything else, and why.
+    pub amend: Option<(PathBuf, String)>,
 }
 
 impl Session {
@@ -235,7 +242,13 @@ impl Session {
         let (handle, thread) = dispatcher
             .spawn(channels)
             .map_err(|error| Trouble::failed(format!("the engine could not be started: {error}")))?;
+        let amender: Arc<Amender> = {
+            let (folder, store) = (self.folder.clone(), self.store);
+            Arc::new(move |path: &str| amendment(Path::new(path), &folder, &store))
+        };
         let table = Table {
+            amender: amender.clone(),
+            runbook: self.runbook.map(|path| path.display().to_string()),
             seat: &self.seat,
             run_id: &self.whereabouts.run,
             dry_run: self.mode == Mode::DryRun,
@@ -252,6 +265,10 @@ impl Session {
             (told, _) => told,
         };
         let kept = first.is_ok() || !opens;
+        let first = match (first, self.amend) {
+            (Ok(()), Some(asked)) => ask_to_amend(&handle, amender, &self.seat.operator, asked, out).await,
+            (first, _) => first,
+        };
         let ended = match first {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
             Err(Refused::Journal(reason)) => Err(Trouble::journal(reason)),
@@ -310,6 +327,8 @@ struct Table<'a> {
     history: Arc<History>,
     speed: f64,
     hang_up: HangUps,
+    amender: Arc<Amender>,
+    runbook: Option<String>,
 }
 
 impl Table<'_> {
@@ -348,6 +367,8 @@ impl Table<'_> {
             next: self.next,
             history: self.history,
             hang_up: self.hang_up,
+            runbook: self.runbook,
+            amender: self.amender,
         };
         tui::run(handle, plan, options).await.map_err(|error| match error {
             CockpitError::NoTerminal => Trouble::input(error.to_string()),
@@ -360,6 +381,51 @@ impl Table<'_> {
             CockpitError::Gone(Refused::Gone | Refused::Rejected(_)) => Trouble::failed(error.to_string()),
         })
     }
+}
+
+/// Holds the run and asks to go on by a changed runbook. A refusal leaves the run as it was.
+async fn ask_to_amend(
+    handle: &Handle,
+    amender: Arc<Amender>,
+    operator: &str,
+    (path, because): (PathBuf, String),
+    out: Out,
+) -> Result<(), Refused> {
+    let read = tokio::task::spawn_blocking(move || amender(&path.display().to_string())).await;
+    let refused = match read {
+        Ok(Ok(amendment)) => {
+            let held = handle.history().await?.state.hold.is_some();
+            if !held {
+                let hold = Command::Hold {
+                    reason: AMENDING.to_owned(),
+                    person: operator.to_owned(),
+                    owner: None,
+                    until_ms: None,
+                };
+                handle.tell(hold).await?;
+            }
+            match handle.amend(amendment, operator, &because).await {
+                Err(Refused::Rejected(words)) if !held => {
+                    let person = operator.to_owned();
+                    handle.tell(Command::Release { person }).await?;
+                    words
+                }
+                Err(Refused::Rejected(words)) => words,
+                asked => return asked,
+            }
+        }
+        Ok(Err(lines)) => {
+            let (last, before) = lines
+                .split_last()
+                .map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
+            out.faults(&before.iter().map(|line| format!("{line}\n")).collect::<String>());
+            last.to_owned()
+        }
+        Err(broken) => broken.to_string(),
+    };
+    let reason = format!("the amendment was refused: {refused}");
+    handle.tell(Command::Interrupt { reason: reason.clone() }).await?;
+    Err(Refused::Rejected(reason))
 }
 
 /// Cancelled by the first of them; a second one changes nothing, the first is being seen to.

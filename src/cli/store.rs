@@ -19,6 +19,8 @@ use super::trouble::Trouble;
 
 /// Where commands note their attempts, in a run's folder; made with it, so that what is missing there never began.
 const ATTEMPTS: &str = "attempts";
+/// Changed runbooks that somebody asked to go on by.
+const AMENDMENTS: &str = "amendments";
 
 /// The state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,24 +167,60 @@ impl Store {
 impl RunFolder {
     /// The files that the run was made with, by their names in its folder, with their SHA-256.
     pub fn files(&self) -> Result<BTreeMap<String, String>, Trouble> {
+        self.files_of(&self.path)
+    }
+
+    /// The plan, the runbook and what it includes, as they are kept in `root`, which is in the run's folder.
+    fn files_of(&self, root: &Path) -> Result<BTreeMap<String, String>, Trouble> {
         let mut found = BTreeMap::new();
-        let mut open = vec![self.path.clone()];
+        let mut open = vec![root.to_path_buf()];
         while let Some(folder) = open.pop() {
             let at = |error: io::Error| Trouble::failed(format!("{}: {error}", folder.display()));
             for entry in fs::read_dir(&folder).map_err(at)? {
                 let path = entry.map_err(at)?.path();
-                let Ok(name) = path.strip_prefix(&self.path).map(|name| name.display().to_string()) else {
+                let Ok(name) = path.strip_prefix(root).map(|name| name.display().to_string()) else {
+                    continue;
+                };
+                let Ok(whole) = path.strip_prefix(&self.path).map(|name| name.display().to_string()) else {
                     continue;
                 };
                 let inside = name == "included" || name.starts_with("included/");
                 if inside && path.is_dir() {
                     open.push(path);
                 } else if inside || matches!(name.as_str(), "plan.json" | "runbook.yaml") {
-                    found.insert(name, sha256(&fs::read(&path).map_err(at)?));
+                    found.insert(whole, sha256(&fs::read(&path).map_err(at)?));
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Keeps a changed runbook with its plan, everything synced; gives the digest of the plan's file, and every file with
+    /// its own.
+    pub fn keep(&self, plan: &Plan, source: &Source) -> Result<(String, BTreeMap<String, String>), Trouble> {
+        let text = serde_json::to_vec_pretty(plan)
+            .map_err(|error| Trouble::failed(format!("the plan cannot be written: {error}")))?;
+        let amendments = self.path.join(AMENDMENTS);
+        let at = |error: io::Error| Trouble::failed(format!("{}: {error}", amendments.display()));
+        make_folders(&Real, &amendments)
+            .and_then(|()| Real.sync_folder(&self.path))
+            .map_err(at)?;
+        let files = [
+            ("plan.json", text.as_slice()),
+            ("runbook.yaml", source.bytes.as_slice()),
+        ];
+        let mut number = 1;
+        let path = loop {
+            let path = amendments.join(format!("{number:04}"));
+            match new_folder(&Real, &path, &files) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                made => {
+                    made.and_then(|()| included(&path, source)).map_err(at)?;
+                    break path;
+                }
+            }
+        };
+        Ok((sha256(&text), self.files_of(&path)?))
     }
 
     /// Where the run's commands note their attempts. `original`: this is the folder that the run was made in.

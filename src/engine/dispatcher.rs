@@ -15,11 +15,13 @@ use crate::run::event::Role;
 use crate::run::facts::StepId;
 use crate::run::state::Phase;
 use crate::run::{Command, Effect, Event, RunState, decide, effects, fold};
+use crate::runbook::plan::Plan;
 
+use super::amend::Amendment;
 use super::clock::Clock;
 use super::executor::{Errand, Executor};
 use super::fitting::smaller;
-use super::handle::{Feed, Handle, Order, Refused, Update};
+use super::handle::{Feed, Handle, Order, Past, Refused, Update};
 use super::record;
 
 /// How many orders may wait before a sender has to.
@@ -62,6 +64,8 @@ pub struct Dispatcher {
     intents: BTreeMap<(StepId, Role), DateTime<Utc>>,
     feed: broadcast::Sender<Feed>,
     executor: Executor,
+    /// Plans that were asked for, by the digests of their files.
+    plans: BTreeMap<String, Arc<Plan>>,
     halted: Option<String>,
     /// The latest wall time that was seen.
     latest: Option<DateTime<Utc>>,
@@ -114,6 +118,7 @@ impl Dispatcher {
             intents,
             feed,
             executor,
+            plans: BTreeMap::new(),
             halted: None,
             latest: None,
         }
@@ -153,8 +158,22 @@ impl Dispatcher {
                     // Whoever asked may have left; the events are durable all the same.
                     let _left = reply.send(answer);
                 }
+                Order::Amend {
+                    amendment,
+                    person,
+                    reason,
+                    reply,
+                } => {
+                    let answer = self.amend(*amendment, &person, &reason);
+                    let _left = reply.send(answer);
+                }
                 Order::History { reply } => {
-                    let _left = reply.send((self.state.clone(), self.updates.clone()));
+                    let past = Past {
+                        plan: self.executor.plan().clone(),
+                        state: self.state.clone(),
+                        updates: self.updates.clone(),
+                    };
+                    let _left = reply.send(past);
                 }
                 Order::Close => break,
             }
@@ -198,6 +217,16 @@ impl Dispatcher {
             }
             done => done.map_err(Refused::from),
         }
+    }
+
+    /// Asks for an amendment: what it changes is shown and kept as the evidence of its gate.
+    fn amend(&mut self, amendment: Amendment, person: &str, reason: &str) -> Result<(), Refused> {
+        let offer = self.executor.offer(&amendment, (person, reason))?;
+        let evidence = serde_json::to_vec(&offer.briefing).map_err(|error| Refused::Rejected(error.to_string()))?;
+        self.state.learn(offer.draft);
+        self.plans.insert(amendment.file_digest, amendment.plan);
+        let _unheard = self.feed.send(Feed::Briefing(Arc::new(offer.briefing)));
+        self.take(offer.command, &evidence)
     }
 
     /// A clock that was set back would lengthen every approval.
@@ -292,6 +321,11 @@ impl Dispatcher {
                 return;
             }
             note_intent(&mut self.intents, &event, at);
+            if let Event::RunAmended { plan_file_digest, .. } = &event
+                && let Some(plan) = self.plans.get(plan_file_digest)
+            {
+                self.executor.go_by(plan.clone());
+            }
             let work = effects(&self.state, &event);
             let seq = record.seq;
             let update = Arc::new(Update { seq, at, event });
@@ -351,6 +385,7 @@ fn name_blob(command: &mut Command, blob: &BlobRef) {
         Command::Checked {
             binding: Some(binding), ..
         } => binding.evidence_digest.clone_from(&blob.c),
+        Command::Amend { binding, .. } => binding.evidence_digest.clone_from(&blob.c),
         Command::UnwindPrepared { evidence, .. } => *evidence = Some(blob.c.clone()),
         Command::Note { blob: named, .. } => named.clone_from(&blob.c),
         Command::Checked { binding: None, .. }

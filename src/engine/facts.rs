@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::run::facts::{
-    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, StepEffect, StepFacts, StepId, Undo, Who, WindowFacts,
+    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, Quorum, StepEffect, StepFacts, StepId, Undo, Who, WindowFacts,
 };
 use crate::runbook::catalogue::Effect;
 use crate::runbook::plan::{
@@ -56,6 +56,7 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
                 on_expiry: OnExpiry::Hold,
             },
         },
+        amend: amendment(plan),
         window: window_of(plan, mode),
         people: plan
             .environment
@@ -74,6 +75,23 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
         personas: plan.environment.kind == EnvironmentKind::Lab,
         dry_run: mode == Mode::DryRun,
         places: Places::default(),
+    }
+}
+
+/// Who agrees to another plan in the middle of a run: the night's approvers where it is the real one.
+fn amendment(plan: &Plan) -> Gate {
+    let asked = match plan.environment.kind {
+        EnvironmentKind::Production => gate_of(plan, &plan.point_of_no_return),
+        EnvironmentKind::Lab | EnvironmentKind::Rehearsal => Gate {
+            who: Who::Operator,
+            expires_ms: None,
+            phrase: None,
+            on_expiry: OnExpiry::Hold,
+        },
+    };
+    Gate {
+        phrase: Some("amend".to_owned()),
+        ..asked
     }
 }
 
@@ -134,7 +152,7 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
             min,
             org,
             distinct_from,
-        } => Who::Quorum {
+        } => Who::Quorum(vec![Quorum {
             roles: roles.clone(),
             min: *min,
             org: org.clone(),
@@ -147,36 +165,18 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
                     person => Some(person.to_owned()),
                 })
                 .collect(),
-        },
+        }]),
     }
 }
 
-/// A step's own gate under the point of no return: its roles, and the stricter of both in everything else.
+/// A step's own gate and that of the point of no return: both quorums, and the stricter of both in everything else.
 fn merged(own: &Gate, no_return: &Gate) -> Gate {
     let who = match (&own.who, &no_return.who) {
-        (
-            Who::Quorum {
-                min: ours,
-                not_operator: own_operator,
-                not: own_not,
-                org: own_org,
-                ..
-            },
-            Who::Quorum {
-                roles,
-                min,
-                org,
-                not_operator,
-                not,
-            },
-        ) => Who::Quorum {
-            roles: roles.clone(),
-            min: *min.max(ours),
-            org: org.clone().or_else(|| own_org.clone()),
-            not_operator: *not_operator || *own_operator,
-            not: not.iter().chain(own_not).cloned().collect(),
-        },
-        (Who::Quorum { .. }, Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.who.clone(),
+        (Who::Quorum(ours), Who::Quorum(theirs)) => {
+            let others = theirs.iter().filter(|quorum| !ours.contains(quorum));
+            Who::Quorum(ours.iter().chain(others).cloned().collect())
+        }
+        (Who::Quorum(_), Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.who.clone(),
         (Who::Operator, Who::Open { .. }) => Who::Operator,
         // A poll is no point of no return: `check` refuses it.
         (Who::Open { .. } | Who::Operator | Who::Poll { .. }, _) => no_return.who.clone(),

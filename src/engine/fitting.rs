@@ -76,6 +76,7 @@ pub fn smaller(command: &Command) -> Option<Command> {
         | Command::FallForward { .. }
         | Command::Cancel { .. }
         | Command::ExtendWindow { .. }
+        | Command::Amend { .. }
         | Command::OfferSeat { .. }
         | Command::TakeSeat { .. }
         | Command::Decide { .. }

@@ -13,6 +13,9 @@ use crate::provider::action::{Preview, Progress};
 use crate::run::event::{CheckResult, Role};
 use crate::run::facts::StepId;
 use crate::run::{Command, Event, RunState};
+use crate::runbook::plan::Plan;
+
+use super::amend::Amendment;
 
 /// One durable event.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,9 @@ pub struct Briefing {
     pub lost: Option<u64>,
     /// What could not be found out.
     pub faults: Vec<String>,
+    /// What an amendment of the plan changes, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// One action of a briefing.
@@ -64,6 +70,15 @@ impl BriefedAction {
             identity: Value::Null,
         }
     }
+}
+
+/// Everything so far.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// The plan that is executed now.
+    pub plan: Arc<Plan>,
+    pub state: RunState,
+    pub updates: Vec<Arc<Update>>,
 }
 
 /// What a front end hears.
@@ -103,10 +118,15 @@ pub enum Order {
         evidence: Vec<u8>,
         reply: oneshot::Sender<Result<(), Refused>>,
     },
-    /// Everything so far.
-    History {
-        reply: oneshot::Sender<(RunState, Vec<Arc<Update>>)>,
+    /// Ask to go on by another plan.
+    Amend {
+        amendment: Box<Amendment>,
+        person: String,
+        reason: String,
+        reply: oneshot::Sender<Result<(), Refused>>,
     },
+    /// Everything so far.
+    History { reply: oneshot::Sender<Past> },
     /// End the dispatcher.
     Close,
 }
@@ -151,8 +171,23 @@ impl Handle {
         self.feed.subscribe()
     }
 
-    /// The state and every event so far.
-    pub async fn history(&self) -> Result<(RunState, Vec<Arc<Update>>), Refused> {
+    /// Asks to go on by another plan; returns once the request is durable, or why it was refused.
+    pub async fn amend(&self, amendment: Amendment, person: &str, reason: &str) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.orders
+            .send(Order::Amend {
+                amendment: Box::new(amendment),
+                person: person.to_owned(),
+                reason: reason.to_owned(),
+                reply,
+            })
+            .await
+            .map_err(|_closed| Refused::Gone)?;
+        answer.await.unwrap_or(Err(Refused::Gone))
+    }
+
+    /// The plan, the state and every event so far.
+    pub async fn history(&self) -> Result<Past, Refused> {
         let (reply, answer) = oneshot::channel();
         self.orders
             .send(Order::History { reply })

@@ -3,6 +3,7 @@
 //! Architecture invariant: no effect starts before the event that asks for it is durable. The dispatcher linearises;
 //! executors share nothing with it and answer by command.
 
+pub mod amend;
 pub mod clock;
 pub mod dispatcher;
 pub mod executor;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::handle::Update;
+use crate::engine::handle::{Past, Update};
 use crate::projection::Story;
 use crate::run::{Illegal, RunState, apply};
 use crate::runbook::plan::Plan;
@@ -30,21 +30,25 @@ impl Follower {
         }
     }
 
-    /// Takes the whole history; gives what was not known yet.
-    pub fn catch_up(&mut self, state: RunState, updates: &[Arc<Update>]) -> Vec<Arc<Update>> {
+    /// Takes the whole history; gives what was not known yet. Under another plan the story is told anew.
+    pub fn catch_up(&mut self, past: Past) -> Vec<Arc<Update>> {
         let known = usize::try_from(self.events).unwrap_or(usize::MAX);
-        let fresh: Vec<Arc<Update>> = updates.iter().skip(known).cloned().collect();
-        for update in &fresh {
+        if past.state.amended != self.state.amended {
+            self.story = Story::new(&past.plan);
+            self.events = 0;
+        }
+        let told = usize::try_from(self.events).unwrap_or(usize::MAX);
+        for update in past.updates.iter().skip(told) {
             self.tell(update);
         }
-        self.state = state;
-        fresh
+        self.state = past.state;
+        past.updates.into_iter().skip(known).collect()
     }
 
     /// Takes one update; false if it was known already.
     ///
     /// # Errors
-    /// The update does not follow what was heard: the history has to be asked.
+    /// The update does not follow what was heard, or the plan is another one from here: the history has to be asked.
     pub fn take(&mut self, update: &Update) -> Result<bool, Illegal> {
         if self.events > 0 && update.seq <= self.last {
             return Ok(false);

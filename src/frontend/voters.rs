@@ -2,8 +2,8 @@
 //! or refuses every vote by itself.
 
 use crate::run::RunState;
-use crate::run::facts::Who;
-use crate::run::gate::minimum;
+use crate::run::facts::{Quorum, Who};
+use crate::run::gate::missing;
 use crate::run::state::Request;
 
 use super::poll;
@@ -33,51 +33,59 @@ pub fn candidates(state: &RunState, request: &Request) -> Vec<Voter> {
                 persona: false,
             }]
         }
-        Who::Quorum {
-            roles,
-            org,
-            not_operator,
-            not,
-            ..
-        } => {
-            let excluded = |person: &str| {
-                voted(person)
-                    || not.iter().any(|other| other == person)
-                    || (*not_operator && state.operators.contains(person))
-            };
+        Who::Quorum(quorums) => {
             let mut found: Vec<Voter> = Vec::new();
-            for role in roles {
-                for (person, facts) in &state.facts.people {
-                    let fits = facts.roles.contains(role) && (org.is_none() || facts.org == *org);
-                    if fits && !excluded(person) {
-                        found.push(Voter {
-                            person: person.clone(),
-                            role: role.clone(),
-                            persona: state.facts.personas,
-                        });
+            // Of several quorums those that are complete ask nobody any more.
+            for quorum in quorums.iter().filter(|quorum| missing(state, request, quorum) > 0) {
+                for voter in of_quorum(state, quorum, voted) {
+                    if !found.contains(&voter) {
+                        found.push(voter);
                     }
-                }
-            }
-            if state.facts.personas {
-                for role in roles {
-                    let known = |person: &str| state.facts.people.contains_key(person);
-                    let names = (1..).map(|number: u32| {
-                        if number == 1 {
-                            role.clone()
-                        } else {
-                            format!("{role}-{number}")
-                        }
-                    });
-                    let count = usize::try_from(minimum(&request.gate)).unwrap_or(1);
-                    let fresh = names.filter(|name| !known(name) && !excluded(name)).take(count);
-                    found.extend(fresh.map(|person| Voter {
-                        person,
-                        role: role.clone(),
-                        persona: true,
-                    }));
                 }
             }
             found
         }
     }
+}
+
+/// Who may still vote in one quorum: for each role the people of the environment, then the lab's personas.
+fn of_quorum(state: &RunState, quorum: &Quorum, voted: impl Fn(&str) -> bool) -> Vec<Voter> {
+    let excluded = |person: &str| {
+        voted(person)
+            || quorum.not.iter().any(|other| other == person)
+            || (quorum.not_operator && state.operators.contains(person))
+    };
+    let mut found: Vec<Voter> = Vec::new();
+    for role in &quorum.roles {
+        for (person, facts) in &state.facts.people {
+            let fits = facts.roles.contains(role) && (quorum.org.is_none() || facts.org == quorum.org);
+            if fits && !excluded(person) {
+                found.push(Voter {
+                    person: person.clone(),
+                    role: role.clone(),
+                    persona: state.facts.personas,
+                });
+            }
+        }
+    }
+    if state.facts.personas {
+        for role in &quorum.roles {
+            let known = |person: &str| state.facts.people.contains_key(person);
+            let names = (1..).map(|number: u32| {
+                if number == 1 {
+                    role.clone()
+                } else {
+                    format!("{role}-{number}")
+                }
+            });
+            let count = usize::try_from(quorum.min.max(1)).unwrap_or(1);
+            let fresh = names.filter(|name| !known(name) && !excluded(name)).take(count);
+            found.extend(fresh.map(|person| Voter {
+                person,
+                role: role.clone(),
+                persona: true,
+            }));
+        }
+    }
+    found
 }

@@ -5,6 +5,7 @@
 //! again and no effect starts. Must not know what an event means; only `verify` knows the rules between gates and
 //! effects, by their names.
 
+mod asked;
 pub mod chain;
 pub mod disk;
 pub mod evidence;

@@ -1,11 +1,12 @@
 //! The rules between records that a stranger can check: one genesis, no effect without its gate, no intent without
 //! its outcome, no gate without its persons. Pure. Knows events by name and field only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::asked::{Request, number, text};
 use super::record::Record;
 
 /// Every event name that this version knows.
@@ -33,6 +34,7 @@ pub const KNOWN: &[&str] = &[
     "deadline.passed",
     "window.closed",
     "window.extended",
+    "run.amended",
     "handover.offered",
     "handover.taken",
     "unwind.planned",
@@ -69,56 +71,6 @@ pub struct Findings {
     pub votes: BTreeMap<String, u64>,
     /// The run's close record: state and exit code.
     pub closed: Option<(String, u64)>,
-}
-
-#[derive(Default)]
-struct Request {
-    subject: String,
-    step: Option<String>,
-    min: u64,
-    roles: BTreeSet<String>,
-    automatic: bool,
-    approvers: BTreeSet<String>,
-    rejected: bool,
-    granted: bool,
-    ended: bool,
-    spent: bool,
-    action_digest: String,
-    /// Passed in an emergency, without its persons.
-    broken: bool,
-    /// Of a poll: role → who answered last, and what.
-    answers: Option<BTreeMap<String, (String, String)>>,
-}
-
-impl Request {
-    /// How many persons approve, or how many roles of a poll say go.
-    fn approvals(&self) -> u64 {
-        let count = match &self.answers {
-            None => self.approvers.len(),
-            Some(answers) => answers.values().filter(|(_, answer)| answer == "approve").count(),
-        };
-        u64::try_from(count).unwrap_or(u64::MAX)
-    }
-
-    /// Takes the answer of a role to a poll; says what is wrong with it.
-    fn answered(&mut self, record: &Record, person: &str) -> Option<String> {
-        let role = text(record, "role");
-        let answers = self.answers.as_mut()?;
-        let before = answers.insert(
-            role.to_owned(),
-            (person.to_owned(), text(record, "decision").to_owned()),
-        );
-        let unasked = before.is_none() && !self.roles.contains(role);
-        let twice = text(record, "assurance") != "persona"
-            && answers
-                .iter()
-                .any(|(other, (whose, _))| other != role && whose == person);
-        match (unasked, twice) {
-            (true, _) => Some(format!("{person} answered for {role}, which was not asked")),
-            (false, true) => Some(format!("{person} answered for two roles")),
-            (false, false) => None,
-        }
-    }
 }
 
 /// A second signature that is owed: the record that owes it, who may not give it, when it was.
@@ -181,20 +133,6 @@ pub fn judge(records: &[Record]) -> Findings {
     reading.found
 }
 
-fn text<'a>(record: &'a Record, key: &str) -> &'a str {
-    record.data.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn texts(record: &Record, key: &str) -> BTreeSet<String> {
-    let list = record.data.get(key).and_then(Value::as_array);
-    let items = list.into_iter().flatten().filter_map(Value::as_str);
-    items.map(str::to_owned).collect()
-}
-
-fn number(record: &Record, key: &str) -> u64 {
-    record.data.get(key).and_then(Value::as_u64).unwrap_or(0)
-}
-
 impl Reading {
     fn record(&mut self, record: &Record, past: &[Record]) {
         if let Some(before) = past.last() {
@@ -240,6 +178,7 @@ impl Reading {
             "gate.countersigned" => self.countersigned(record),
             "step.skipped" => self.allowed(record, "skip", "the step was skipped"),
             "window.extended" => self.allowed(record, "window", "the window was extended"),
+            "run.amended" => self.amended(record, past),
             "effect.intent" => self.intent(record),
             "effect.outcome" | "effect.decided" => self.outcome(record),
             "checkpoint" => {
@@ -261,16 +200,7 @@ impl Reading {
 
     fn requested(&mut self, record: &Record) {
         let id = number(record, "request");
-        let request = Request {
-            subject: text(record, "subject").to_owned(),
-            step: record.step.clone(),
-            min: number(record, "min"),
-            roles: texts(record, "roles"),
-            answers: (record.data.get("poll") == Some(&Value::Bool(true))).then(BTreeMap::new),
-            automatic: record.data.get("auto_reason").is_some_and(Value::is_string),
-            action_digest: text(record, "action_digest").to_owned(),
-            ..Request::default()
-        };
+        let request = Request::of(record);
         if self.requests.insert(id, request).is_some() {
             self.found
                 .approvals
@@ -301,6 +231,8 @@ impl Reading {
         let poll = request.answers.is_some();
         match text(record, "decision") {
             "approve" => {
+                let role = text(record, "role").to_owned();
+                request.approved_as.insert((person.clone(), role));
                 if !request.approvers.insert(person.clone()) && !poll {
                     self.found
                         .approvals
@@ -338,7 +270,9 @@ impl Reading {
             return;
         };
         let persons = request.approvals();
-        let enough = request.automatic || request.broken || (request.min > 0 && persons >= request.min);
+        let enough = request.automatic
+            || request.broken
+            || (request.min > 0 && persons >= request.min && request.each_quorum_is_met());
         if !enough || request.rejected || request.ended {
             self.found.approvals.push(format!(
                 "record {}: request {id} was granted with {persons} of {} approvals{}",
@@ -411,6 +345,45 @@ impl Reading {
             self.found
                 .approvals
                 .push(format!("record {}: {what} without a valid approval", record.seq));
+        }
+    }
+
+    /// Another plan needs its own approval, and every approval of the old one is dead before it.
+    fn amended(&mut self, record: &Record, past: &[Record]) {
+        self.allowed(record, "amend", "the plan was amended");
+        let asked = self
+            .requests
+            .get(&number(record, "request"))
+            .map(|request| request.plan.clone());
+        if asked.is_some_and(|plan| plan != text(record, "plan_file_digest")) {
+            self.found.approvals.push(format!(
+                "record {}: the plan was amended with another file than was approved",
+                record.seq
+            ));
+        }
+        let alive = self.requests.iter().filter(|(_, request)| {
+            let step = request.subject == "step";
+            !request.ended && !request.rejected && !request.spent && (!request.granted || step)
+        });
+        for (id, _) in alive {
+            self.found.approvals.push(format!(
+                "record {}: the plan was amended while request {id} of the old one was alive",
+                record.seq
+            ));
+        }
+        let rehearsed = past
+            .iter()
+            .rev()
+            .find_map(|past| past.data.get("rehearsal_digest")?.as_str());
+        if rehearsed.is_some_and(|digest| digest != text(record, "rehearsal_digest")) {
+            self.found.remarks.push(format!(
+                "record {}: the plan was amended: a rehearsal of the old one proves nothing about it",
+                record.seq
+            ));
+        } else {
+            self.found
+                .remarks
+                .push(format!("record {}: the plan was amended", record.seq));
         }
     }
 

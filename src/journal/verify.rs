@@ -183,8 +183,12 @@ fn conclude(parts: &[Segment], run: Option<&Path>, require: Require) -> Verdict 
         .map(|torn| format!("{} bytes at {} of {}", torn.len, torn.offset, torn.segment))
         .collect();
     let mut altered = blobs(&chain, run, &mut verdict);
-    if let (Some(run), Some(genesis)) = (run, chain.records.first()) {
-        altered.extend(files(genesis, run));
+    if let Some(run) = run {
+        let naming = chain
+            .records
+            .iter()
+            .filter(|record| matches!(record.ev.as_str(), "genesis" | "run.amended"));
+        altered.extend(naming.flat_map(|record| files(record, run)));
     }
     let (code, conclusion) = grade(&chain, &findings, altered, require, &mut verdict.findings);
     verdict.code = code;
@@ -192,9 +196,10 @@ fn conclude(parts: &[Segment], run: Option<&Path>, require: Require) -> Verdict 
     verdict
 }
 
-/// The files that the run was made with, held against what its first record says of them.
-fn files(genesis: &Record, run: &Path) -> Vec<String> {
-    let named = genesis.data.get("files").and_then(serde_json::Value::as_object);
+/// The files that the run was made with, or amended with, held against what the record says of them.
+fn files(record: &Record, run: &Path) -> Vec<String> {
+    let with = if record.ev == "genesis" { "began" } else { "was amended" };
+    let named = record.data.get("files").and_then(serde_json::Value::as_object);
     let mut altered = Vec::new();
     for (name, digest) in named.into_iter().flatten() {
         let inside = Path::new(name)
@@ -205,10 +210,10 @@ fn files(genesis: &Record, run: &Path) -> Vec<String> {
             Some(Ok(bytes)) => {
                 let found = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
                 if digest.as_str() != Some(found.as_str()) {
-                    altered.push(format!("{name} is not the file that the run began with"));
+                    altered.push(format!("{name} is not the file that the run {with} with"));
                 }
             }
-            Some(Err(error)) => altered.push(format!("{name}, which the run began with, cannot be read: {error}")),
+            Some(Err(error)) => altered.push(format!("{name}, which the run {with} with, cannot be read: {error}")),
             None => altered.push(format!("{name} is no file of this run")),
         }
     }

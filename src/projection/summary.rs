@@ -242,6 +242,13 @@ fn approvals(plan: &Plan, state: &RunState, story: &Story) -> Vec<String> {
         tally.notes,
         tally.holds
     )];
+    match tally.amended {
+        0 => {}
+        1 => lines.push("  ! the runbook was amended once; the gates say what it changed".to_owned()),
+        times => lines.push(format!(
+            "  ! the runbook was amended {times} times; the gates say what it changed"
+        )),
+    }
     for alarm in alarms(state).iter().filter(|alarm| alarm.kind != Kind::Skipped) {
         let request = alarm.request.and_then(|id| state.requests.get(&id));
         let about = match (&alarm.step, request) {

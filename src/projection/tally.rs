@@ -26,6 +26,8 @@ pub struct Tally {
     pub undone: Vec<StepId>,
     pub notes: u64,
     pub holds: u64,
+    /// How often the plan was amended.
+    pub amended: u64,
     pub resumed: u64,
     /// Steps that the run went on without.
     pub skipped: u64,
@@ -125,6 +127,7 @@ impl Tally {
             } => self.undone.push(step.clone()),
             Event::Note { .. } => self.notes += 1,
             Event::RunHeld { .. } => self.holds += 1,
+            Event::RunAmended { .. } => self.amended += 1,
             Event::StepSkipped { .. } => self.skipped += 1,
             Event::GateBroken { person, reason, .. } => {
                 self.broken.push((person.clone(), reason.clone()));

@@ -178,7 +178,7 @@ impl Timeline {
             }
             Event::StepDone { step, .. } => self.end(step, at, AttemptEnd::Done),
             Event::StepFailed { step, .. } => self.end(step, at, AttemptEnd::Failed),
-            Event::UnwindPlanned { .. } => self.void_unbegun(at),
+            Event::UnwindPlanned { .. } | Event::RunAmended { .. } => self.void_unbegun(at),
             Event::GateVote { request, decision, .. } => {
                 if *decision == Decision::Reject {
                     self.answered(*request, at, false);

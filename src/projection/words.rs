@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta};
 
 use crate::run::Event;
 use crate::run::event::{
-    Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
+    AskedQuorum, Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
 };
 use crate::run::facts::{RequestId, StepId};
 use crate::run::state::{EffectState, RunState, Stage, StepState};
@@ -39,6 +39,7 @@ pub fn about(plan: &Plan, subject: Subject, step: Option<&StepId>) -> String {
         Subject::Unwind => "roll back".to_owned(),
         Subject::Commit => "commit the run".to_owned(),
         Subject::Window => "extend the window".to_owned(),
+        Subject::Amend => "amend the runbook".to_owned(),
     }
 }
 
@@ -68,6 +69,7 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::GateCountersigned { .. }
         | Event::WindowClosed { .. }
         | Event::WindowExtended { .. }
+        | Event::RunAmended { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPlanned { .. }
@@ -122,6 +124,7 @@ pub fn describe(event: &Event) -> String {
             reason,
             escalated,
             poll,
+            quorums,
             ..
         } => {
             let asked = match subject {
@@ -130,6 +133,7 @@ pub fn describe(event: &Event) -> String {
                 Subject::Commit => "approval to commit",
                 Subject::Skip => "approval to SKIP the step",
                 Subject::Window => "approval of a longer window",
+                Subject::Amend => "approval of an AMENDED runbook",
             };
             let asked = if *escalated {
                 format!("escalated, {asked}")
@@ -145,10 +149,8 @@ pub fn describe(event: &Event) -> String {
                 ),
                 None => {
                     let typed = if phrase.is_some() { ", with a typed phrase" } else { "" };
-                    format!(
-                        "request {request}: {asked} by {min} of {}{typed}{why}",
-                        roles.join(", ")
-                    )
+                    let who = asked_of(*min, roles, quorums);
+                    format!("request {request}: {asked} by {who}{typed}{why}")
                 }
             }
         }
@@ -280,6 +282,14 @@ pub fn describe(event: &Event) -> String {
                 instant(*closes_ms)
             )
         }
+        Event::RunAmended {
+            request,
+            plan_file_digest,
+            ..
+        } => format!(
+            "AMENDED under request {request}: from here the plan is that of file {}…",
+            plan_file_digest.get(..12).unwrap_or(plan_file_digest)
+        ),
         Event::HandoverOffered { from, to } if from == to => format!("{from} keeps the operator's seat"),
         Event::HandoverOffered { from, to } => format!("{from} offers the operator's seat to {to}"),
         Event::HandoverTaken { from, to } => format!("{to} has taken the operator's seat from {from}"),
@@ -290,6 +300,16 @@ pub fn describe(event: &Event) -> String {
         Event::Note { person, .. } => format!("note by {person}"),
         Event::Interrupted { reason } => format!("left, can be resumed: {reason}"),
     }
+}
+
+/// Who is asked: how many of which roles, where several quorums are asked each of them.
+pub fn asked_of(min: u32, roles: &[String], quorums: &[AskedQuorum]) -> String {
+    let one = |min: u32, roles: &[String]| format!("{min} of {}", roles.join(", "));
+    if quorums.is_empty() {
+        return one(min, roles);
+    }
+    let each: Vec<String> = quorums.iter().map(|quorum| one(quorum.min, &quorum.roles)).collect();
+    each.join(" and ")
 }
 
 /// Whether a step of a dry run really took place, in a word.

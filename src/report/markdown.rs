@@ -259,6 +259,9 @@ fn shown(entry: &Entry, out: &mut String) -> std::fmt::Result {
         if let Some(lost) = briefing.get("lost").and_then(Value::as_u64) {
             writeln!(out, "rows that would be lost so far: {lost}")?;
         }
+        for change in list(&briefing, "changes") {
+            writeln!(out, "{}", visible(change.as_str().unwrap_or_default()))?;
+        }
         for fault in list(&briefing, "faults") {
             writeln!(out, "not known: {}", visible(fault.as_str().unwrap_or_default()))?;
         }

@@ -1,6 +1,7 @@
 //! Folds one event into the state: one total match, no wildcard. With `transition`, the only code that changes a
 //! [`RunState`].
 
+use super::amend::amended;
 use super::event::{Decision, Event, OutcomeResult, PersonDecision, Role};
 use super::facts::{RequestId, StepId};
 use super::state::{
@@ -227,6 +228,7 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             state.window_over = false;
             state.window_asked = false;
         }
+        Event::RunAmended { plan_file_digest, .. } => amended(state, plan_file_digest)?,
         Event::HandoverOffered { to, .. } => state.seat_offered = (*to != state.operator).then(|| to.clone()),
         Event::HandoverTaken { to, .. } => seat(state, to),
         Event::EffectCancel { .. } | Event::Note { .. } | Event::Interrupted { .. } => {}

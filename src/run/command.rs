@@ -96,6 +96,14 @@ pub enum Command {
         person: String,
         reason: String,
     },
+    /// Asks to go on by another plan, which was read before, under its own gate.
+    Amend {
+        /// The digest of the plan's file.
+        plan: String,
+        person: String,
+        reason: String,
+        binding: Binding,
+    },
     /// The operator offers the seat.
     OfferSeat { person: String, to: String },
     /// The person to whom the seat was offered takes it.

@@ -9,10 +9,10 @@ use super::command::{Binding, Command};
 use super::event::{CloseState, Event, Fidelity, OutcomeResult, Role, Subject};
 use super::facts::{AtEnd, OnExpiry, RequestId, StepEffect, StepFacts, StepId, Who};
 use super::forward::advance;
-use super::gate::{Cast, broken, countersigned, gate_of, live_red, minimum, revoke, roles, vote};
+use super::gate::{Cast, broken, countersigned, gate_of, live_red, minimum, quorums, revoke, roles, vote};
 use super::poll::is_poll;
 use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
-use super::{seat, skip, unwind};
+use super::{amend, seat, skip, unwind};
 
 /// A command that does not fit the state; nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +175,12 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
             person,
             reason,
         } => seat::extend(batch, *closes_ms, person, reason),
+        Command::Amend {
+            plan,
+            person,
+            reason,
+            binding,
+        } => amend::ask(batch, plan, person, reason, binding),
         Command::OfferSeat { person, to } => seat::offer(batch, person, to),
         Command::TakeSeat { person } => seat::take(batch, person),
         Command::Decide {
@@ -251,6 +257,7 @@ pub(super) struct Ask {
     pub subject: Subject,
     pub reason: Option<String>,
     pub closes_ms: Option<i64>,
+    pub plan: Option<String>,
     pub escalated: bool,
 }
 
@@ -260,6 +267,7 @@ impl Ask {
             subject,
             reason: None,
             closes_ms: None,
+            plan: None,
             escalated: false,
         }
     }
@@ -282,7 +290,7 @@ pub(super) fn request(
     let lifetime = gate.expires_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     let auto_reason = match &gate.who {
         Who::Open { reason } => Some(reason.clone()),
-        Who::Operator | Who::Quorum { .. } | Who::Poll { .. } => None,
+        Who::Operator | Who::Quorum(_) | Who::Poll { .. } => None,
     };
     let open = auto_reason.is_some();
     batch.push(Event::GateRequested {
@@ -301,6 +309,8 @@ pub(super) fn request(
         auto_reason,
         reason: ask.reason,
         closes_ms: ask.closes_ms,
+        plan: ask.plan,
+        quorums: quorums(&gate),
         escalated: ask.escalated,
         poll: is_poll(&gate),
     })?;
@@ -357,7 +367,7 @@ fn release(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
         .state
         .requests
         .values()
-        .filter(|request| request.subject == Subject::Step)
+        .filter(|request| matches!(request.subject, Subject::Step | Subject::Amend))
         .filter(|request| matches!(request.status, RequestStatus::Open | RequestStatus::Granted))
         .map(|request| request.id)
         .collect();

@@ -122,6 +122,7 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
         | Event::DeadlinePassed { .. }
         | Event::WindowClosed { .. }
         | Event::WindowExtended { .. }
+        | Event::RunAmended { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPrepared { .. }
@@ -147,7 +148,11 @@ fn granted(state: &RunState, id: RequestId) -> Vec<Effect> {
                 request: id,
             }]
         }
-        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => Vec::new(),
+        (
+            Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window | Subject::Amend,
+            _,
+            _,
+        ) => Vec::new(),
     }
 }
 

@@ -26,6 +26,15 @@ pub enum Subject {
     Skip,
     /// To work beyond the agreed window.
     Window,
+    /// To go on by another plan.
+    Amend,
+}
+
+/// One of the quorums that a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedQuorum {
+    pub min: u32,
+    pub roles: Vec<String>,
 }
 
 /// A vote.
@@ -154,6 +163,12 @@ pub enum Event {
         /// The close that a longer window would have, in milliseconds since the epoch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         closes_ms: Option<i64>,
+        /// The digest of the file of the plan that the run would be amended with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<String>,
+        /// Where several quorums have to agree: each with its roles and number. `min` and `roles` are those of all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        quorums: Vec<AskedQuorum>,
         /// Those who were asked first did not answer in time.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         escalated: bool,
@@ -268,6 +283,15 @@ pub enum Event {
     WindowClosed { closes_ms: i64 },
     #[serde(rename = "window.extended")]
     WindowExtended { request: RequestId, closes_ms: i64 },
+    /// From here the run goes by another plan, by the approval of `request`.
+    #[serde(rename = "run.amended")]
+    RunAmended {
+        request: RequestId,
+        plan_file_digest: String,
+        /// The plan's other digests, and the files that it was made of with theirs.
+        #[serde(flatten)]
+        data: Map<String, Value>,
+    },
     #[serde(rename = "handover.offered")]
     HandoverOffered { from: String, to: String },
     #[serde(rename = "handover.taken")]

@@ -60,14 +60,8 @@ pub enum Who {
     Open { reason: String },
     /// Any one operator of the run.
     Operator,
-    /// `min` distinct persons who hold one of the roles.
-    Quorum {
-        roles: Vec<String>,
-        min: u32,
-        org: Option<String>,
-        not_operator: bool,
-        not: Vec<String>,
-    },
+    /// All of these quorums, each by itself; a vote counts in every one that it fits.
+    Quorum(Vec<Quorum>),
     /// Each role answers go, no-go or abstain; `quorum` roles have to say go and none no-go.
     Poll {
         roles: Vec<String>,
@@ -77,6 +71,18 @@ pub enum Who {
         /// A no-go ends the run by itself, where nothing stands.
         stops: bool,
     },
+}
+
+/// `min` distinct persons who hold one of the roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    pub roles: Vec<String>,
+    pub min: u32,
+    pub org: Option<String>,
+    /// Nobody who has operated the run.
+    pub not_operator: bool,
+    /// Persons who are excluded.
+    pub not: Vec<String>,
 }
 
 /// A gate's demands.
@@ -166,6 +172,8 @@ pub struct Facts {
     pub commit: Gate,
     /// Who agrees to a longer window.
     pub extend: Gate,
+    /// Who agrees to another plan in the middle of the run.
+    pub amend: Gate,
     pub window: Option<WindowFacts>,
     pub people: BTreeMap<String, PersonFacts>,
     /// In the lab one person may play every part: anybody may claim any role, and is marked as a persona.
@@ -176,8 +184,15 @@ pub struct Facts {
 }
 
 /// Where each step stands in the plan, found once. Two of them never differ: they follow from the steps.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Places(OnceLock<HashMap<StepId, usize>>);
+
+impl Clone for Places {
+    /// A copy of facts is made to be changed: its places are found anew.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
 
 impl PartialEq for Places {
     fn eq(&self, _other: &Self) -> bool {

@@ -52,7 +52,7 @@ pub(super) fn expired(batch: &mut Batch, id: RequestId) -> Result<(), Rejected> 
         }
         (Subject::Unwind, _, _) => unwind::dropped(batch, "nobody answered the unwinding's gate in time"),
         // Nothing changes: what was asked for did not come to be.
-        (Subject::Skip | Subject::Window, _, _) => Ok(()),
+        (Subject::Skip | Subject::Window | Subject::Amend, _, _) => Ok(()),
     }
 }
 
@@ -67,6 +67,7 @@ fn escalated(batch: &mut Batch, old: &Request) -> Result<(), Rejected> {
         subject: old.subject,
         reason: old.reason.clone(),
         closes_ms: old.closes_ms,
+        plan: old.plan.clone(),
         escalated: true,
     };
     let step = old.step.clone().zip(old.attempt);

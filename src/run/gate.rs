@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::attempt::fail;
 use super::decide::{Batch, Rejected};
-use super::event::{Assurance, Decision, Event, Subject};
-use super::facts::{Gate, OnExpiry, RequestId, StepFacts, StepId, Who};
+use super::event::{AskedQuorum, Assurance, Decision, Event, Subject};
+use super::facts::{Gate, OnExpiry, Quorum, RequestId, StepFacts, StepId, Who};
 use super::state::{Request, RequestStatus, RunState};
-use super::{poll, skip, unwind};
+use super::{amend, poll, skip, unwind};
 
 /// The gate of a request about `subject`.
 pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gate {
@@ -24,6 +24,7 @@ pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gat
         Subject::Unwind => state.facts.unwind.clone(),
         Subject::Commit => state.facts.commit.clone(),
         Subject::Window => state.facts.extend.clone(),
+        Subject::Amend => state.facts.amend.clone(),
     }
 }
 
@@ -31,7 +32,7 @@ pub fn gate_of(state: &RunState, subject: Subject, step: Option<&StepId>) -> Gat
 fn skipping(facts: &StepFacts) -> Gate {
     let who = match &facts.gate.who {
         Who::Open { .. } => Who::Operator,
-        own @ (Who::Operator | Who::Quorum { .. } | Who::Poll { .. }) => own.clone(),
+        own @ (Who::Operator | Who::Quorum(_) | Who::Poll { .. }) => own.clone(),
     };
     // The roles of a poll answer each by itself; none of them types for the others.
     let typed = !poll::is_poll(&facts.gate);
@@ -67,8 +68,8 @@ fn answerable(state: &RunState, request: &Request, now_ms: i64) -> Result<(), Re
             request.id
         )));
     }
-    // A longer window is what a run that was held by its end is waiting for.
-    if state.hold.is_some() && !matches!(request.subject, Subject::Window | Subject::Skip) {
+    // A longer window is what a run that was held by its end is waiting for; an amendment is only made in a hold.
+    if state.hold.is_some() && !matches!(request.subject, Subject::Window | Subject::Skip | Subject::Amend) {
         return Err(Rejected::new("the run is held; release it before you approve"));
     }
     let stopped = match (request.subject, &request.step, state.blocked_by()) {
@@ -77,7 +78,11 @@ fn answerable(state: &RunState, request: &Request, now_ms: i64) -> Result<(), Re
         {
             Some(blocked)
         }
-        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => None,
+        (
+            Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window | Subject::Amend,
+            _,
+            _,
+        ) => None,
     };
     match stopped {
         Some(blocked) => Err(Rejected::new(format!(
@@ -133,13 +138,11 @@ fn is_no_return(state: &RunState, request: &Request) -> bool {
     match request.subject {
         Subject::Step | Subject::Skip => step.is_some_and(StepFacts::is_no_return),
         Subject::Unwind => state.unwind.as_ref().is_some_and(|unwind| unwind.past_no_return),
-        Subject::Commit | Subject::Window => false,
+        Subject::Commit | Subject::Window | Subject::Amend => false,
     }
 }
 
 fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assurance, Rejected> {
-    let known = state.facts.people.get(vote.person);
-    let is_operator = state.operators.contains(vote.person);
     match &request.gate.who {
         Who::Open { .. } => Err(Rejected::new(format!("request {} asks nobody", request.id))),
         Who::Operator if vote.person == state.operator => Ok(Assurance::Typed),
@@ -148,86 +151,106 @@ fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assur
             state.operator, vote.person
         ))),
         Who::Poll { .. } => poll::admit(state, request, vote),
-        Who::Quorum {
-            roles,
-            org,
-            not_operator,
-            not,
-            ..
-        } => {
-            if !roles.iter().any(|role| role == vote.role) {
-                return Err(Rejected::new(format!(
-                    "this gate asks for {}, not for {}",
-                    roles.join(" or "),
-                    vote.role
-                )));
-            }
-            if *not_operator && is_operator {
-                return Err(Rejected::new(format!(
-                    "{} has operated this run and cannot approve this gate",
-                    vote.person
-                )));
-            }
-            if not.iter().any(|person| person == vote.person) {
-                return Err(Rejected::new(format!("{} is excluded from this gate", vote.person)));
-            }
-            match known {
-                Some(person) if person.roles.iter().any(|role| role == vote.role) => {
-                    if org.is_some() && person.org != *org {
-                        return Err(Rejected::new(format!(
-                            "this gate asks for somebody of {}",
-                            org.as_deref().unwrap_or_default()
-                        )));
-                    }
-                    Ok(if state.facts.personas {
-                        Assurance::Persona
-                    } else {
-                        Assurance::Typed
-                    })
+        Who::Quorum(quorums) => {
+            // One that it fits is enough; else one that asks for the role says why.
+            let mut why = Rejected::new(format!(
+                "this gate asks for {}, not for {}",
+                roles(&request.gate).join(" or "),
+                vote.role
+            ));
+            for quorum in quorums {
+                match fits(state, quorum, vote.person, vote.role) {
+                    Ok(assurance) => return Ok(assurance),
+                    Err(no) if quorum.roles.iter().any(|role| role == vote.role) => why = no,
+                    Err(_another) => {}
                 }
-                Some(_) | None if state.facts.personas => Ok(Assurance::Persona),
-                Some(_) => Err(Rejected::new(format!(
-                    "{} does not have the role {}",
-                    vote.person, vote.role
-                ))),
-                None => Err(Rejected::new(format!(
-                    "{} is not among the people of this environment",
-                    vote.person
-                ))),
             }
+            Err(why)
         }
+    }
+}
+
+/// Whether the vote of a person in a role counts in a quorum, and how sure the tool is of its author.
+fn fits(state: &RunState, quorum: &Quorum, person: &str, role: &str) -> Result<Assurance, Rejected> {
+    if !quorum.roles.iter().any(|its| its == role) {
+        return Err(Rejected::new(format!(
+            "this gate asks for {}, not for {role}",
+            quorum.roles.join(" or "),
+        )));
+    }
+    if quorum.not_operator && state.operators.contains(person) {
+        return Err(Rejected::new(format!(
+            "{person} has operated this run and cannot approve this gate",
+        )));
+    }
+    if quorum.not.iter().any(|excluded| excluded == person) {
+        return Err(Rejected::new(format!("{person} is excluded from this gate")));
+    }
+    match state.facts.people.get(person) {
+        Some(known) if known.roles.iter().any(|its| its == role) => {
+            if quorum.org.is_some() && known.org != quorum.org {
+                return Err(Rejected::new(format!(
+                    "this gate asks for somebody of {}",
+                    quorum.org.as_deref().unwrap_or_default()
+                )));
+            }
+            Ok(if state.facts.personas {
+                Assurance::Persona
+            } else {
+                Assurance::Typed
+            })
+        }
+        Some(_) | None if state.facts.personas => Ok(Assurance::Persona),
+        Some(_) => Err(Rejected::new(format!("{person} does not have the role {role}"))),
+        None => Err(Rejected::new(format!(
+            "{person} is not among the people of this environment"
+        ))),
     }
 }
 
 /// Whether the votes suffice: enough distinct persons approve, or roles say go, and nobody rejects.
-pub fn satisfied(request: &Request) -> bool {
-    if poll::is_poll(&request.gate) {
-        return poll::verdict(request) == poll::Verdict::Go;
-    }
-    let needed = usize::try_from(minimum(&request.gate)).unwrap_or(usize::MAX);
-    let persons: BTreeSet<&str> = request
-        .votes
-        .iter()
-        .filter(|vote| vote.decision == Decision::Approve)
-        .map(|vote| vote.person.as_str())
-        .collect();
+pub fn satisfied(state: &RunState, request: &Request) -> bool {
     let rejected = request.votes.iter().any(|vote| vote.decision == Decision::Reject);
-    !rejected && persons.len() >= needed
+    let approving = || request.votes.iter().filter(|vote| vote.decision == Decision::Approve);
+    match &request.gate.who {
+        Who::Poll { .. } => poll::verdict(request) == poll::Verdict::Go,
+        Who::Open { .. } => !rejected,
+        Who::Operator => !rejected && approving().next().is_some(),
+        Who::Quorum(quorums) => !rejected && quorums.iter().all(|quorum| missing(state, request, quorum) == 0),
+    }
 }
 
-/// How many persons a gate asks for, or how many roles have to say go.
-pub const fn minimum(gate: &Gate) -> u32 {
+/// How many persons a quorum of a request still asks for.
+pub fn missing(state: &RunState, request: &Request, quorum: &Quorum) -> u32 {
+    let approving = request.votes.iter().filter(|vote| vote.decision == Decision::Approve);
+    let fitting = approving.filter(|vote| fits(state, quorum, &vote.person, &vote.role).is_ok());
+    let persons: BTreeSet<&str> = fitting.map(|vote| vote.person.as_str()).collect();
+    let found = u32::try_from(persons.len()).unwrap_or(u32::MAX);
+    quorum.min.max(1).saturating_sub(found)
+}
+
+/// How many persons a gate asks for at least, or how many roles have to say go.
+pub fn minimum(gate: &Gate) -> u32 {
     match &gate.who {
         Who::Open { .. } => 0,
         Who::Operator => 1,
         // A quorum of nobody would be an open gate without its reason.
-        Who::Quorum { min, .. } | Who::Poll { quorum: min, .. } => {
-            if *min == 0 {
-                1
-            } else {
-                *min
-            }
+        Who::Quorum(quorums) => quorums.iter().map(|quorum| quorum.min.max(1)).max().unwrap_or(1),
+        Who::Poll { quorum, .. } => (*quorum).max(1),
+    }
+}
+
+/// Each quorum of a gate that asks for several.
+pub fn quorums(gate: &Gate) -> Vec<AskedQuorum> {
+    match &gate.who {
+        Who::Quorum(quorums) if quorums.len() > 1 => {
+            let asked = quorums.iter().map(|quorum| AskedQuorum {
+                min: quorum.min.max(1),
+                roles: quorum.roles.clone(),
+            });
+            asked.collect()
         }
+        Who::Quorum(_) | Who::Open { .. } | Who::Operator | Who::Poll { .. } => Vec::new(),
     }
 }
 
@@ -236,7 +259,16 @@ pub fn roles(gate: &Gate) -> Vec<String> {
     match &gate.who {
         Who::Open { .. } => Vec::new(),
         Who::Operator => vec!["operator".to_owned()],
-        Who::Quorum { roles, .. } | Who::Poll { roles, .. } => roles.clone(),
+        Who::Poll { roles, .. } => roles.clone(),
+        Who::Quorum(quorums) => {
+            let mut all: Vec<String> = Vec::new();
+            for role in quorums.iter().flat_map(|quorum| &quorum.roles) {
+                if !all.contains(role) {
+                    all.push(role.clone());
+                }
+            }
+            all
+        }
     }
 }
 
@@ -259,7 +291,11 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
         poll,
     })?;
     if cast.decision == Decision::Approve {
-        let enough = batch.state.requests.get(&id).is_some_and(|request| satisfied(request));
+        let enough = batch
+            .state
+            .requests
+            .get(&id)
+            .is_some_and(|request| satisfied(&batch.state, request));
         return if enough { grant(batch, id) } else { Ok(()) };
     }
     let reason = match cast.decision {
@@ -284,8 +320,8 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
             let reason = format!("commit {reason}");
             batch.hold(&reason, cast.person)
         }
-        // Nothing changes: the step and the window are as they were before somebody asked.
-        (Subject::Skip | Subject::Window, _, _) => Ok(()),
+        // Nothing changes: the step, the window and the plan are as they were before somebody asked.
+        (Subject::Skip | Subject::Window | Subject::Amend, _, _) => Ok(()),
     }
 }
 
@@ -298,6 +334,7 @@ pub(super) fn grant(batch: &mut Batch, id: RequestId) -> Result<(), Rejected> {
             skip::granted(batch, &step, id, request.reason.as_deref().unwrap_or_default())
         }
         (Subject::Window, _, Some(closes_ms)) => batch.push(Event::WindowExtended { request: id, closes_ms }),
+        (Subject::Amend, _, _) => amend::granted(batch, id, request.plan.as_deref().unwrap_or_default()),
         (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _, _) => Ok(()),
     }
 }
@@ -322,6 +359,11 @@ pub(super) fn broken(batch: &mut Batch, id: RequestId, person: &str, role: &str,
     if is_no_return(&batch.state, request) {
         return Err(Rejected::new(
             "the glass cannot be broken at a point of no return; its quorum has to be found",
+        ));
+    }
+    if request.subject == Subject::Amend {
+        return Err(Rejected::new(
+            "the glass cannot be broken for an amendment; go on by the runbook that was approved",
         ));
     }
     if reason.trim().chars().count() < BROKEN_REASON {
@@ -410,8 +452,8 @@ pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(
         RequestStatus::Granted => request.subject == Subject::Step,
         RequestStatus::Rejected | RequestStatus::Voided | RequestStatus::Expired | RequestStatus::Consumed => false,
     };
-    // Whoever operates may take back what the run itself, or the operator, asked for: to go back.
-    let asker = request.subject == Subject::Unwind && person == batch.state.operator;
+    // Whoever operates may take back what the run itself, or the operator, asked for: to go back, to amend the plan.
+    let asker = matches!(request.subject, Subject::Unwind | Subject::Amend) && person == batch.state.operator;
     if !live || !(asker || request.votes.iter().any(|vote| vote.person == person)) {
         return Err(Rejected::new(format!(
             "{person} has no approval of request {id} that could be taken back"
@@ -420,10 +462,10 @@ pub(super) fn revoke(batch: &mut Batch, id: RequestId, person: &str) -> Result<(
     let unwinding = request.subject == Subject::Unwind;
     batch.push(Event::GateVoided {
         request: id,
-        reason: if asker {
-            format!("{person} does not want to go back any more")
-        } else {
-            format!("{person} took the approval back")
+        reason: match (asker, unwinding) {
+            (true, true) => format!("{person} does not want to go back any more"),
+            (true, false) => format!("{person} does not want to amend the plan any more"),
+            (false, _) => format!("{person} took the approval back"),
         },
     })?;
     if unwinding {

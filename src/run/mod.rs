@@ -3,6 +3,7 @@
 //!
 //! Architecture invariant: nothing else holds truth about a run. A run is a fold over its events.
 
+pub mod amend;
 pub mod apply;
 mod attempt;
 pub mod command;
@@ -17,6 +18,7 @@ mod question;
 mod seat;
 mod skip;
 pub mod state;
+pub mod strict;
 mod transition;
 pub mod unwind;
 

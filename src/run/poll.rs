@@ -27,7 +27,7 @@ pub enum Verdict {
 pub const fn is_poll(gate: &Gate) -> bool {
     match &gate.who {
         Who::Poll { .. } => true,
-        Who::Open { .. } | Who::Operator | Who::Quorum { .. } => false,
+        Who::Open { .. } | Who::Operator | Who::Quorum(_) => false,
     }
 }
 
@@ -47,7 +47,7 @@ pub fn role_of<'a>(request: &'a Request, person: &str) -> Option<&'a str> {
 pub fn verdict(request: &Request) -> Verdict {
     let roles = match &request.gate.who {
         Who::Poll { roles, .. } => roles.len(),
-        Who::Open { .. } | Who::Operator | Who::Quorum { .. } => return Verdict::Open,
+        Who::Open { .. } | Who::Operator | Who::Quorum(_) => return Verdict::Open,
     };
     let counting = answers(request);
     let count = |wanted: Decision| counting.values().filter(|vote| vote.decision == wanted).count();

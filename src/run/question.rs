@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::amend::Drafts;
 use super::event::{Role, Subject};
 use super::facts::{Facts, RequestId, StepEffect, StepFacts, StepId, Undo};
 use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage, StepState};
@@ -30,6 +31,8 @@ impl RunState {
             window_over: false,
             window_asked: false,
             overdue: BTreeSet::new(),
+            amended: 0,
+            drafts: Drafts::default(),
         }
     }
 

@@ -47,12 +47,15 @@ pub(super) fn take(batch: &mut Batch, person: &str) -> Result<(), Rejected> {
         .values()
         .filter(|request| matches!(request.status, RequestStatus::Open | RequestStatus::Granted))
         .filter(|request| match &request.gate.who {
-            Who::Quorum { not_operator, .. } => *not_operator && request.votes.iter().any(|vote| vote.person == person),
+            Who::Quorum(quorums) => {
+                let excludes = quorums.iter().any(|quorum| quorum.not_operator);
+                excludes && request.votes.iter().any(|vote| vote.person == person)
+            }
             Who::Open { .. } | Who::Operator | Who::Poll { .. } => false,
         })
         // A granted unwinding or commit is under way: it was approved while the voter did not operate.
         .filter(|request| match request.subject {
-            Subject::Step | Subject::Skip | Subject::Window => true,
+            Subject::Step | Subject::Skip | Subject::Window | Subject::Amend => true,
             Subject::Unwind | Subject::Commit => request.status == RequestStatus::Open,
         })
         .map(|request| request.id)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::amend::Drafts;
 use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
 use super::facts::{Facts, Gate, RequestId, StepId};
 
@@ -39,6 +40,10 @@ pub struct RunState {
     pub window_asked: bool,
     /// Steps whose deadline passed before they were done.
     pub overdue: BTreeSet<StepId>,
+    /// How often the plan was amended.
+    pub amended: u32,
+    /// The plans that an amendment may name.
+    pub drafts: Drafts,
 }
 
 /// Where a run is.
@@ -253,6 +258,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// The close that a longer window would have.
     pub closes_ms: Option<i64>,
+    /// The plan that it would be amended with.
+    pub plan: Option<String>,
     /// Those who were asked first did not answer in time.
     pub escalated: bool,
     /// Who passed it without its persons, and why.

@@ -59,6 +59,7 @@ pub(super) fn requested(state: &mut RunState, event: &Event) -> Result<(), Illeg
         expires_ms,
         reason,
         closes_ms,
+        plan,
         escalated,
         ..
     } = event
@@ -89,7 +90,7 @@ pub(super) fn requested(state: &mut RunState, event: &Event) -> Result<(), Illeg
             }
         }
         (Subject::Commit, _) => state.phase = Phase::CommitGate(*request),
-        (Subject::Window, _) => {}
+        (Subject::Window | Subject::Amend, _) => {}
     }
     let made = Request {
         id: *request,
@@ -106,6 +107,7 @@ pub(super) fn requested(state: &mut RunState, event: &Event) -> Result<(), Illeg
         status: RequestStatus::Open,
         reason: reason.clone(),
         closes_ms: *closes_ms,
+        plan: plan.clone(),
         escalated: *escalated,
         broken: None,
         countersigned: Vec::new(),
@@ -126,7 +128,7 @@ pub(super) fn granted(state: &mut RunState, id: RequestId) -> Result<(), Illegal
         }
         (Subject::Commit, _) => state.phase = Phase::Closing(id),
         // What they allow follows in the same batch, as an event of its own.
-        (Subject::Skip | Subject::Window, _) => request.status = RequestStatus::Consumed,
+        (Subject::Skip | Subject::Window | Subject::Amend, _) => request.status = RequestStatus::Consumed,
         (Subject::Step, None) => {}
     }
     Ok(())
@@ -154,7 +156,7 @@ pub(super) fn ended(state: &mut RunState, id: RequestId, status: RequestStatus) 
                 state.phase = Phase::Running;
             }
         }
-        (Subject::Step, None) | (Subject::Skip | Subject::Window, _) => {}
+        (Subject::Step, None) | (Subject::Skip | Subject::Window | Subject::Amend, _) => {}
     }
     Ok(())
 }

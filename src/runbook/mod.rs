@@ -1,6 +1,7 @@
 //! Text to plan: parses a runbook, finds every fault with its place, resolves it for one environment. Pure: files are
 //! read by the caller, `now` is passed in, no provider is known but for the catalogue of its actions.
 
+pub mod amendment;
 pub mod catalogue;
 pub mod digest;
 pub mod expression;

@@ -3,6 +3,7 @@
 //! are fixed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod amended;
 mod autopilot;
 mod branches;
 mod night;

@@ -90,6 +90,7 @@ impl Night {
                 verify: "pointsman verify 20261205-2200-7k2m --require chain".to_owned(),
                 report: "pointsman report 20261205-2200-7k2m".to_owned(),
             },
+            runbook: Some("runbooks/night.yaml".to_owned()),
             history: Arc::default(),
         };
         let fresh = state.clone();
@@ -156,7 +157,9 @@ impl Night {
                     self.tell(command);
                     self.settle();
                 }
-                other @ (Action::Note(_) | Action::CatchUp | Action::Quit { .. }) => self.asked.push(other),
+                other @ (Action::Note(_) | Action::Amend { .. } | Action::CatchUp | Action::Quit { .. }) => {
+                    self.asked.push(other)
+                }
             }
         }
     }
@@ -393,5 +396,6 @@ fn briefing(step: &StepId, attempt: u32) -> Briefing {
         checks: Vec::new(),
         lost: None,
         faults: Vec::new(),
+        changes: Vec::new(),
     }
 }

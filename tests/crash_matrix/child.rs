@@ -252,7 +252,7 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
     let dispatcher = Dispatcher::new(state, updates, writer, actor, clock, executor, &channels);
     let (handle, thread) = dispatcher.spawn(channels).unwrap();
     handle.tell(first).await.unwrap();
-    let (standing, _) = handle.history().await.unwrap();
+    let standing = handle.history().await.unwrap().state;
     if standing.hold.is_some() {
         let person = "olga".to_owned();
         handle.tell(Command::Release { person }).await.unwrap();
@@ -294,7 +294,7 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
 async fn decide(handle: &Handle, world: &World) {
     let mut feed = handle.listen();
     loop {
-        let (state, _) = handle.history().await.unwrap();
+        let state = handle.history().await.unwrap().state;
         let asked = state
             .open_effects()
             .find(|(_, _, effect)| effect.needs_person())

@@ -153,6 +153,8 @@ impl Run {
             auto_reason: None,
             reason: None,
             closes_ms: None,
+            plan: None,
+            quorums: Vec::new(),
             escalated: false,
             poll: false,
         };

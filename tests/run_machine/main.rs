@@ -2,6 +2,8 @@
 //! no effect is begun without the gate that allowed it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod amended;
+mod drafts;
 mod model;
 mod night;
 mod polls;

@@ -13,7 +13,8 @@ use pointsman::run::{Command, Effect, RunState, apply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::night::{Night, POLLED, answer, facts_with, id, open, operator, poll, quorum, vote};
+use super::drafts::changed;
+use super::night::{Night, POLLED, answer, both, facts_with, id, open, operator, poll, quorum, vote};
 use super::promises::judge;
 
 /// One step in numbers: what it needs (distances back), what it is, how it is undone, its gate, its flags.
@@ -37,6 +38,7 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
         };
         let gate = match (effect, gate % 8) {
             (StepEffect::Read, 0..=4) => open(),
+            (_, 5) if flags & 0x80 == 0x80 => both(),
             (_, 5) => quorum(2),
             (_, 6) => Gate {
                 on_expiry: OnExpiry::Escalate(Who::Operator),
@@ -98,12 +100,12 @@ const PEOPLE: &[(&str, &str)] = &[
 
 fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
     let steps = night.state.facts.steps.len();
-    let step = id(&format!("s{}", usize::from(pick) % steps));
+    let step = night.state.facts.steps[usize::from(pick) % steps].id.clone();
     let (person, role) = PEOPLE[usize::from(pick) % PEOPLE.len()];
     let newest = night.state.requests.len() as u64;
     let request = RequestId(newest.saturating_sub(u64::from(luck % 3)).max(1));
     let someone = || person.to_owned();
-    match choice % 42 {
+    match choice % 44 {
         0..=7 => night.settle(),
         8..=17 => {
             if !night.work.is_empty() {
@@ -258,6 +260,23 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                 reason: "it takes longer".to_owned(),
             });
         }
+        41 | 42 => {
+            if night.state.hold.is_none() {
+                night.tell(Command::Hold {
+                    reason: "the runbook is wrong".to_owned(),
+                    person: night.state.operator.clone(),
+                    owner: None,
+                    until_ms: None,
+                });
+            }
+            let name = format!("plan-{}", night.drafts.len());
+            let draft = changed(&night.state, &name, luck, pick);
+            if night.ask_to_amend(draft) && !pick.is_multiple_of(7) {
+                let asked = night.state.requests.keys().next_back().copied().unwrap_or(request);
+                let operator = night.state.operator.clone();
+                night.tell(vote(asked, &operator, "operator", Some("amend".to_owned())));
+            }
+        }
         39 | 40 => {
             let decision = match luck {
                 0..=4 => Decision::Approve,
@@ -396,8 +415,8 @@ fn case(numbers: &[Numbers], window: u8, commands: &[(u8, u8, u8)]) {
         play(&mut night, *choice, *luck, *pick);
     }
     night.play_out();
-    judge(&facts, &night.events, &night.times);
-    torn(&night, commands.len());
+    judge(&facts, &night.drafts, &night.events, &night.times);
+    torn(&facts, &night, commands.len());
     assert!(
         night.state.open_requests().next().is_none(),
         "closed with an open request"
@@ -405,15 +424,25 @@ fn case(numbers: &[Numbers], window: u8, commands: &[(u8, u8, u8)]) {
     let replayed = night
         .events
         .iter()
-        .fold(RunState::new(facts), |state, event| apply(state, event).unwrap());
+        .fold(knowing(facts, &night), |state, event| apply(state, event).unwrap());
     assert_eq!(replayed, night.state);
 }
 
+/// A run that has not begun, in a process that has every plan of the night.
+fn knowing(facts: Arc<Facts>, night: &Night) -> RunState {
+    let mut state = RunState::new(facts);
+    for draft in &night.drafts {
+        state.learn(draft.clone());
+    }
+    state
+}
+
 /// Whatever a torn batch left of the records: a new process goes on from there, and reaches an end.
-fn torn(night: &Night, luck: usize) {
-    let facts = night.state.facts.clone();
+fn torn(facts: &Arc<Facts>, night: &Night, luck: usize) {
     let kept = 1 + luck % night.events.len();
     let mut left = Night::new(facts.clone());
+    left.state = knowing(facts.clone(), night);
+    left.drafts.clone_from(&night.drafts);
     for (event, at) in night.events.iter().zip(&night.times).take(kept) {
         left.state = apply(left.state.clone(), event).unwrap();
         left.events.push(event.clone());
@@ -430,7 +459,7 @@ fn torn(night: &Night, luck: usize) {
         pid: 3
     }));
     left.play_out();
-    judge(&facts, &left.events, &left.times);
+    judge(facts, &left.drafts, &left.events, &left.times);
 }
 
 fn cases() -> u32 {
@@ -455,7 +484,7 @@ fn model_random_commands_over_random_plans_keep_every_promise() {
         (
             proptest::collection::vec(step(), size),
             any::<u8>(),
-            proptest::collection::vec((0u8..42, 0u8..10, any::<u8>()), 0..150),
+            proptest::collection::vec((0u8..44, 0u8..10, any::<u8>()), 0..150),
         )
     });
     let config = Config {

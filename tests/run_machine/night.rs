@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pointsman::run::amend::Draft;
 use pointsman::run::command::{Binding, Outcome};
 use pointsman::run::event::{CheckResult, Decision, Fidelity, OutcomeResult, Role};
 use pointsman::run::facts::{
-    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, RequestId, StepEffect, StepFacts, StepId, Undo, Who, WindowFacts,
+    AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, Quorum, RequestId, StepEffect, StepFacts, StepId, Undo, Who,
+    WindowFacts,
 };
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, Event, RunState, apply, decide, effects};
@@ -25,15 +27,32 @@ pub fn operator(phrase: Option<&str>) -> Gate {
     }
 }
 
+fn approvers(min: u32) -> Quorum {
+    Quorum {
+        roles: vec!["approver".to_owned()],
+        min,
+        org: None,
+        not_operator: true,
+        not: Vec::new(),
+    }
+}
+
+/// Two quorums, each by itself.
+pub fn both() -> Gate {
+    let dbas = Quorum {
+        roles: vec!["dba".to_owned()],
+        not_operator: false,
+        ..approvers(1)
+    };
+    Gate {
+        who: Who::Quorum(vec![dbas, approvers(2)]),
+        ..quorum(2)
+    }
+}
+
 pub fn quorum(min: u32) -> Gate {
     Gate {
-        who: Who::Quorum {
-            roles: vec!["approver".to_owned()],
-            min,
-            org: None,
-            not_operator: true,
-            not: Vec::new(),
-        },
+        who: Who::Quorum(vec![approvers(min)]),
         expires_ms: None,
         phrase: None,
         on_expiry: OnExpiry::Reject,
@@ -130,6 +149,7 @@ pub fn facts_with(steps: Vec<StepFacts>, window: Option<(i64, AtEnd)>) -> Facts 
         no_return: quorum(2),
         commit: operator(Some("commit")),
         extend: quorum(1),
+        amend: operator(Some("amend")),
         window: window.map(|(closes_ms, at_end)| WindowFacts { closes_ms, at_end }),
         people: BTreeMap::from([
             ("lena".to_owned(), person("lead")),
@@ -162,6 +182,8 @@ pub struct Night {
     /// Requests whose live checks are being read.
     pub watched: Vec<RequestId>,
     pub now: i64,
+    /// Plans that were asked for.
+    pub drafts: Vec<Arc<Draft>>,
 }
 
 impl Night {
@@ -178,6 +200,7 @@ impl Night {
             work: Vec::new(),
             watched: Vec::new(),
             now: 1_000,
+            drafts: Vec::new(),
         }
     }
 
@@ -310,7 +333,12 @@ impl Night {
         for (request, gate) in asked {
             let voters: &[(&str, &str)] = match gate.who {
                 Who::Operator => &[("olga", "operator"), ("dora", "operator")],
-                Who::Quorum { .. } => &[("ana", "approver"), ("bea", "approver"), ("dora", "approver")],
+                Who::Quorum(_) => &[
+                    ("ana", "approver"),
+                    ("bea", "approver"),
+                    ("dora", "approver"),
+                    ("dan", "dba"),
+                ],
                 Who::Open { .. } => &[],
                 Who::Poll { .. } => &[("lena", "lead"), ("dan", "dba"), ("nora", "network")],
             };
@@ -318,7 +346,9 @@ impl Night {
                 let operates = self.state.operators.contains(*person);
                 let fits = match &gate.who {
                     Who::Operator => *person == self.state.operator,
-                    Who::Quorum { .. } => !operates,
+                    Who::Quorum(quorums) => {
+                        !operates && quorums.iter().any(|quorum| quorum.roles.iter().any(|its| its == role))
+                    }
                     Who::Open { .. } => false,
                     Who::Poll { .. } => true,
                 };

@@ -2,10 +2,12 @@
 //! that shares nothing with the state machine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use pointsman::run::Event;
+use pointsman::run::amend::Draft;
 use pointsman::run::event::{Assurance, CloseState, Decision, OutcomeResult, PersonDecision, Role, Subject};
-use pointsman::run::facts::{Facts, RequestId, StepEffect, StepId, Undo, Who};
+use pointsman::run::facts::{Facts, Gate, RequestId, StepEffect, StepId, Undo, Who};
 
 #[derive(Default)]
 struct Asked {
@@ -14,6 +16,10 @@ struct Asked {
     who: Option<Who>,
     expires_ms: Option<i64>,
     votes: BTreeSet<String>,
+    /// Who approved in which role.
+    approved: BTreeSet<(String, String)>,
+    /// The plan that it would be amended with.
+    plan: Option<String>,
     /// Of a poll: the last answer of each role, by whom.
     answers: BTreeMap<String, (String, Decision)>,
     broken: bool,
@@ -41,6 +47,7 @@ struct Step {
 /// The judge.
 pub struct Judge<'a> {
     facts: &'a Facts,
+    drafts: &'a [Arc<Draft>],
     asked: BTreeMap<RequestId, Asked>,
     steps: BTreeMap<StepId, Step>,
     open: BTreeSet<(StepId, Role)>,
@@ -52,9 +59,10 @@ pub struct Judge<'a> {
 }
 
 /// Judges a whole run; each event with the time it was decided at.
-pub fn judge(facts: &Facts, events: &[Event], times: &[i64]) {
+pub fn judge(facts: &Facts, drafts: &[Arc<Draft>], events: &[Event], times: &[i64]) {
     let mut judge = Judge {
         facts,
+        drafts,
         asked: BTreeMap::new(),
         steps: facts
             .steps
@@ -106,9 +114,11 @@ impl Judge<'_> {
                 step,
                 expires_ms,
                 escalated,
+                plan,
                 ..
             } => {
                 let asked = Asked {
+                    plan: plan.clone(),
                     subject: Some(*subject),
                     step: step.clone(),
                     who: self.who(*subject, step.as_ref(), *escalated),
@@ -195,6 +205,11 @@ impl Judge<'_> {
                 assert!(asked.subject == Some(Subject::Window) && asked.granted && !asked.consumed);
                 asked.consumed = true;
             }
+            Event::RunAmended {
+                request,
+                plan_file_digest,
+                ..
+            } => self.amended(*request, plan_file_digest),
             Event::RunClosed { state, exit, .. } => self.close(*state, *exit),
             Event::UnwindPlanned { to, .. } => {
                 self.held = false;
@@ -233,7 +248,10 @@ impl Judge<'_> {
             // Going on without a poll is asked of the same roles.
             (Subject::Step | Subject::Skip, Who::Poll { .. }) => Some(own),
             (Subject::Step, _) if !escalated => Some(own),
-            (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _) => None,
+            (
+                Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window | Subject::Amend,
+                _,
+            ) => None,
         }
     }
 
@@ -268,8 +286,15 @@ impl Judge<'_> {
                 "{person} abstains from a gate"
             );
         }
-        if let Some(Who::Quorum { not_operator: true, .. }) = asked.who {
-            assert!(!self.operators.contains(person), "{person} operates and votes");
+        if let Some(Who::Quorum(quorums)) = &asked.who {
+            let operates = self.operators.contains(person);
+            let fits = quorums
+                .iter()
+                .any(|quorum| quorum.roles.iter().any(|its| its == role) && !(quorum.not_operator && operates));
+            assert!(fits, "{person} votes as {role}, and no quorum asks for that");
+        }
+        if decision == Decision::Approve {
+            asked.approved.insert((person.to_owned(), role.to_owned()));
         }
         if assurance == Assurance::Attested {
             let step = asked.step.as_ref().and_then(|id| self.facts.step(id));
@@ -293,7 +318,10 @@ impl Judge<'_> {
         let enough = match &asked.who {
             Some(Who::Open { .. }) => true,
             Some(Who::Operator) => !asked.votes.is_empty(),
-            Some(Who::Quorum { min, .. }) => asked.votes.len() >= usize::try_from(*min).unwrap(),
+            Some(Who::Quorum(quorums)) => quorums.iter().all(|quorum| {
+                let fitting = asked.approved.iter().filter(|(_, role)| quorum.roles.contains(role));
+                fitting.count() >= usize::try_from(quorum.min).unwrap()
+            }),
             Some(Who::Poll { quorum, .. }) => {
                 let goes = asked.answers.values().filter(|(_, said)| *said == Decision::Approve);
                 goes.count() >= usize::try_from(*quorum).unwrap()
@@ -309,6 +337,54 @@ impl Judge<'_> {
             );
         }
         asked.granted = true;
+    }
+
+    /// The plan is another one from here.
+    fn amended(&mut self, request: RequestId, plan: &str) {
+        assert!(self.held, "amended without a hold");
+        assert!(self.open.is_empty(), "amended while {:?} is under way", self.open);
+        for (id, asked) in &mut self.asked {
+            if *id == request {
+                assert!(asked.subject == Some(Subject::Amend) && asked.granted && !asked.consumed);
+                assert_eq!(asked.plan.as_deref(), Some(plan), "another plan than was approved");
+                asked.consumed = true;
+            } else {
+                let dead = asked.over || asked.consumed || asked.granted && asked.subject != Some(Subject::Step);
+                assert!(dead, "request {id} outlives the plan that it was about");
+            }
+        }
+        let draft = self.drafts.iter().find(|draft| draft.plan == plan).unwrap();
+        let new: &Facts = &draft.facts;
+        assert_eq!(new.people, self.facts.people);
+        for (old, new) in [(&self.facts.commit, &new.commit), (&self.facts.unwind, &new.unwind)] {
+            assert!(persons(new) >= persons(old));
+        }
+        for facts in &self.facts.steps {
+            let step = &self.steps[&facts.id];
+            let begun = step.stands || step.settled || step.in_doubt;
+            match new.step(&facts.id) {
+                None => assert!(!begun && persons(&facts.gate) <= 1, "{} is taken out", facts.id),
+                Some(new) if begun => assert_eq!(facts, new, "{} has begun and is changed", facts.id),
+                Some(new) => {
+                    assert!(
+                        persons(&new.gate) >= persons(&facts.gate),
+                        "{}: a weaker gate",
+                        facts.id
+                    );
+                    assert!(facts.gate.phrase.is_none() || new.gate.phrase.is_some());
+                }
+            }
+        }
+        self.steps.retain(|id, _| new.step(id).is_some());
+        for (id, step) in &mut self.steps {
+            // What failed, left nothing and is another step now asks nobody any more.
+            let another = draft.changed.contains(id);
+            step.failed &= step.stands || step.settled || step.in_doubt || !another;
+        }
+        for step in &new.steps {
+            self.steps.entry(step.id.clone()).or_default();
+        }
+        self.facts = new;
     }
 
     fn needs_hold(&self, step: &StepId) {
@@ -430,5 +506,15 @@ impl Judge<'_> {
             }
             CloseState::Stopped | CloseState::Failed | CloseState::DryRun => {}
         }
+    }
+}
+
+/// How many persons a gate asks for at least.
+fn persons(gate: &Gate) -> u32 {
+    match &gate.who {
+        Who::Open { .. } => 0,
+        Who::Operator => 1,
+        Who::Quorum(quorums) => quorums.iter().map(|quorum| quorum.min).max().unwrap_or(1),
+        Who::Poll { quorum, .. } => *quorum,
     }
 }

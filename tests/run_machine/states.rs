@@ -1,9 +1,13 @@
 //! Nights in every state that a run and a step can be in, for the table.
 
-use pointsman::run::Command;
-use pointsman::run::facts::{AtEnd, StepEffect, Undo};
+use std::sync::Arc;
 
-use super::night::{Night, facts, facts_with, id, operator, step};
+use pointsman::run::Command;
+use pointsman::run::amend::Draft;
+use pointsman::run::facts::{AtEnd, Facts, StepEffect, Undo};
+
+use super::drafts::draft;
+use super::night::{Night, facts, facts_with, id, operator, quorum, step, vote};
 
 /// Plays on until `freeze` stands as `stage` says, by what its work was answered with.
 pub fn frozen(answers: &[u8]) -> Night {
@@ -78,6 +82,26 @@ pub fn held() -> Night {
         owner: None,
         until_ms: None,
     }));
+    night
+}
+
+/// The same plan, but that more persons approve the flip.
+pub fn stricter(old: &Facts) -> Arc<Draft> {
+    let mut new = old.clone();
+    for step in new.steps.iter_mut().filter(|step| step.id == id("flip")) {
+        step.gate = quorum(3);
+    }
+    draft("plan", old, new, None, false)
+}
+
+pub fn amending(approved: bool) -> Night {
+    let mut night = held();
+    let plan = stricter(&facts());
+    assert!(night.ask_to_amend(plan));
+    if approved {
+        let asked = night.state.open_requests().last().unwrap().id;
+        assert!(night.tell(vote(asked, "olga", "operator", Some("amend".to_owned()))));
+    }
     night
 }
 
@@ -187,6 +211,8 @@ pub fn states(new: Night) -> Vec<(&'static str, Night)> {
         ("step checking", checking()),
         ("step at its gate", frozen(&[])),
         ("run held, step at its gate", held()),
+        ("run held, an amendment is asked for", amending(false)),
+        ("run held, the plan is amended", amending(true)),
         ("step approved, rechecked", {
             let mut night = frozen(&[]);
             night.approve_all();

@@ -165,6 +165,19 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
             },
         ),
         (
+            "amend",
+            Command::Amend {
+                plan: "plan".to_owned(),
+                person: person(),
+                reason: reason(),
+                binding: Binding {
+                    action_digest: "a".to_owned(),
+                    evidence_digest: "e".to_owned(),
+                    identity: Value::Null,
+                },
+            },
+        ),
+        (
             "offer seat",
             Command::OfferSeat {
                 person: person(),
@@ -246,8 +259,10 @@ fn every_command_in_every_state() {
     let step = id("freeze");
     for (name, night) in &states {
         writeln!(table, "== {name}").unwrap();
+        let mut state = night.state.clone();
+        state.learn(stricter(&state.facts));
         for (what, command) in commands(&step, night) {
-            let told = match decide(&night.state, &command, night.now) {
+            let told = match decide(&state, &command, night.now) {
                 Ok(events) if events.is_empty() => "nothing".to_owned(),
                 Ok(events) => {
                     let names = events.iter().map(|event| {

@@ -19,10 +19,11 @@ use pointsman::engine::clock::Clock;
 use pointsman::engine::dispatcher::{Channels, Dispatcher};
 use pointsman::engine::executor::{Executor, Setup};
 use pointsman::engine::facts::{Mode, facts_of};
-use pointsman::engine::handle::Update;
+use pointsman::engine::handle::{Past, Update};
 use pointsman::journal::verify::{Require, verify};
 use pointsman::journal::{Actor, JournalWriter, Redactor};
 use pointsman::provider::registry::catalogue;
+use pointsman::run::amend::Draft;
 use pointsman::run::event::{CloseState, OutcomeResult, PersonDecision, Role};
 use pointsman::run::facts::Undo;
 use pointsman::run::state::{EffectState, Phase};
@@ -40,9 +41,12 @@ const PLANS: &[&str] = &[
 
 /// How one night ended.
 struct Night {
+    /// The plan that it began with, and the one that it went by at its end.
+    first: Arc<Plan>,
     plan: Arc<Plan>,
     state: RunState,
     updates: Vec<Arc<Update>>,
+    drafts: Vec<Arc<Draft>>,
     ledger: Vec<Entry>,
 }
 
@@ -69,20 +73,24 @@ fn play(seed: u64) -> Night {
         .start_paused(true)
         .build()
         .unwrap();
-    let (state, updates) = runtime.block_on(night(plan.clone(), world.clone(), place.path(), seed));
+    let (past, drafts) = runtime.block_on(night(plan.clone(), world.clone(), place.path(), seed));
+    let (state, updates) = (past.state, past.updates);
+    let (first, plan) = (plan, past.plan);
     // What did not end by itself is gone: nothing of it may reach the ledger any more.
     drop(runtime);
     let report = verify(place.path(), Require::Chain);
     assert_eq!(report.code, 0, "seed {seed}: {report:?}");
     Night {
+        first,
         plan,
+        drafts,
         state,
         updates,
         ledger: world.happened(),
     }
 }
 
-async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u64) -> (RunState, Vec<Arc<Update>>) {
+async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u64) -> (Past, Vec<Arc<Draft>>) {
     let writer = JournalWriter::create(folder, "sim", "boot").unwrap();
     let clock = Clock::simulated("2026-12-05T22:00:00Z".parse().unwrap());
     let actor = Actor {
@@ -111,11 +119,12 @@ async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u6
         operator: "olga".to_owned(),
     };
     handle.tell(open).await.unwrap();
-    Person::new(seed, world).conduct(&handle).await;
+    let mut person = Person::new(seed, world);
+    person.conduct(&handle).await;
     let ended = handle.history().await.unwrap();
     handle.close().await;
     running.await.unwrap();
-    ended
+    (ended, person.drafts)
 }
 
 /// Says which seed it was, whatever was found.
@@ -132,17 +141,19 @@ impl Drop for Named {
 /// What must hold of a night, judged by its journal and by what really happened.
 fn judge(seed: u64, night: &Night) {
     let _named = Named(seed);
-    let facts = &night.state.facts;
+    let facts = Arc::new(facts_of(&night.first, Mode::Real));
     let events: Vec<Event> = night.updates.iter().map(|update| update.event.clone()).collect();
     let times: Vec<i64> = night
         .updates
         .iter()
         .map(|update| update.at.timestamp_millis())
         .collect();
-    promises::judge(facts, &events, &times);
-    let replayed = events.iter().fold(RunState::new(facts.clone()), |state, event| {
-        apply(state, event).unwrap()
-    });
+    promises::judge(&facts, &night.drafts, &events, &times);
+    let mut fresh = RunState::new(facts.clone());
+    for draft in &night.drafts {
+        fresh.learn(draft.clone());
+    }
+    let replayed = events.iter().fold(fresh, |state, event| apply(state, event).unwrap());
     assert_eq!(replayed, night.state, "seed {seed}");
     let keys: BTreeSet<&str> = night.ledger.iter().map(|entry| entry.key.as_str()).collect();
     assert_eq!(

@@ -1,13 +1,19 @@
 //! A person at the run whom a seed scripts: mostly helpful, sometimes not. Decides doubts by looking at what really
 //! happened, as a person would.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman::engine::amend::{Amendment, amended_with};
+use pointsman::engine::facts::Mode;
 use pointsman::engine::handle::Handle;
-use pointsman::run::event::{Decision, Role};
+use pointsman::run::amend::Draft;
+use pointsman::run::event::{Decision, Role, Subject};
 use pointsman::run::facts::Who;
+use pointsman::run::gate::missing;
 use pointsman::run::state::{Phase, Request, Stage};
 use pointsman::run::{Command, RunState};
+use pointsman::runbook::plan::Plan;
 
 use super::world::World;
 
@@ -15,6 +21,8 @@ pub struct Person {
     state: u64,
     world: World,
     turns: u32,
+    /// The plans that were asked for.
+    pub drafts: Vec<Arc<Draft>>,
 }
 
 impl Person {
@@ -23,6 +31,7 @@ impl Person {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             world,
             turns: 0,
+            drafts: Vec::new(),
         }
     }
 
@@ -37,20 +46,53 @@ impl Person {
     /// Sits there until the run is over.
     pub async fn conduct(&mut self, handle: &Handle) {
         loop {
-            let (state, _) = handle.history().await.unwrap();
+            let past = handle.history().await.unwrap();
+            let state = past.state;
             if state.is_closed() {
                 return;
             }
             self.turns += 1;
             assert!(self.turns < 20_000, "the run does not end: {state:#?}");
             let idle = self.roll(4) == 0;
-            if !idle && let Some(command) = self.next(&state) {
+            if self.turns < 400 && self.roll(25) == 0 {
+                self.amend(handle, &past.plan, &state).await;
+            } else if !idle && let Some(command) = self.next(&state) {
                 // A refusal is an answer, too.
                 let _refused = handle.tell(command).await;
             }
             let pause = 20 + self.roll(400);
             tokio::time::sleep(Duration::from_millis(u64::try_from(pause).unwrap())).await;
         }
+    }
+
+    /// Changes the runbook a little, and asks for it. It may be refused: something has begun, or runs.
+    async fn amend(&mut self, handle: &Handle, old: &Plan, state: &RunState) {
+        let mut plan = old.clone();
+        let at = self.roll(plan.steps.len());
+        if self.roll(2) == 0 {
+            plan.steps[at].notes = Some(format!("said at turn {}", self.turns));
+        } else {
+            let mut added = plan.steps[at].clone();
+            added.id = format!("again_{}", self.turns);
+            added.needs = vec![plan.steps[at].id.clone()];
+            plan.steps.insert(at + 1, added);
+        }
+        let amendment = Amendment {
+            plan: Arc::new(plan),
+            file_digest: format!("plan-{}", self.turns),
+            data: serde_json::Map::new(),
+        };
+        self.drafts.push(Arc::new(amended_with(old, Mode::Real, &amendment)));
+        if state.hold.is_none() {
+            let hold = Command::Hold {
+                reason: "the runbook is wrong".to_owned(),
+                person: state.operator.clone(),
+                owner: None,
+                until_ms: None,
+            };
+            let _refused = handle.tell(hold).await;
+        }
+        let _refused = handle.amend(amendment, &state.operator, "it was wrong").await;
     }
 
     fn next(&mut self, state: &RunState) -> Option<Command> {
@@ -76,6 +118,10 @@ impl Person {
             } else {
                 Command::Retry { step }
             });
+        }
+        let amending = state.open_requests().find(|request| request.subject == Subject::Amend);
+        if let Some(request) = amending.filter(|_| calm || self.roll(3) > 0) {
+            return self.vote(state, request);
         }
         if state.hold.is_some() {
             return Some(Command::Release {
@@ -128,8 +174,10 @@ impl Person {
     fn vote(&mut self, state: &RunState, request: &Request) -> Option<Command> {
         let (person, role) = match &request.gate.who {
             Who::Operator => (state.operator.clone(), "operator".to_owned()),
-            Who::Quorum { roles, .. } => {
-                let names = ["ana", "bea"];
+            Who::Quorum(quorums) => {
+                let short = quorums.iter().find(|quorum| missing(state, request, quorum) > 0)?;
+                let roles = &short.roles;
+                let names = ["ana", "bea", "carl", "dora"];
                 let free = names
                     .iter()
                     .find(|name| !request.votes.iter().any(|vote| vote.person == **name))?;

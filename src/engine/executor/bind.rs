@@ -118,7 +118,7 @@ impl Job {
     /// The digest that an approval binds: run, environment, plan, step, attempt, the action as resolved, the identity
     /// as observed.
     pub fn digest(&self, step: &StepId, attempt: u32, bound: &Bound, identity: &Value) -> String {
-        let plan = &self.setup.plan;
+        let plan = &self.plan;
         digest(&json!({
             "run": self.setup.run,
             "environment": plan.environment.name,

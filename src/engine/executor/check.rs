@@ -172,6 +172,7 @@ impl Job {
             checks: results.to_vec(),
             lost: None,
             faults: Vec::new(),
+            changes: Vec::new(),
         };
         let evidence = self.publish(briefing);
         let binding = Binding {

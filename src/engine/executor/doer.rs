@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::engine::amend::{Amendment, Offer, offer};
 use crate::engine::facts::Mode;
-use crate::engine::handle::{Feed, Handle};
+use crate::engine::handle::{Feed, Handle, Refused};
 use crate::journal::Redactor;
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Progress, Reporter};
 use crate::run::command::Outcome;
@@ -33,6 +34,7 @@ pub type Builder = dyn Fn(&str, &[String], &Value) -> Result<Box<dyn Action>, St
 /// What an executor is made of.
 pub struct Setup {
     pub run: String,
+    /// The plan that the run goes by as the executor begins.
     pub plan: Arc<Plan>,
     pub mode: Mode,
     pub build: Arc<Builder>,
@@ -53,6 +55,8 @@ pub struct Errand {
 /// The runner of errands.
 pub struct Executor {
     pub(super) setup: Arc<Setup>,
+    /// What is executed: the setup's plan, or the last that the run was amended with.
+    plan: Arc<Plan>,
     runtime: tokio::runtime::Handle,
     /// Cancels everything that is under way; the only thing shared with the tasks.
     all: CancellationToken,
@@ -68,6 +72,7 @@ impl Executor {
     /// An executor on the current runtime.
     pub fn new(setup: Setup) -> Self {
         Self {
+            plan: setup.plan.clone(),
             setup: Arc::new(setup),
             runtime: tokio::runtime::Handle::current(),
             all: CancellationToken::new(),
@@ -75,6 +80,21 @@ impl Executor {
             effects: HashMap::new(),
             watches: HashMap::new(),
         }
+    }
+
+    /// The plan that is executed.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// From here another plan is executed. What is under way goes on by the old one.
+    pub fn go_by(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+    }
+
+    /// What asking for an amendment takes.
+    pub(in crate::engine) fn offer(&self, amendment: &Amendment, words: (&str, &str)) -> Result<Offer, Refused> {
+        offer(&self.setup.run, &self.plan, self.setup.mode, amendment, words)
     }
 
     /// Starts an errand; its answer comes as a command.
@@ -104,6 +124,7 @@ impl Executor {
         let fallback = broken(&errand.effect);
         let job = Job {
             setup: self.setup.clone(),
+            plan: self.plan.clone(),
             cancel,
             errand,
             sent: Arc::default(),
@@ -205,6 +226,7 @@ pub(super) fn in_doubt(detail: &str, observed: bool) -> Outcome {
 /// One errand with what it needs.
 pub(super) struct Job {
     pub setup: Arc<Setup>,
+    pub plan: Arc<Plan>,
     pub cancel: CancellationToken,
     pub errand: Errand,
     /// Set once a peer accepted a mutation: from then on an end on request is in doubt.
@@ -239,7 +261,7 @@ impl Job {
         // The facts were made from the plan, in its order.
         let index = self.errand.state.facts.index(step);
         index
-            .and_then(|index| self.setup.plan.steps.get(index))
+            .and_then(|index| self.plan.steps.get(index))
             .filter(|planned| planned.id == step.0)
             .ok_or_else(|| {
                 ActionError::new(

@@ -75,6 +75,7 @@ impl Job {
             checks: Vec::new(),
             lost,
             faults,
+            changes: Vec::new(),
         };
         let evidence = self.publish(briefing);
         (

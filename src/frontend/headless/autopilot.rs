@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::frontend::ending::is_stuck_way_back;
 use crate::frontend::poll::next_go;
 use crate::frontend::voters::{Voter, candidates};
-use crate::run::event::Decision;
+use crate::run::event::{Decision, Subject};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::gate::minimum;
 use crate::run::poll::is_poll;
@@ -14,6 +14,9 @@ use crate::run::{Command, RunState};
 
 /// The comment that votes of `--approve-all` carry into the journal.
 const COMMENT: &str = "approved without a look, by --approve-all";
+
+/// Why a run is held by `--amend`: until the amendment is answered.
+pub const AMENDING: &str = "a changed runbook is asked for";
 
 /// The next act.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +92,10 @@ impl Autopilot {
         {
             return next;
         }
+        // What failed may be what is amended.
+        if let Some(next) = self.amending(state) {
+            return next;
+        }
         if let Some(failed) = failed(state) {
             return end(1, failed);
         }
@@ -139,9 +146,7 @@ impl Autopilot {
         let ours = self.begun && !self.released && self.approve_all;
         let by_unwinding = state.hold.as_ref().is_some_and(|hold| hold.person == "unwinding");
         if ours && by_unwinding && state.phase == Phase::Running {
-            return Next::Tell(Command::Release {
-                person: self.operator.clone(),
-            });
+            return self.release();
         }
         let why = state.hold.as_ref().map_or("", |hold| hold.reason.as_str());
         end(
@@ -150,9 +155,34 @@ impl Autopilot {
         )
     }
 
+    /// What `--amend` asked for is answered, then its hold ends.
+    fn amending(&self, state: &RunState) -> Option<Next> {
+        let ours = state.hold.as_ref().is_some_and(|hold| hold.reason == AMENDING);
+        if !ours || state.phase != Phase::Running {
+            return None;
+        }
+        let asked = state.open_requests().any(|request| request.subject == Subject::Amend);
+        match asked {
+            true => Some(self.at_gates(state)),
+            false => (self.approve_all && state.amended > 0).then(|| self.release()),
+        }
+    }
+
+    fn release(&self) -> Next {
+        Next::Tell(Command::Release {
+            person: self.operator.clone(),
+        })
+    }
+
     /// Approves the first gate for which somebody is left; where there is none, says so of the first.
     fn at_gates(&self, state: &RunState) -> Next {
-        let Some(first) = state.open_requests().next() else {
+        // In a hold only the amendment that it is for can be answered.
+        let open = || {
+            let held = state.hold.is_some();
+            let open = state.open_requests();
+            open.filter(move |request| !held || request.subject == Subject::Amend)
+        };
+        let Some(first) = open().next() else {
             return Next::Wait;
         };
         if !self.approve_all {
@@ -164,7 +194,7 @@ impl Autopilot {
                 ),
             );
         }
-        let votable = state.open_requests().find_map(|request| {
+        let votable = open().find_map(|request| {
             let refused = |person: &str| self.refused.contains(&(request.id, person.to_owned()));
             let next = if is_poll(&request.gate) {
                 next_go(state, request, refused)

@@ -145,11 +145,12 @@ impl Conductor {
     }
 
     async fn catch_up(&mut self) -> Result<(), Fault> {
-        let (state, updates) = self.handle.history().await?;
+        let past = self.handle.history().await?;
+        self.plan = past.plan.clone();
         let follower = self
             .follower
-            .get_or_insert_with(|| Follower::new(&self.plan, RunState::new(state.facts.clone())));
-        for update in follower.catch_up(state, &updates) {
+            .get_or_insert_with(|| Follower::new(&self.plan, RunState::new(past.state.facts.clone())));
+        for update in follower.catch_up(past) {
             self.printer.event(&self.plan, &follower.state, &update)?;
         }
         Ok(())

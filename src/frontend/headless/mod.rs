@@ -6,7 +6,7 @@ mod conduct;
 mod printer;
 mod watch;
 
-pub use autopilot::{Autopilot, Next};
+pub use autopilot::{AMENDING, Autopilot, Next};
 pub use conduct::{HeadlessOptions, run};
 pub use printer::{Format, Printer};
 pub use watch::RollbackWatch;

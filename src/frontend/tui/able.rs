@@ -40,6 +40,7 @@ pub fn why_not(model: &Model, act: Act) -> Option<String> {
         Act::End => dead(model).or_else(|| endable(model).err()),
         Act::Seat => dead(model),
         Act::Extend => dead(model).or_else(|| extend(model.state())),
+        Act::Amend => dead(model).or_else(|| amend(model)),
         Act::Countersign => halted(model).or_else(|| {
             let nothing = owed(model.state()).is_empty();
             nothing.then(|| "nothing waits for a second signature".to_owned())
@@ -96,7 +97,7 @@ pub fn answerable(state: &RunState, request: &Request) -> Result<(), String> {
     if request.status != RequestStatus::Open {
         return Err(format!("request {} is not open any more", request.id));
     }
-    let apart = matches!(request.subject, Subject::Skip | Subject::Window);
+    let apart = matches!(request.subject, Subject::Skip | Subject::Window | Subject::Amend);
     if state.hold.is_some() && !apart {
         return Err("the run is held; r releases it, then the gate is asked again".to_owned());
     }
@@ -108,7 +109,9 @@ pub fn answerable(state: &RunState, request: &Request) -> Result<(), String> {
             )),
             Some(_) | None => Ok(()),
         },
-        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window, _) => Ok(()),
+        (Subject::Step | Subject::Skip | Subject::Unwind | Subject::Commit | Subject::Window | Subject::Amend, _) => {
+            Ok(())
+        }
     }
 }
 
@@ -136,6 +139,18 @@ fn extend(state: &RunState) -> Option<String> {
     }
     let asked = state.open_requests().any(|request| request.subject == Subject::Window);
     asked.then(|| "a longer window is asked for already: a looks at its gate".to_owned())
+}
+
+fn amend(model: &Model) -> Option<String> {
+    let state = model.state();
+    if state.facts.dry_run {
+        return Some("a dry run is not amended; begin another one".to_owned());
+    }
+    if state.phase != Phase::Running {
+        return Some("a runbook is amended while the run goes forward".to_owned());
+    }
+    let held = state.hold.is_some();
+    (!held).then(|| "a runbook is amended while the run is held: h holds it".to_owned())
 }
 
 /// The step that `s` would skip.
@@ -242,6 +257,9 @@ pub fn breakable(model: &Model, id: RequestId) -> Result<(), String> {
     if is_no_return(model.state(), request) {
         return Err("the glass cannot be broken at a point of no return; its quorum has to be found".to_owned());
     }
+    if request.subject == Subject::Amend {
+        return Err("the glass cannot be broken for an amendment".to_owned());
+    }
     if glass_breakers(model).is_empty() && !model.state().facts.personas {
         return Err(format!("nobody of this environment has the role {GLASS}"));
     }
@@ -268,7 +286,7 @@ fn is_no_return(state: &RunState, request: &Request) -> bool {
     match request.subject {
         Subject::Step | Subject::Skip => step.is_some_and(StepFacts::is_no_return),
         Subject::Unwind => state.unwind.as_ref().is_some_and(|unwind| unwind.past_no_return),
-        Subject::Commit | Subject::Window => false,
+        Subject::Commit | Subject::Window | Subject::Amend => false,
     }
 }
 

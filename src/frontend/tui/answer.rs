@@ -143,6 +143,7 @@ pub(super) fn act(model: &mut Model, act: Act) -> Vec<Action> {
         | Act::End
         | Act::Seat
         | Act::Extend
+        | Act::Amend
         | Act::Countersign
         | Act::Summary
         | Act::Leave

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::engine::amend::Amendment;
 use crate::engine::handle::{Feed, Handle, Refused};
 use crate::frontend::{Ending, HangUps};
 use crate::projection::samples::History;
@@ -50,7 +51,14 @@ pub struct CockpitOptions {
     pub history: Arc<History>,
     /// Listening since before the run began.
     pub hang_up: HangUps,
+    /// The file that the run was made from, as far as this process knows it.
+    pub runbook: Option<String>,
+    /// Reads a changed runbook and keeps it in the run's folder.
+    pub amender: Arc<Amender>,
 }
+
+/// Reads a runbook for the run's environment; what is wrong with it comes in lines for people.
+pub type Amender = dyn Fn(&str) -> Result<Amendment, Vec<String>> + Send + Sync;
 
 /// Why there is no cockpit, or not any more.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +83,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         return Err(CockpitError::NoTerminal);
     }
     let feed = options.feed.unwrap_or_else(|| handle.listen());
-    let (state, updates) = handle.history().await?;
+    let past = handle.history().await?;
     let session = Session {
         operator: options.operator,
         run_id: options.run_id,
@@ -83,12 +91,13 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         lab: options.lab,
         zone: options.zone,
         next: options.next,
+        runbook: options.runbook,
         history: options.history,
     };
     let theme = Theme { color: options.color };
-    let fresh = crate::run::RunState::new(state.facts.clone());
+    let fresh = crate::run::RunState::new(past.state.facts.clone());
     let mut model = Model::new(plan, session, theme, fresh, Utc::now());
-    let _nothing_yet = update(&mut model, Msg::History(Box::new(state), updates));
+    let _nothing_yet = update(&mut model, Msg::History(Box::new(past)));
     let (replies, answers) = mpsc::unbounded_channel();
     let mut cockpit = Cockpit {
         handle,
@@ -97,6 +106,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: CockpitOptions) -> Re
         replies,
         answers,
         hang_up: options.hang_up,
+        amender: options.amender,
         behind: false,
         lost: false,
     };
@@ -133,6 +143,7 @@ struct Cockpit {
     replies: mpsc::UnboundedSender<Msg>,
     answers: mpsc::UnboundedReceiver<Msg>,
     hang_up: HangUps,
+    amender: Arc<Amender>,
     /// Something was lost: the history has to be asked before anything else is folded.
     behind: bool,
     /// The terminal is gone.
@@ -207,7 +218,7 @@ impl Cockpit {
         match heard {
             Ok(feed) => Msg::Feed(feed),
             Err(RecvError::Lagged(_)) => match self.handle.history().await {
-                Ok((state, updates)) => Msg::History(Box::new(state), updates),
+                Ok(past) => Msg::History(Box::new(past)),
                 Err(refused) => Msg::HangUp(refused.to_string()),
             },
             Err(RecvError::Closed) => Msg::HangUp("the run's engine has ended".to_owned()),
@@ -244,6 +255,7 @@ impl Cockpit {
             match action {
                 Action::Tell(command) => self.tell(command),
                 Action::Note(text) => self.note(text),
+                Action::Amend { path, reason } => self.amend(path, reason),
                 Action::CatchUp => self.behind = true,
                 Action::Quit { exit, reason } => ended = Some((exit, reason)),
             }
@@ -257,6 +269,23 @@ impl Cockpit {
             let result = handle.tell(command.clone()).await;
             // A cockpit that has ended needs no answer.
             let _ended = replies.send(Msg::Told { command, result });
+        });
+    }
+
+    fn amend(&self, path: String, reason: String) {
+        let (handle, replies, amender) = (self.handle.clone(), self.replies.clone(), self.amender.clone());
+        let person = self.model.session.operator.clone();
+        tokio::spawn(async move {
+            let read = tokio::task::spawn_blocking(move || amender(&path)).await;
+            let result = match read {
+                Ok(Ok(amendment)) => handle
+                    .amend(amendment, &person, &reason)
+                    .await
+                    .map_err(|refused| vec![refused.to_string()]),
+                Ok(Err(lines)) => Err(lines),
+                Err(broken) => Err(vec![broken.to_string()]),
+            };
+            let _ended = replies.send(Msg::Amended(result));
         });
     }
 

@@ -1,11 +1,11 @@
 //! Takes in what the engine says. Part of `update`; changes only the model.
 
-use crate::engine::handle::{Feed, Update};
+use crate::engine::handle::{Feed, Past, Update};
 use crate::frontend::ending::{PATIENCE, unanswered};
 use crate::projection::escape::visible;
 use crate::projection::words::{describe, label, step_in};
 use crate::provider::action::Progress;
-use crate::run::{Command, Event, RunState};
+use crate::run::{Command, Event};
 
 use super::able::{answerable, is_open, skips};
 use super::model::{LineKind, Loudness, Modal, Model, OutputLine, Purpose, Row};
@@ -49,8 +49,19 @@ pub(super) fn feed(model: &mut Model, feed: Feed) -> Vec<Action> {
 }
 
 /// Takes the whole history.
-pub(super) fn history(model: &mut Model, state: RunState, updates: &[std::sync::Arc<Update>]) {
-    for update in model.follower.catch_up(state, updates) {
+pub(super) fn history(model: &mut Model, past: Past) {
+    if model.plan != past.plan {
+        // Another plan has other rows.
+        model.plan = past.plan.clone();
+        model.folded.clear();
+        model.followed = None;
+        model.selected = if past.plan.steps.is_empty() {
+            Row::Phase(0)
+        } else {
+            Row::Step(0)
+        };
+    }
+    for update in model.follower.catch_up(past) {
         told(model, &update);
     }
 }
@@ -88,6 +99,7 @@ fn told(model: &mut Model, update: &Update) {
             model.say(text);
         }
         Event::HandoverOffered { to, .. } => model.say(format!("the seat is offered to {to}: o takes it")),
+        Event::RunAmended { .. } => model.complain(text.clone()),
         Event::RunHeld { .. }
         | Event::GateVoided { .. }
         | Event::GateExpired { .. }
@@ -220,6 +232,7 @@ fn outlived(model: &Model, purpose: &Purpose) -> Option<&'static str> {
         | Purpose::ByHand(_)
         | Purpose::Decide { .. }
         | Purpose::Extend
+        | Purpose::Amend
         | Purpose::OfferSeat => over,
     }
 }

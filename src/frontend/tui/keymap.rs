@@ -178,6 +178,13 @@ pub const BINDINGS: &[Binding] = &[
     ),
     bind(
         MAIN,
+        &[char('A')],
+        Act::Amend,
+        "amend…",
+        "in a hold: read a changed runbook, see what it changes, ask for it under its own gate",
+    ),
+    bind(
+        MAIN,
         &[char('o')],
         Act::Seat,
         "hand over…",

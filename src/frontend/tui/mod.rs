@@ -18,6 +18,6 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
-pub use cockpit::{CockpitError, CockpitOptions, run};
+pub use cockpit::{Amender, CockpitError, CockpitOptions, run};
 pub use model::{LabLine, Model, Session};
 pub use msg::{Act, Action, Msg};

@@ -35,6 +35,8 @@ pub struct Session {
     /// The zone of the clock.
     pub zone: Tz,
     pub next: NextCommands,
+    /// The file that the run was made from, as far as this process knows it.
+    pub runbook: Option<String>,
     /// What earlier runs took.
     pub history: Arc<History>,
 }
@@ -84,6 +86,8 @@ pub enum Purpose {
     Skip(StepId),
     /// A longer window.
     Extend,
+    /// Another plan.
+    Amend,
     OfferSeat,
     TakeSeat,
     BreakGlass(RequestId),
@@ -324,13 +328,17 @@ impl Model {
         }
     }
 
-    /// The request that keys act on: the selected step's, else the first that can be answered now, else the first.
+    /// The request that keys act on, among those that can be answered now, else among all: the selected step's, else
+    /// the first.
     pub fn open_request(&self) -> Option<&Request> {
         let selected = self.selected_step();
         let open = || self.state().open_requests();
+        let of_selected = |request: &&Request| selected.is_some() && request.step.as_ref() == selected;
+        let now = |request: &&Request| answerable(self.state(), request).is_ok();
         open()
-            .find(|request| selected.is_some() && request.step.as_ref() == selected)
-            .or_else(|| open().find(|request| answerable(self.state(), request).is_ok()))
+            .find(|request| of_selected(request) && now(request))
+            .or_else(|| open().find(now))
+            .or_else(|| open().find(of_selected))
             .or_else(|| open().next())
     }
 

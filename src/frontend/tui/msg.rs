@@ -1,11 +1,9 @@
 //! What the cockpit hears and what it asks for. Owns only the vocabulary.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
-use crate::engine::handle::{Feed, Refused, Update};
-use crate::run::{Command, RunState};
+use crate::engine::handle::{Feed, Past, Refused};
+use crate::run::Command;
 
 /// Everything that comes from outside, in one stream.
 #[derive(Debug, Clone)]
@@ -20,12 +18,14 @@ pub enum Msg {
     Paste(String),
     Feed(Feed),
     /// The whole history, asked for after something was lost.
-    History(Box<RunState>, Vec<Arc<Update>>),
+    History(Box<Past>),
     /// A command was answered.
     Told {
         command: Command,
         result: Result<(), Refused>,
     },
+    /// A changed runbook was read and asked for, or why it was not: lines for people.
+    Amended(Result<(), Vec<String>>),
     /// A note was answered.
     Noted {
         text: String,
@@ -67,6 +67,8 @@ pub enum Act {
     Seat,
     /// Asks for a longer window.
     Extend,
+    /// Asks to go on by a changed runbook.
+    Amend,
     Countersign,
     /// The next that asks: another gate, another failure.
     Other,
@@ -94,6 +96,11 @@ pub enum Act {
 pub enum Action {
     Tell(Command),
     Note(String),
+    /// Read a changed runbook, and ask to go on by it.
+    Amend {
+        path: String,
+        reason: String,
+    },
     /// Ask for the history.
     CatchUp,
     Quit {

@@ -64,6 +64,13 @@ pub fn head(model: &Model, purpose: &Purpose) -> (String, Vec<String>, bool) {
             )],
             false,
         ),
+        Purpose::Amend => (
+            "Amend the runbook".to_owned(),
+            one(
+                "The changed file is read, and what it changes is shown at a gate of its own; until that is approved nothing changes. It cannot change what has begun, people, the environment, connections, or weaken a gate.",
+            ),
+            false,
+        ),
         Purpose::OfferSeat => (
             "Hand over the operator's seat".to_owned(),
             one("It changes hands once they take it, at this keyboard: o, then their own id."),
@@ -115,6 +122,13 @@ pub fn questions(model: &Model, purpose: &Purpose) -> Vec<String> {
             }),
             "reason:".to_owned(),
         ],
+        Purpose::Amend => vec![
+            match &model.session.runbook {
+                Some(path) => format!("the changed runbook (empty: {path}):"),
+                None => "the changed runbook:".to_owned(),
+            },
+            "why:".to_owned(),
+        ],
         Purpose::OfferSeat => vec![
             format!("to whom ({}):", people(model, operator)),
             format!("you, {operator}, confirm by typing your own id:"),
@@ -152,6 +166,10 @@ pub fn take(model: &Model, purpose: &Purpose, index: usize, text: &str) -> Resul
                 None => Err("write HH:MM, like 03:00".to_owned()),
             }
         }
+        (Purpose::Amend, 0) if text.is_empty() => {
+            let known = model.session.runbook.clone();
+            known.ok_or_else(|| "write the path of the changed runbook".to_owned())
+        }
         (Purpose::OfferSeat, 0) if text == state.operator => Err(format!("{text} has the seat already")),
         (Purpose::OfferSeat, 0) if text.is_empty() => Err("say to whom".to_owned()),
         (Purpose::OfferSeat, 0) if state.facts.personas || state.facts.people.contains_key(text) => Ok(taken),
@@ -188,7 +206,8 @@ pub fn take(model: &Model, purpose: &Purpose, index: usize, text: &str) -> Resul
             | Purpose::ByHand(_)
             | Purpose::Decide { .. }
             | Purpose::Skip(_)
-            | Purpose::Extend,
+            | Purpose::Extend
+            | Purpose::Amend,
             _,
         ) => {
             if text.is_empty() {
@@ -237,6 +256,12 @@ pub fn command(model: &Model, purpose: &Purpose, answers: &[String]) -> Action {
             person,
             reason: answer(1),
         },
+        Purpose::Amend => {
+            return Action::Amend {
+                path: reason,
+                reason: answer(1),
+            };
+        }
         Purpose::OfferSeat => Command::OfferSeat { person, to: answer(0) },
         Purpose::TakeSeat => Command::TakeSeat { person: answer(0) },
         Purpose::BreakGlass(request) => Command::BreakGlass {

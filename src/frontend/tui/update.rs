@@ -29,11 +29,15 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Action> {
             Vec::new()
         }
         Msg::Feed(feed) => hear::feed(model, feed),
-        Msg::History(state, updates) => {
-            hear::history(model, *state, &updates);
+        Msg::History(past) => {
+            hear::history(model, *past);
             Vec::new()
         }
         Msg::Told { command, result } => told(model, &command, result),
+        Msg::Amended(result) => {
+            amended(model, result);
+            Vec::new()
+        }
         Msg::Noted { text, result } => {
             match result {
                 Ok(()) => noted(model, text),
@@ -101,6 +105,28 @@ fn quit(model: &Model, reason: String) -> Action {
     Action::Quit { exit, reason }
 }
 
+fn amended(model: &mut Model, result: Result<(), Vec<String>>) {
+    let Err(lines) = result else {
+        model.say("the amendment is asked for: a looks at what it changes");
+        return;
+    };
+    let (at, last) = (model.now, lines.last().cloned().unwrap_or_default());
+    for text in &lines {
+        model.push_line(OutputLine {
+            at,
+            step: None,
+            text: crate::projection::escape::visible(text),
+            kind: LineKind::Notice,
+        });
+    }
+    let more = if lines.len() > 1 {
+        " (all of it in the output)"
+    } else {
+        ""
+    };
+    model.complain(format!("nothing was amended: {last}{more}"));
+}
+
 fn noted(model: &mut Model, text: String) {
     let at = model.now;
     let text = crate::projection::escape::visible(&text);
@@ -163,6 +189,7 @@ fn act(model: &mut Model, act: Act) -> Vec<Action> {
         Act::End => model.modal = endable(model).ok().map(|step| Modal::End { step, at: 0 }),
         Act::Seat => answer::open_seat(model),
         Act::Extend => answer::ask(model, Purpose::Extend),
+        Act::Amend => answer::ask(model, Purpose::Amend),
         Act::Countersign => answer::open_countersign(model),
         Act::Summary => model.modal = Some(Modal::Summary { scroll: 0 }),
         Act::Leave

@@ -53,6 +53,7 @@ fn short(model: &Model, alarm: &Alarm) -> Option<String> {
         (None, Some(Subject::Unwind)) => Some("roll back".to_owned()),
         (None, Some(Subject::Commit)) => Some("commit".to_owned()),
         (None, Some(Subject::Window)) => Some("window".to_owned()),
+        (None, Some(Subject::Amend)) => Some("amend".to_owned()),
         (None, Some(Subject::Step | Subject::Skip) | None) => None,
     }
 }

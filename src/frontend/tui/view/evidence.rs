@@ -8,7 +8,8 @@ use crate::engine::handle::{BriefedAction, Briefing};
 use crate::frontend::tui::model::Model;
 use crate::projection::words::{clock, label, verdict};
 use crate::run::event::{CheckResult, Decision, Role};
-use crate::run::gate::minimum;
+use crate::run::facts::Who;
+use crate::run::gate::{minimum, missing, roles};
 use crate::run::poll::is_poll;
 use crate::run::state::Request;
 
@@ -141,13 +142,25 @@ fn approvals(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
         .iter()
         .filter(|vote| vote.decision == Decision::Approve)
         .count();
-    let needed = minimum(&request.gate);
-    let roles = crate::run::gate::roles(&request.gate).join(" or ");
     let left = request.expires_ms.map_or_else(String::new, |expires| {
         let rest = expires - model.now.timestamp_millis();
         format!(", expires in {}", clock(chrono::TimeDelta::milliseconds(rest)))
     });
-    let asked = format!("{approved}/{needed} of {roles}{left}");
+    let one = |approved: usize, needed: u32, roles: &[String]| format!("{approved}/{needed} of {}", roles.join(" or "));
+    let asked = match &request.gate.who {
+        Who::Quorum(quorums) => {
+            let each = quorums.iter().map(|quorum| {
+                let needed = quorum.min.max(1);
+                let found = needed.saturating_sub(missing(model.state(), request, quorum));
+                one(usize::try_from(found).unwrap_or(usize::MAX), needed, &quorum.roles)
+            });
+            each.collect::<Vec<_>>().join(" and ")
+        }
+        Who::Open { .. } | Who::Operator | Who::Poll { .. } => {
+            one(approved, minimum(&request.gate), &roles(&request.gate))
+        }
+    };
+    let asked = format!("{asked}{left}");
     let mut lines = named("Approvals", &asked, columns, theme.strong(), theme.plain());
     for vote in &request.votes {
         let (sign, style) = match vote.decision {

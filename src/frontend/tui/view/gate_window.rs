@@ -82,6 +82,7 @@ fn text(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> 
         Subject::Commit => lines.extend(of_commit(model, columns)),
         Subject::Skip => lines.extend(of_skip(model, request, columns)),
         Subject::Window => lines.extend(of_window(model, request, columns)),
+        Subject::Amend => lines.extend(of_amendment(model, request, columns)),
     }
     if !poll {
         lines.extend(evidence::votes(model, request, columns));
@@ -98,7 +99,7 @@ fn question(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stati
     let asked = asked.and_then(serde_json::Value::as_str).unwrap_or_default();
     let text = match request.subject {
         Subject::Skip => format!("go on WITHOUT this poll? It asks: {asked}"),
-        Subject::Step | Subject::Unwind | Subject::Commit | Subject::Window => asked.to_owned(),
+        Subject::Step | Subject::Unwind | Subject::Commit | Subject::Window | Subject::Amend => asked.to_owned(),
     };
     named("Question", &text, columns, theme.strong(), theme.strong())
 }
@@ -186,6 +187,37 @@ fn of_window(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
     let mut lines = named("The window", &text, columns, theme.strong(), theme.warn());
     let reason = request.reason.as_deref().unwrap_or_default();
     lines.extend(named("Because", reason, columns, theme.strong(), theme.plain()));
+    lines
+}
+
+/// What another plan changes; everything of it.
+fn of_amendment(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let reason = request.reason.as_deref().unwrap_or_default();
+    let mut lines = named("Because", reason, columns, theme.strong(), theme.plain());
+    let text = "every approval that is open or was not used dies; what has begun stays as it is";
+    lines.extend(named("Then", text, columns, theme.strong(), theme.warn()));
+    let Some(briefing) = model
+        .briefings
+        .get(&None)
+        .filter(|briefing| !briefing.changes.is_empty())
+    else {
+        let text = "what it changes was not heard by this screen; ask for it again with A";
+        lines.extend(hanging("  ! ", text, columns, theme.bad()));
+        return lines;
+    };
+    lines.push(Line::styled("What it changes", theme.strong()));
+    for change in &briefing.changes {
+        let style = match change.chars().next() {
+            Some('-') => theme.bad(),
+            Some('+') => theme.good(),
+            Some('~') => theme.warn(),
+            Some(_) | None => theme.plain(),
+        };
+        let indented = change.trim_start();
+        let head = if indented.len() == change.len() { "  " } else { "      " };
+        lines.extend(hanging(head, indented, columns, style));
+    }
     lines
 }
 

@@ -334,6 +334,7 @@ fn short(model: &Model, request: &Request) -> String {
         (Subject::Step, Some(step)) => number(model, step),
         (Subject::Skip, Some(step)) => format!("skip {}", number(model, step)),
         (Subject::Window, _) => "window".to_owned(),
+        (Subject::Amend, _) => "amend".to_owned(),
         (Subject::Unwind, _) => "roll back".to_owned(),
         (Subject::Commit, _) => "commit".to_owned(),
         (Subject::Step | Subject::Skip, None) => request.id.to_string(),

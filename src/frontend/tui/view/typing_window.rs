@@ -40,6 +40,7 @@ pub fn reject(
     }
     let words = match request.map(|request| request.subject) {
         Some(Subject::Skip) => "the step is not skipped and stays as it was.",
+        Some(Subject::Amend) => "the runbook stays as it was.",
         Some(Subject::Window) => "the window stays as it was.",
         Some(Subject::Unwind) => "the run is held where it is.",
         Some(Subject::Commit) => "the run is held, and can still be rolled back.",
