@@ -44,12 +44,14 @@ fn draft(ev: &str, step: Option<&str>, data: Value) -> Draft {
 }
 
 fn asked(request: u64, step: &str) -> Draft {
-    let data = json!({ "request": request, "subject": "step", "min": 1, "action_digest": "d", "evidence_digest": "" });
+    let data = json!({
+        "request": request, "subject": "step", "min": 1, "roles": ["operator"], "action_digest": "d", "evidence_digest": "",
+    });
     draft("gate.requested", Some(step), data)
 }
 
 fn voted(request: u64, person: &str) -> Draft {
-    let data = json!({ "request": request, "decision": "approve", "person": person, "assurance": "typed" });
+    let data = json!({ "request": request, "decision": "approve", "person": person, "role": "operator", "assurance": "typed" });
     draft("gate.vote", None, data)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::record::Record;
@@ -20,6 +21,8 @@ pub(super) struct Request {
     pub ended: bool,
     pub spent: bool,
     pub action_digest: String,
+    /// Milliseconds since the epoch.
+    pub expires_ms: Option<i64>,
     /// The file of the plan that it would be amended with.
     pub plan: String,
     /// Where several quorums have to agree: roles and number of each, and the roles in which everybody approved.
@@ -44,8 +47,14 @@ impl Request {
             action_digest: text(record, "action_digest").to_owned(),
             plan: text(record, "plan").to_owned(),
             quorums: quorums(record),
+            expires_ms: record.data.get("expires_ms").and_then(Value::as_i64),
             ..Self::default()
         }
+    }
+
+    /// Whether it had expired at `t`.
+    pub fn is_over(&self, t: DateTime<Utc>) -> bool {
+        self.expires_ms.is_some_and(|expires| t.timestamp_millis() >= expires)
     }
 
     /// How many persons approve, or how many roles of a poll say go.

@@ -1,7 +1,7 @@
 //! The rules between records that a stranger can check: one genesis, no effect without its gate, no intent without
 //! its outcome, no gate without its persons. Pure. Knows events by name and field only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -90,6 +90,8 @@ struct Reading {
     requests: BTreeMap<u64, Request>,
     open: BTreeMap<(String, String), u64>,
     mutates: BTreeMap<(String, String), bool>,
+    /// Steps of which something happened, or may have, and was not undone.
+    happened: BTreeSet<String>,
     owed: Vec<(u64, Owed)>,
 }
 
@@ -180,6 +182,7 @@ impl Reading {
             "window.extended" => self.allowed(record, "window", "the window was extended"),
             "run.amended" => self.amended(record, past),
             "effect.intent" => self.intent(record),
+            "effect.ack" => self.happens(record, text(record, "role") == "do"),
             "effect.outcome" | "effect.decided" => self.outcome(record),
             "checkpoint" => {
                 let seq = number(record, "head_seq");
@@ -229,6 +232,19 @@ impl Reading {
                 .push(format!("record {}: request {id}: {fault}", record.seq));
         }
         let poll = request.answers.is_some();
+        if request.is_over(record.t) {
+            self.found.approvals.push(format!(
+                "record {}: a vote on request {id} after its expiry",
+                record.seq
+            ));
+        }
+        let role = text(record, "role");
+        if !poll && !request.roles.contains(role) {
+            self.found.approvals.push(format!(
+                "record {}: {person} voted on request {id} as {role}, which it did not ask",
+                record.seq
+            ));
+        }
         match text(record, "decision") {
             "approve" => {
                 let role = text(record, "role").to_owned();
@@ -394,6 +410,8 @@ impl Reading {
         let fault = match self.requests.get_mut(&id) {
             None => Some("under a request that was never asked"),
             Some(request) if !request.granted || request.ended => Some("without a valid approval"),
+            Some(request) if role == "do" && request.is_over(record.t) => Some("after its approval had expired"),
+            Some(_) if role != "do" && !self.happened.contains(&step) => Some("to take back what never happened"),
             Some(request) => {
                 let fits = match (request.subject.as_str(), role.as_str()) {
                     ("step", "do") => request.step.as_deref() == Some(step.as_str()) && !request.spent,
@@ -424,7 +442,22 @@ impl Reading {
         }
     }
 
+    fn happens(&mut self, record: &Record, whether: bool) {
+        if whether {
+            self.happened.insert(record.step.clone().unwrap_or_default());
+        }
+    }
+
     fn outcome(&mut self, record: &Record) {
+        let result = text(record, "result");
+        let done = result == "done" || record.ev == "effect.decided" && text(record, "decision") != "not_started";
+        match text(record, "role") {
+            "do" => self.happens(record, done || result == "in_doubt"),
+            "undo" if done => {
+                self.happened.remove(record.step.as_deref().unwrap_or_default());
+            }
+            _ => {}
+        }
         let key = (record.step.clone().unwrap_or_default(), text(record, "role").to_owned());
         let settled = record.ev == "effect.decided" || text(record, "result") != "in_doubt";
         if settled {

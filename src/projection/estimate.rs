@@ -69,11 +69,17 @@ impl Estimate {
         let samples = history.of(step);
         let count = samples.len();
         let machine = Quantiles::of(samples.iter().map(|sample| sample.machine).collect());
-        let human = Quantiles::of(samples.iter().map(|sample| sample.human).collect());
-        if let (true, Some(machine), Some(human)) = (count >= ENOUGH, machine, human) {
+        let people: Vec<TimeDelta> = samples.iter().filter_map(|sample| sample.human).collect();
+        let people = Some(people).filter(|people| people.len() >= ENOUGH);
+        if let (true, Some(machine)) = (count >= ENOUGH, machine) {
+            // What scripts approved says nothing about people.
+            let planned = match (step.action.effect, step.expect) {
+                (Effect::Human, Some(expect)) => Quantiles::both(delta(expect)),
+                (Effect::Human | Effect::Read | Effect::Mutate, _) => Quantiles::ZERO,
+            };
             return Self {
                 machine: machine.at_speed(speed),
-                human,
+                human: people.and_then(Quantiles::of).unwrap_or(planned),
                 basis: Basis::Earlier(count),
             };
         }

@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::run::Event;
 use crate::run::event::{Fidelity, OutcomeResult, Role};
-use crate::run::facts::StepId;
+use crate::run::facts::{RequestId, StepId};
 use crate::runbook::plan::{EnvironmentKind, Plan, PlannedStep, Rollback};
 
 use super::timeline::{AttemptEnd, Timeline};
+use super::words::UNLOOKED;
 
 /// Fewer samples than these are no distribution.
 pub const ENOUGH: usize = 3;
@@ -23,7 +24,8 @@ pub const ENOUGH: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub machine: TimeDelta,
-    pub human: TimeDelta,
+    /// None where nobody looked: a script approved.
+    pub human: Option<TimeDelta>,
 }
 
 /// What earlier runs took.
@@ -76,6 +78,8 @@ impl History {
             speed,
             timeline: Timeline::new(earlier),
             spoiled: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            unlooked: BTreeSet::new(),
         };
         for (at, event) in events {
             reading.timeline.fold(at, event);
@@ -111,7 +115,7 @@ impl History {
         {
             let sample = Sample {
                 machine: scaled(attempt.machine(at), reading.speed),
-                human: attempt.human(at),
+                human: (!reading.unlooked.contains(step)).then(|| attempt.human(at)),
             };
             let key = (step.clone(), planned.action.uses.clone());
             self.steps.entry(key).or_default().push(sample);
@@ -177,6 +181,10 @@ struct Reading<'a> {
     timeline: Timeline,
     /// Effects whose time is not that of an undisturbed success.
     spoiled: BTreeSet<(Role, StepId)>,
+    /// The step of each request.
+    asked: BTreeMap<RequestId, StepId>,
+    /// Steps whose gate was passed by a script: its pace is no person's.
+    unlooked: BTreeSet<StepId>,
 }
 
 impl Reading<'_> {
@@ -194,6 +202,21 @@ impl Reading<'_> {
     }
 
     fn spoil(&mut self, at: DateTime<Utc>, event: &Event) {
+        if let Event::GateRequested {
+            request,
+            step: Some(step),
+            ..
+        } = event
+        {
+            self.asked.insert(*request, step.clone());
+            self.unlooked.remove(step);
+        }
+        if let Event::GateVote { request, comment, .. } = event
+            && comment == UNLOOKED
+            && let Some(step) = self.asked.get(request)
+        {
+            self.unlooked.insert(step.clone());
+        }
         if let Event::StepChecking { step, .. } = event {
             self.spoiled.remove(&(Role::Do, step.clone()));
         }

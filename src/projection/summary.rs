@@ -104,7 +104,7 @@ fn times(story: &Story, now: DateTime<Utc>) -> String {
         .began
         .map_or_else(|| "unknown".to_owned(), |began| clock(until - began));
     format!(
-        "took {whole}: machine {}, waiting for people {}",
+        "took {whole}; over all steps: machine {}, waiting for people {}",
         clock(timeline.machine(until)),
         clock(timeline.human(until))
     )

@@ -162,7 +162,7 @@ fn only_undisturbed_successes_of_the_same_action_are_samples() {
     run.finished(800, "start", 2);
     run.teach(&mut history, &plan).unwrap();
     assert_eq!(history.of(step(&plan, "start"))[0].machine, TimeDelta::seconds(240));
-    assert_eq!(history.of(step(&plan, "start"))[0].human, TimeDelta::seconds(60));
+    assert_eq!(history.of(step(&plan, "start"))[0].human, Some(TimeDelta::seconds(60)));
     assert_eq!(count(&history), 1);
     // The process was gone in the middle.
     let mut run = Run::real(&plan);
@@ -355,4 +355,30 @@ proptest! {
         let sum = is.p90.machine + is.p90.human;
         prop_assert_eq!(is.p90.finish, at(0) + sum);
     }
+}
+
+#[test]
+fn what_a_script_approved_says_nothing_about_people() {
+    let plan = plan_in("staging", &[]);
+    let mut history = History::default();
+    for _ in 0..3 {
+        let mut run = Run::real(&plan);
+        run.checking(0, "start", 1);
+        run.asked(0, "start", 1);
+        run.voted(0, pointsman::projection::words::UNLOOKED);
+        run.begun(0, "start", 1, Role::Do);
+        run.finished(100, "start", 1);
+        run.teach(&mut history, &plan).unwrap();
+    }
+    let samples = history.of(step(&plan, "start"));
+    assert_eq!(samples.len(), 3);
+    assert!(samples.iter().all(|sample| sample.human.is_none()));
+    let mut run = Run::real(&plan);
+    run.checking(0, "start", 1);
+    run.asked(0, "start", 1);
+    run.voted(40, "I looked");
+    run.begun(40, "start", 1, Role::Do);
+    run.finished(140, "start", 1);
+    run.teach(&mut history, &plan).unwrap();
+    assert_eq!(history.of(step(&plan, "start"))[3].human, Some(TimeDelta::seconds(40)));
 }

@@ -161,6 +161,21 @@ impl Run {
         self.tell(seconds, event);
     }
 
+    /// The operator approves what was asked last.
+    pub fn voted(&mut self, seconds: i64, comment: &str) {
+        let event = Event::GateVote {
+            request: RequestId(self.request),
+            decision: pointsman::run::event::Decision::Approve,
+            person: "olga".to_owned(),
+            role: "operator".to_owned(),
+            assurance: pointsman::run::event::Assurance::Typed,
+            comment: comment.to_owned(),
+            attested_by: None,
+            poll: false,
+        };
+        self.tell(seconds, event);
+    }
+
     pub fn begun(&mut self, seconds: i64, step: &str, attempt: u32, role: Role) {
         let request = RequestId(self.request);
         if role == Role::Do {

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 use crate::frontend::ending::is_stuck_way_back;
 use crate::frontend::poll::next_go;
 use crate::frontend::voters::{Voter, candidates};
+use crate::projection::words::UNLOOKED;
 use crate::run::event::{Decision, Subject};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::gate::minimum;
 use crate::run::poll::is_poll;
 use crate::run::state::{Phase, Request, Stage};
 use crate::run::{Command, RunState};
-
-/// The comment that votes of `--approve-all` carry into the journal.
-const COMMENT: &str = "approved without a look, by --approve-all";
 
 /// Why a run is held by `--amend`: until the amendment is answered.
 pub const AMENDING: &str = "a changed runbook is asked for";
@@ -236,7 +234,7 @@ fn vote(request: &Request, voter: Voter) -> Command {
         role: voter.role,
         decision: Decision::Approve,
         phrase: request.gate.phrase.clone(),
-        comment: COMMENT.to_owned(),
+        comment: UNLOOKED.to_owned(),
         attested_by: None,
     }
 }

@@ -156,9 +156,8 @@ fn approvals(model: &Model, request: &Request, columns: usize) -> Vec<Line<'stat
             });
             each.collect::<Vec<_>>().join(" and ")
         }
-        Who::Open { .. } | Who::Operator | Who::Poll { .. } => {
-            one(approved, minimum(&request.gate), &roles(&request.gate))
-        }
+        Who::Open { .. } => "nobody is asked".to_owned(),
+        Who::Operator | Who::Poll { .. } => one(approved, minimum(&request.gate), &roles(&request.gate)),
     };
     let asked = format!("{asked}{left}");
     let mut lines = named("Approvals", &asked, columns, theme.strong(), theme.plain());
