@@ -154,10 +154,15 @@ fn what_an_amendment_must_not_change_is_refused_and_the_run_can_still_go_on() {
     ] {
         let refused = night.amend(&format!("{name}.yaml"), &text).expect(2);
         assert!(refused.err.contains(words), "{name}: {}", refused.err);
-        assert!(refused.err.contains("the run is kept"), "{name}: {}", refused.err);
+        assert!(refused.err.contains("the run is as it was"), "{name}: {}", refused.err);
     }
     let events = fs::read_to_string(night.place.run_folder(&night.run).join("journal/000001.jsonl")).unwrap();
     assert!(!events.contains("run.amended"));
+    let second = night.place.run_folder(&night.run).join("journal/000002.jsonl");
+    assert!(
+        !second.exists(),
+        "nothing is recorded of what was refused before it was asked"
+    );
     night.amend("good.yaml", &good).expect(0);
 }
 

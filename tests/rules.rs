@@ -26,6 +26,10 @@ fn draft(ev: &str, step: Option<&str>, data: Value) -> Draft {
     }
 }
 
+/// The SHA-256 of the amended plan's file, and of none.
+const PLAN: &str = "64879f7d6b960a01909762d911a32d4582c20010c5641ee90278b644a9e3b525";
+const OTHER: &str = "00";
+
 /// When the first record is.
 fn start() -> DateTime<Utc> {
     "2026-12-05T22:00:00Z".parse().unwrap()
@@ -34,6 +38,9 @@ fn start() -> DateTime<Utc> {
 /// Writes a second a record, closes the run, and gives what a stranger finds.
 fn found(drafts: Vec<Draft>) -> (u8, String, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("amendments/0001");
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::write(kept.join("plan.json"), "plan").unwrap();
     let mut writer = JournalWriter::create(folder.path(), "r1", "boot").unwrap();
     let genesis = draft(
         "genesis",
@@ -178,18 +185,19 @@ fn only_what_happened_is_taken_back() {
 #[test]
 fn an_amendment_is_what_was_approved_and_outlives_no_approval() {
     let amended = |file: &str| {
-        let data = json!({ "request": 1, "plan_file_digest": file, "rehearsal_digest": "second" });
+        let files = json!({ "amendments/0001/plan.json": file });
+        let data = json!({ "request": 1, "plan_file_digest": file, "rehearsal_digest": "second", "files": files });
         draft("run.amended", None, data)
     };
     let approved = || {
         vec![
-            asked("amend", None, json!({ "plan": "f" })),
+            asked("amend", None, json!({ "plan": PLAN })),
             voted("dan", "dba"),
             granted(),
         ]
     };
     let mut good = approved();
-    good.push(amended("f"));
+    good.push(amended(PLAN));
     let (code, words, remarks) = found(good);
     assert_eq!(code, 0, "{words}");
     assert!(
@@ -199,14 +207,15 @@ fn an_amendment_is_what_was_approved_and_outlives_no_approval() {
         "{remarks:?}"
     );
     let mut other = approved();
-    other.push(amended("g"));
+    other[0] = asked("amend", None, json!({ "plan": OTHER }));
+    other.push(amended(PLAN));
     assert!(found(other).1.contains("another file than was approved"));
     let mut twice = approved();
-    twice.extend([amended("f"), amended("f")]);
+    twice.extend([amended(PLAN), amended(PLAN)]);
     assert!(found(twice).1.contains("the plan was amended without a valid approval"));
-    assert_eq!(found(vec![amended("f")]).0, 6);
+    assert_eq!(found(vec![amended(PLAN)]).0, 6);
     let mut alive = approved();
     alive.insert(0, asked("step", Some("flip"), json!({ "request": 7 })));
-    alive.push(amended("f"));
+    alive.push(amended(PLAN));
     assert!(found(alive).1.contains("while request 7 of the old one was alive"));
 }

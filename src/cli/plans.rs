@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use crate::engine::amend::{Amendment, amended_with};
@@ -12,6 +13,7 @@ use crate::engine::facts::facts_of;
 use crate::engine::handle::Update;
 use crate::engine::record;
 use crate::journal::Record;
+use crate::journal::reader::read_run;
 use crate::run::{Event, RunState, fold};
 use crate::runbook::digest::sha256;
 use crate::runbook::plan::Plan;
@@ -118,7 +120,12 @@ pub fn amendment(path: &Path, folder: &RunFolder, store: &Store) -> Result<Amend
         })
         .collect();
     source.imports = Imported::read(&named, store).map_err(one)?.runs;
-    let plan = source.planned(&old.environment.name).map_err(|faults| {
+    // A window that was open when the run began may have been extended since: that is not the runbook's to say.
+    let began = read_run(&folder.path)
+        .ok()
+        .and_then(|chain| Some(chain.records.first()?.t));
+    let now = began.unwrap_or_else(Utc::now);
+    let plan = source.planned(&old.environment.name, now).map_err(|faults| {
         let mut lines: Vec<String> = source.render(&faults).lines().map(str::to_owned).collect();
         lines.push(super::reading::refusal(&faults).message);
         lines

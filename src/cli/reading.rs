@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -140,15 +140,15 @@ impl Source {
 
     /// The plan for an environment; faults are printed with their places.
     pub fn plan(&self, env: &str, out: Out) -> Result<Plan, Trouble> {
-        self.planned(env).map_err(|faults| {
+        self.planned(env, Utc::now()).map_err(|faults| {
             out.faults(&self.render(&faults));
             refusal(&faults)
         })
     }
 
-    /// The plan for an environment, or every fault.
-    pub fn planned(&self, env: &str) -> Result<Plan, Vec<Fault>> {
-        crate::runbook::plan(self.sources(), env, &catalogue(), Utc::now())
+    /// The plan for an environment as it is at `now`, or every fault.
+    pub fn planned(&self, env: &str, now: DateTime<Utc>) -> Result<Plan, Vec<Fault>> {
+        crate::runbook::plan(self.sources(), env, &catalogue(), now)
     }
 
     /// Faults for people.

@@ -1,9 +1,12 @@
 //! `pointsman resume`: goes on with a run that is not over. Reads what was recorded; what was sent is only observed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::amend::{Amendment, would_be_asked};
 use crate::engine::clock::{Clock, boot_id, host};
+use crate::engine::facts::Mode;
+use crate::frontend::headless::AMENDING;
 use crate::journal::reader::read_run;
 use crate::journal::{Actor, JournalError, JournalWriter, Record, RunLock, Stamp};
 use crate::projection::samples::History;
@@ -16,7 +19,7 @@ use super::genesis::Genesis;
 use super::history::history_of;
 use super::out::Out;
 use super::place::Place;
-use super::plans::told;
+use super::plans::{Told, amendment, told};
 use super::run::runtime;
 use super::session::{Seat, Session, Whereabouts, take};
 use super::store::{RunFolder, Store};
@@ -61,12 +64,22 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
     }
     let seat = Seat::new(&args.seat, &told.plan)?;
     let history = Arc::new(history_of(store, &told.plan, &folder.id));
-    let amend = args.amend.map(|path| {
-        let because = args
-            .because
-            .unwrap_or_else(|| format!("given with --amend {}", path.display()));
-        (path, because)
-    });
+    let amend = args
+        .amend
+        .map(|path| {
+            let because = args.because.clone();
+            let because = because.unwrap_or_else(|| format!("given with --amend {}", path.display()));
+            let amendment = asked(
+                &path,
+                &folder,
+                store,
+                (&whereabouts.run, &told, genesis.mode),
+                (&seat, &clock),
+                out,
+            )?;
+            Ok::<_, Trouble>((amendment, because))
+        })
+        .transpose()?;
     let runtime = runtime()?;
     let exit = runtime.block_on(go_on(
         folder,
@@ -78,6 +91,28 @@ pub fn perform(args: ResumeArgs, store: &Store, out: Out) -> Result<u8, Trouble>
     ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
+}
+
+/// Reads a changed runbook, and whether the run would take the question. What is wrong is told before anything is
+/// recorded.
+fn asked(
+    path: &Path,
+    folder: &RunFolder,
+    store: &Store,
+    (run, told, mode): (&str, &Told, Mode),
+    (seat, clock): (&Seat, &Clock),
+    out: Out,
+) -> Result<Amendment, Trouble> {
+    let amendment = amendment(path, folder, store).map_err(|lines| {
+        let mut lines = lines;
+        let last = lines.pop().unwrap_or_default();
+        out.faults(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+        Trouble::input(format!("nothing was amended: {last}")).hint("the run is as it was")
+    })?;
+    let who = (seat.operator.as_str(), clock.now().timestamp_millis());
+    would_be_asked(run, (&told.plan, mode), &told.state, &amendment, who)
+        .map_err(|refused| Trouble::input(format!("nothing was amended: {refused}")).hint("the run is as it was"))?;
+    Ok(amendment)
 }
 
 /// What was torn after the end is sealed, so that the journal can be verified.
@@ -102,7 +137,7 @@ async fn go_on(
     genesis: Genesis,
     seat: Seat,
     (lock, clock, whereabouts): (RunLock, Clock, Whereabouts),
-    (store, history, amend): (&Store, Arc<History>, Option<(PathBuf, String)>),
+    (store, history, amend): (&Store, Arc<History>, Option<(Amendment, String)>),
     out: Out,
 ) -> Result<u8, Trouble> {
     let (begun, _) = folder.plan()?;
@@ -130,6 +165,7 @@ async fn go_on(
             operator: seat.operator.clone(),
             host: host(),
             pid: std::process::id(),
+            hold: amend.is_some().then(|| AMENDING.to_owned()),
         },
         plan: told.plan,
         option: store.option(),

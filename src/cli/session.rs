@@ -9,12 +9,13 @@ use chrono_tz::Tz;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::amend::Amendment;
 use crate::engine::clock::{Clock, boot_id, host};
 use crate::engine::dispatcher::{Channels, Dispatcher};
 use crate::engine::executor::{Executor, Setup};
 use crate::engine::facts::Mode;
 use crate::engine::handle::{Handle, Refused, Update};
-use crate::frontend::headless::{self, AMENDING, Format, HeadlessOptions};
+use crate::frontend::headless::{self, Format, HeadlessOptions};
 use crate::frontend::tui::{self, Amender, CockpitError, CockpitOptions};
 use crate::frontend::{Ending, HangUps, tui::LabLine};
 use crate::journal::lock::{Holder, LockError};
@@ -196,7 +197,7 @@ pub struct Session {
     /// The file that the run was made from, as far as this process knows it.
     pub runbook: Option<PathBuf>,
     /// A changed runbook to ask for before anything else, and why.
-    pub amend: Option<(PathBuf, String)>,
+    pub amend: Option<(Amendment, String)>,
 }
 
 impl Session {
@@ -230,6 +231,7 @@ impl Session {
             handle: channels.handle.clone(),
         });
         let actor = self.seat.actor();
+        let amended = self.state.amended;
         let dispatcher = Dispatcher::new(
             self.state,
             self.updates,
@@ -247,7 +249,8 @@ impl Session {
             Arc::new(move |path: &str| amendment(Path::new(path), &folder, &store))
         };
         let table = Table {
-            amender: amender.clone(),
+            amender,
+            amended,
             runbook: self.runbook.map(|path| path.display().to_string()),
             seat: &self.seat,
             run_id: &self.whereabouts.run,
@@ -266,8 +269,17 @@ impl Session {
         };
         let kept = first.is_ok() || !opens;
         let first = match (first, self.amend) {
-            (Ok(()), Some(asked)) => ask_to_amend(&handle, amender, &self.seat.operator, asked, out).await,
-            (first, _) => first,
+            (Ok(()), Some((amendment, because))) => {
+                let asked = handle.amend(amendment, &self.seat.operator, &because).await;
+                if let Err(Refused::Rejected(words)) = &asked {
+                    let reason = format!("the amendment was refused: {words}");
+                    handle.tell(Command::Interrupt { reason }).await.and(asked)
+                } else {
+                    asked
+                }
+            }
+            (first, None) => first,
+            (first @ Err(_), Some(_)) => first,
         };
         let ended = match first {
             Ok(()) => table.sit(handle.clone(), self.plan.clone(), feed, out).await,
@@ -328,6 +340,7 @@ struct Table<'a> {
     speed: f64,
     hang_up: HangUps,
     amender: Arc<Amender>,
+    amended: u32,
     runbook: Option<String>,
 }
 
@@ -352,6 +365,7 @@ impl Table<'_> {
                 feed: Some(feed),
                 next: self.next,
                 history: self.history,
+                amended: self.amended,
                 speed: self.speed,
             };
             return Ok(headless::run(handle, plan, options, stopped_by(self.hang_up)).await);
@@ -381,51 +395,6 @@ impl Table<'_> {
             CockpitError::Gone(Refused::Gone | Refused::Rejected(_)) => Trouble::failed(error.to_string()),
         })
     }
-}
-
-/// Holds the run and asks to go on by a changed runbook. A refusal leaves the run as it was.
-async fn ask_to_amend(
-    handle: &Handle,
-    amender: Arc<Amender>,
-    operator: &str,
-    (path, because): (PathBuf, String),
-    out: Out,
-) -> Result<(), Refused> {
-    let read = tokio::task::spawn_blocking(move || amender(&path.display().to_string())).await;
-    let refused = match read {
-        Ok(Ok(amendment)) => {
-            let held = handle.history().await?.state.hold.is_some();
-            if !held {
-                let hold = Command::Hold {
-                    reason: AMENDING.to_owned(),
-                    person: operator.to_owned(),
-                    owner: None,
-                    until_ms: None,
-                };
-                handle.tell(hold).await?;
-            }
-            match handle.amend(amendment, operator, &because).await {
-                Err(Refused::Rejected(words)) if !held => {
-                    let person = operator.to_owned();
-                    handle.tell(Command::Release { person }).await?;
-                    words
-                }
-                Err(Refused::Rejected(words)) => words,
-                asked => return asked,
-            }
-        }
-        Ok(Err(lines)) => {
-            let (last, before) = lines
-                .split_last()
-                .map_or(("", [].as_slice()), |(last, before)| (last.as_str(), before));
-            out.faults(&before.iter().map(|line| format!("{line}\n")).collect::<String>());
-            last.to_owned()
-        }
-        Err(broken) => broken.to_string(),
-    };
-    let reason = format!("the amendment was refused: {refused}");
-    handle.tell(Command::Interrupt { reason: reason.clone() }).await?;
-    Err(Refused::Rejected(reason))
 }
 
 /// Cancelled by the first of them; a second one changes nothing, the first is being seen to.

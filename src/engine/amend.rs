@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::run::Command;
 use crate::run::amend::Draft;
 use crate::run::command::Binding;
 use crate::run::facts::StepId;
+use crate::run::{Command, RunState, decide, fold};
 use crate::runbook::amendment::{Difference, compare};
 use crate::runbook::digest::digest;
 use crate::runbook::plan::Plan;
@@ -86,6 +86,33 @@ pub(super) fn offer(
             binding,
         },
     })
+}
+
+/// Whether a run that is gone on with in a hold would take an amendment's question; nothing is asked or changed.
+///
+/// # Errors
+/// Why not.
+pub fn would_be_asked(
+    run: &str,
+    (old, mode): (&Plan, Mode),
+    state: &RunState,
+    amendment: &Amendment,
+    (person, now_ms): (&str, i64),
+) -> Result<(), Refused> {
+    let no = |rejected: crate::run::Rejected| Refused::Rejected(rejected.to_string());
+    let offer = offer(run, old, mode, amendment, (person, "asked on the way"))?;
+    let mut state = state.clone();
+    state.learn(offer.draft);
+    let resume = Command::Resume {
+        operator: person.to_owned(),
+        host: String::new(),
+        pid: 0,
+        hold: Some(String::new()),
+    };
+    for event in decide(&state, &resume, now_ms).map_err(no)? {
+        fold(&mut state, &event).map_err(|illegal| Refused::Rejected(illegal.to_string()))?;
+    }
+    decide(&state, &offer.command, now_ms).map(drop).map_err(no)
 }
 
 /// A plan that the record of a run names as the one that it was amended with.

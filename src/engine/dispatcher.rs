@@ -221,12 +221,19 @@ impl Dispatcher {
 
     /// Asks for an amendment: what it changes is shown and kept as the evidence of its gate.
     fn amend(&mut self, amendment: Amendment, person: &str, reason: &str) -> Result<(), Refused> {
+        if self.state.is_asked_for(&amendment.file_digest) {
+            return Err(Refused::Rejected(
+                "this amendment is asked for already; look at its gate".to_owned(),
+            ));
+        }
         let offer = self.executor.offer(&amendment, (person, reason))?;
         let evidence = serde_json::to_vec(&offer.briefing).map_err(|error| Refused::Rejected(error.to_string()))?;
         self.state.learn(offer.draft);
         self.plans.insert(amendment.file_digest, amendment.plan);
+        self.take(offer.command, &evidence)?;
+        // Only now: what is refused must not be shown at the gate of what was asked for before.
         let _unheard = self.feed.send(Feed::Briefing(Arc::new(offer.briefing)));
-        self.take(offer.command, &evidence)
+        Ok(())
     }
 
     /// A clock that was set back would lengthen every approval.

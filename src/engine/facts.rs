@@ -81,7 +81,13 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
 /// Who agrees to another plan in the middle of a run: the night's approvers where it is the real one.
 fn amendment(plan: &Plan) -> Gate {
     let asked = match plan.environment.kind {
-        EnvironmentKind::Production => gate_of(plan, &plan.point_of_no_return),
+        EnvironmentKind::Production => {
+            let approvers = gate_of(plan, &plan.point_of_no_return);
+            Gate {
+                who: both(&approvers.who, &gate_of(plan, &plan.commit).who),
+                ..approvers
+            }
+        }
         EnvironmentKind::Lab | EnvironmentKind::Rehearsal => Gate {
             who: Who::Operator,
             expires_ms: None,
@@ -171,16 +177,7 @@ fn who_of(plan: &Plan, kind: &GateKind) -> Who {
 
 /// A step's own gate and that of the point of no return: both quorums, and the stricter of both in everything else.
 fn merged(own: &Gate, no_return: &Gate) -> Gate {
-    let who = match (&own.who, &no_return.who) {
-        (Who::Quorum(ours), Who::Quorum(theirs)) => {
-            let others = theirs.iter().filter(|quorum| !ours.contains(quorum));
-            Who::Quorum(ours.iter().chain(others).cloned().collect())
-        }
-        (Who::Quorum(_), Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.who.clone(),
-        (Who::Operator, Who::Open { .. }) => Who::Operator,
-        // A poll is no point of no return: `check` refuses it.
-        (Who::Open { .. } | Who::Operator | Who::Poll { .. }, _) => no_return.who.clone(),
-    };
+    let who = both(&own.who, &no_return.who);
     Gate {
         who,
         expires_ms: match (own.expires_ms, no_return.expires_ms) {
@@ -188,12 +185,28 @@ fn merged(own: &Gate, no_return: &Gate) -> Gate {
             (ours, theirs) => ours.or(theirs),
         },
         phrase: own.phrase.clone().or_else(|| no_return.phrase.clone()),
+        // Nobody who would be asked instead takes the place of the other gate's persons.
         on_expiry: match (&own.on_expiry, &no_return.on_expiry) {
             (OnExpiry::Reject, _) | (_, OnExpiry::Reject) => OnExpiry::Reject,
-            (OnExpiry::Hold | OnExpiry::Escalate(_), OnExpiry::Escalate(who)) => OnExpiry::Escalate(who.clone()),
-            // Others than the point of no return's own quorum are not asked for it.
-            (OnExpiry::Hold | OnExpiry::Escalate(_), OnExpiry::Hold) => OnExpiry::Hold,
+            (OnExpiry::Hold, OnExpiry::Hold) => OnExpiry::Hold,
+            (OnExpiry::Escalate(ours), OnExpiry::Hold) => OnExpiry::Escalate(both(ours, &no_return.who)),
+            (OnExpiry::Hold, OnExpiry::Escalate(theirs)) => OnExpiry::Escalate(both(&own.who, theirs)),
+            (OnExpiry::Escalate(ours), OnExpiry::Escalate(theirs)) => OnExpiry::Escalate(both(ours, theirs)),
         },
+    }
+}
+
+/// Those whom both ask.
+fn both(own: &Who, other: &Who) -> Who {
+    match (own, other) {
+        (Who::Quorum(ours), Who::Quorum(theirs)) => {
+            let others = theirs.iter().filter(|quorum| !ours.contains(quorum));
+            Who::Quorum(ours.iter().chain(others).cloned().collect())
+        }
+        (Who::Quorum(_), Who::Operator | Who::Open { .. } | Who::Poll { .. }) => own.clone(),
+        (Who::Operator, Who::Open { .. }) => Who::Operator,
+        // A poll is no point of no return: `check` refuses it.
+        (Who::Open { .. } | Who::Operator | Who::Poll { .. }, _) => other.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::handle::{Past, Update};
 use crate::projection::Story;
-use crate::run::{Illegal, RunState, apply};
+use crate::run::{Event, Illegal, RunState, apply};
 use crate::runbook::plan::Plan;
 
 /// A run as far as it was heard of.
@@ -52,6 +52,12 @@ impl Follower {
     pub fn take(&mut self, update: &Update) -> Result<bool, Illegal> {
         if self.events > 0 && update.seq <= self.last {
             return Ok(false);
+        }
+        // The state may know the plan; the story and the screen do not.
+        if let Event::RunAmended { .. } = update.event {
+            return Err(Illegal {
+                what: "another plan".to_owned(),
+            });
         }
         self.state = apply(self.state.clone(), &update.event)?;
         self.tell(update);

@@ -104,7 +104,7 @@ pub(super) fn number(record: &Record, key: &str) -> u64 {
     record.data.get(key).and_then(Value::as_u64).unwrap_or(0)
 }
 
-fn texts(record: &Record, key: &str) -> BTreeSet<String> {
+pub(super) fn texts(record: &Record, key: &str) -> BTreeSet<String> {
     let list = record.data.get(key).and_then(Value::as_array);
     let items = list.into_iter().flatten().filter_map(Value::as_str);
     items.map(str::to_owned).collect()

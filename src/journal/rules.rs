@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::asked::{Request, number, text};
+use super::asked::{Request, number, text, texts};
 use super::record::Record;
 
 /// Every event name that this version knows.
@@ -249,6 +249,8 @@ impl Reading {
             "approve" => {
                 let role = text(record, "role").to_owned();
                 request.approved_as.insert((person.clone(), role));
+                let also = texts(record, "also").into_iter();
+                request.approved_as.extend(also.map(|role| (person.clone(), role)));
                 if !request.approvers.insert(person.clone()) && !poll {
                     self.found
                         .approvals
@@ -367,10 +369,21 @@ impl Reading {
     /// Another plan needs its own approval, and every approval of the old one is dead before it.
     fn amended(&mut self, record: &Record, past: &[Record]) {
         self.allowed(record, "amend", "the plan was amended");
-        let asked = self
-            .requests
-            .get(&number(record, "request"))
-            .map(|request| request.plan.clone());
+        let request = self.requests.get(&number(record, "request"));
+        if request.is_some_and(|request| request.broken || request.automatic) {
+            self.found.approvals.push(format!(
+                "record {}: the plan was amended without the persons whom that asks",
+                record.seq
+            ));
+        }
+        let files = record.data.get("files").and_then(Value::as_object);
+        let plan = Value::from(text(record, "plan_file_digest"));
+        if !files.is_some_and(|files| files.values().any(|file| *file == plan)) {
+            self.found
+                .broken
+                .push(format!("record {}: it names no file of the amended plan", record.seq));
+        }
+        let asked = request.map(|request| request.plan.clone());
         if asked.is_some_and(|plan| plan != text(record, "plan_file_digest")) {
             self.found.approvals.push(format!(
                 "record {}: the plan was amended with another file than was approved",

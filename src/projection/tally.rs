@@ -87,6 +87,7 @@ impl Tally {
                 comment,
                 attested_by,
                 poll,
+                also: _,
             } => {
                 self.attested += u64::from(attested_by.is_some());
                 let (subject, step) = self.subjects.get(request).cloned().unwrap_or((Subject::Step, None));

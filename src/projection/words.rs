@@ -166,6 +166,7 @@ pub fn describe(event: &Event) -> String {
             comment,
             attested_by,
             poll,
+            also,
         } => {
             let what = decided(*decision, *poll);
             let said = if comment.is_empty() {
@@ -176,8 +177,10 @@ pub fn describe(event: &Event) -> String {
             let heard = attested_by
                 .as_ref()
                 .map_or_else(String::new, |by| format!(", written down by {by}"));
+            let roles: Vec<&str> = std::iter::once(role).chain(also).map(String::as_str).collect();
             format!(
-                "request {request} {what} by {person} as {role} ({}{heard}){said}",
+                "request {request} {what} by {person} as {} ({}{heard}){said}",
+                roles.join(" and "),
                 assured(*assurance)
             )
         }

@@ -185,6 +185,7 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         comment,
         attested_by,
         poll,
+        also,
     } = event
     {
         let what = decided(*decision, *poll);
@@ -199,6 +200,8 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         let heard = attested_by
             .as_ref()
             .map_or_else(String::new, |by| format!(", written down by {by}"));
+        let roles: Vec<&str> = std::iter::once(role).chain(also).map(String::as_str).collect();
+        let role = roles.join(" and ");
         let words = format!(
             "{what} by {person} as {role}{org} ({}{heard}){said}",
             assured(*assurance)

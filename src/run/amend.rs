@@ -10,7 +10,7 @@ use super::apply::{Illegal, unstarted_wait};
 use super::command::Binding;
 use super::decide::{Ask, Batch, Rejected, request};
 use super::event::{Event, Subject};
-use super::facts::{Facts, RequestId, StepId, Who};
+use super::facts::{Facts, RequestId, StepFacts, StepId, Undo, Who};
 use super::state::{EffectState, Phase, RunState, Stage, StepState};
 use super::strict::is_as_strict;
 
@@ -40,6 +40,12 @@ impl PartialEq for Drafts {
 }
 
 impl RunState {
+    /// Whether an amendment by this plan is asked for.
+    pub fn is_asked_for(&self, plan: &str) -> bool {
+        self.open_requests()
+            .any(|request| request.plan.as_deref() == Some(plan))
+    }
+
     /// Makes a plan known, so that it can be asked for and a record can name it.
     pub fn learn(&mut self, draft: Arc<Draft>) {
         self.drafts.0.insert(draft.plan.clone(), draft);
@@ -126,7 +132,11 @@ fn fits(state: &RunState, draft: &Draft) -> Result<(), Rejected> {
         let id = &facts.id;
         let new = draft.facts.step(id);
         if begun(step) {
-            let checks = step.stage == Stage::Failed && step.act == EffectState::Done && draft.only_checks.contains(id);
+            let checks = step.stage == Stage::Failed
+                && step.act == EffectState::Done
+                && draft.only_checks.contains(id)
+                // To go on without what they say is asked of those who approved the step: that is a skip.
+                && is_operators(facts);
             if new.is_none() || draft.changed.contains(id) && !checks {
                 return Err(Rejected::new(format!(
                     "step {id} has begun and cannot be changed any more; leave it in the runbook as it was"
@@ -134,16 +144,16 @@ fn fits(state: &RunState, draft: &Draft) -> Result<(), Rejected> {
             }
             continue;
         }
-        let Some(new) = new else {
-            match &facts.gate.who {
-                Who::Open { .. } | Who::Operator => continue,
-                Who::Quorum(_) | Who::Poll { .. } => {
-                    return Err(Rejected::new(format!(
-                        "step {id} asks others than the operator, and cannot be taken out; skip it under its own gate"
-                    )));
-                }
-            }
-        };
+        // What is offered only beyond the point of no return is off the way as well.
+        let on_the_way = new.filter(|new| facts.fall_forward || !new.fall_forward);
+        if on_the_way.is_none() && !is_operators(facts) {
+            return Err(Rejected::new(format!(
+                "step {id} asks others than the operator, and cannot be taken out; skip it under its own gate"
+            )));
+        }
+        let Some(new) = new else { continue };
+        unweakened(facts, new)?;
+        order(&state.facts, &draft.facts, id)?;
         if !is_as_strict(&new.gate, &facts.gate) {
             return Err(Rejected::new(format!(
                 "an amendment must not weaken a gate, and it weakens that of step {id}; ask for at least as much as before"
@@ -151,6 +161,48 @@ fn fits(state: &RunState, draft: &Draft) -> Result<(), Rejected> {
         }
     }
     Ok(())
+}
+
+/// Whether nobody but the operator, or nobody at all, is asked for a step.
+const fn is_operators(facts: &StepFacts) -> bool {
+    match &facts.gate.who {
+        Who::Open { .. } | Who::Operator => true,
+        Who::Quorum(_) | Who::Poll { .. } => false,
+    }
+}
+
+/// What makes a gate besides those whom it asks: that there is no way back from it, that its checks go on.
+fn unweakened(old: &StepFacts, new: &StepFacts) -> Result<(), Rejected> {
+    let id = &old.id;
+    let no_return = old.writes_on_target && !new.writes_on_target
+        || old.undo == Undo::Irreversible && new.undo != Undo::Irreversible;
+    if no_return {
+        return Err(Rejected::new(format!(
+            "step {id} is a point of no return and must stay one; skip it, or stop the run and begin another"
+        )));
+    }
+    if old.live && !new.live {
+        return Err(Rejected::new(format!(
+            "the gate of step {id} has live checks, and must keep some"
+        )));
+    }
+    Ok(())
+}
+
+/// What others than the operator have to approve first is still approved first.
+fn order(old: &Facts, new: &Facts, id: &StepId) -> Result<(), Rejected> {
+    let (mut before, mut after) = (BTreeSet::new(), BTreeSet::new());
+    old.ancestors(id, &mut before);
+    new.ancestors(id, &mut after);
+    let moved = before
+        .iter()
+        .filter(|other| old.step(other).is_some_and(|facts| !is_operators(facts)))
+        .find(|other| !after.contains(*other));
+    moved.map_or(Ok(()), |other| {
+        Err(Rejected::new(format!(
+            "step {id} must not come before {other}, which asks others than the operator"
+        )))
+    })
 }
 
 /// Whether anything can be amended now: the run is held, goes forward, and nothing is under way.
@@ -218,10 +270,15 @@ pub(super) fn amended(state: &mut RunState, plan: &str) -> Result<(), Illegal> {
         what: "an amendment whose plan is not here".to_owned(),
     })?;
     unstarted_wait(state);
-    let fresh = Arc::new(StepState::default());
     let steps = draft.facts.steps.iter().map(|facts| {
         let index = state.facts.index(&facts.id);
-        let known = index.and_then(|index| state.steps.get(index)).unwrap_or(&fresh);
+        let Some(known) = index.and_then(|index| state.steps.get(index)) else {
+            // Every try has a name of its own, also of a step that was taken out and comes back.
+            return Arc::new(StepState {
+                attempt: state.retired.get(&facts.id).copied().unwrap_or(0),
+                ..StepState::default()
+            });
+        };
         let anew = known.stage == Stage::Failed && !begun(known) && draft.changed.contains(&facts.id);
         if anew {
             Arc::new(StepState {
@@ -232,7 +289,12 @@ pub(super) fn amended(state: &mut RunState, plan: &str) -> Result<(), Illegal> {
             known.clone()
         }
     });
-    state.steps = steps.collect();
+    let steps = steps.collect();
+    let gone = state.facts.steps.iter().zip(&state.steps);
+    let gone = gone.filter(|(facts, step)| draft.facts.step(&facts.id).is_none() && step.attempt > 0);
+    let gone: Vec<_> = gone.map(|(facts, step)| (facts.id.clone(), step.attempt)).collect();
+    state.retired.extend(gone);
+    state.steps = steps;
     let kept = |step: &StepId| {
         let deadline = |facts: &Facts| facts.step(step).and_then(|facts| facts.deadline_ms);
         draft.facts.step(step).is_some() && deadline(&state.facts) == deadline(&draft.facts)

@@ -11,7 +11,13 @@ pub enum Command {
     /// Opens the run: its first event.
     Open { data: Map<String, Value>, operator: String },
     /// A new process took the run over after a crash or an exit.
-    Resume { operator: String, host: String, pid: u32 },
+    Resume {
+        operator: String,
+        host: String,
+        pid: u32,
+        /// Hold it before anything goes on, for this reason.
+        hold: Option<String>,
+    },
     /// Do whatever is next; the dispatcher sends it until nothing follows.
     Advance,
     /// The wall clock shows less than it did before.

@@ -99,7 +99,18 @@ pub fn decide(state: &RunState, command: &Command, now_ms: i64) -> Result<Vec<Ev
 fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
     match command {
         Command::Open { .. } | Command::Note { .. } | Command::Countersign { .. } => Ok(()),
-        Command::Resume { operator, host, pid } => resume(batch, operator, host, *pid),
+        Command::Resume {
+            operator,
+            host,
+            pid,
+            hold,
+        } => {
+            resume(batch, operator, host, *pid)?;
+            match hold {
+                Some(reason) if batch.state.hold.is_none() => batch.hold(reason, operator),
+                Some(_) | None => Ok(()),
+            }
+        }
         Command::Advance => advance(batch),
         Command::Checked {
             step,

@@ -190,6 +190,9 @@ pub enum Event {
         /// The answer of a role: go, no-go or abstain.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         poll: bool,
+        /// Other roles of the person in which the vote counts, where several quorums have to agree.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<String>,
     },
     /// The glass was broken: one gate is passed without its persons.
     #[serde(rename = "gate.broken")]

@@ -122,6 +122,9 @@ pub fn admit(state: &RunState, request: &Request, vote: Cast<'_>, now_ms: i64) -
         Some(_) if is_no_return(state, request) => Err(Rejected::new(
             "a point of no return takes no attested vote; the person has to vote at a keyboard",
         )),
+        Some(_) if request.subject == Subject::Amend => Err(Rejected::new(
+            "an amendment takes no attested vote; the person has to vote at a keyboard",
+        )),
         Some(_) if vote.decision == Decision::Reject => Err(Rejected::new(
             "a no that was heard on the bridge needs no vote: reject the gate yourself, or hold the run",
         )),
@@ -170,7 +173,30 @@ fn entitled(state: &RunState, request: &Request, vote: Cast<'_>) -> Result<Assur
     }
 }
 
-/// Whether the vote of a person in a role counts in a quorum, and how sure the tool is of its author.
+/// Whether a vote counts in a quorum: in the role in which it was cast, or in another one that the person holds. Nobody
+/// votes twice, and one person's yes is a yes to everything that they may say yes to.
+fn counts(state: &RunState, quorum: &Quorum, person: &str, role: &str) -> bool {
+    let known = state.facts.people.get(person);
+    let held = known.map(|facts| facts.roles.as_slice()).unwrap_or_default();
+    let mut roles = held.iter().map(String::as_str).chain([role]);
+    roles.any(|role| fits(state, quorum, person, role).is_ok())
+}
+
+/// The roles in which a vote counts besides the one in which it was cast, where a gate has several quorums.
+fn also(state: &RunState, request: &Request, person: &str, role: &str) -> Vec<String> {
+    let Who::Quorum(quorums) = &request.gate.who else {
+        return Vec::new();
+    };
+    let known = state.facts.people.get(person);
+    let held = known.map(|facts| facts.roles.as_slice()).unwrap_or_default();
+    let fitting = held.iter().filter(|own| {
+        let fits = quorums.iter().any(|quorum| fits(state, quorum, person, own).is_ok());
+        quorums.len() > 1 && *own != role && fits
+    });
+    fitting.cloned().collect()
+}
+
+/// Whether the vote of a person in a role fits a quorum, and how sure the tool is of its author.
 fn fits(state: &RunState, quorum: &Quorum, person: &str, role: &str) -> Result<Assurance, Rejected> {
     if !quorum.roles.iter().any(|its| its == role) {
         return Err(Rejected::new(format!(
@@ -223,7 +249,7 @@ pub fn satisfied(state: &RunState, request: &Request) -> bool {
 /// How many persons a quorum of a request still asks for.
 pub fn missing(state: &RunState, request: &Request, quorum: &Quorum) -> u32 {
     let approving = request.votes.iter().filter(|vote| vote.decision == Decision::Approve);
-    let fitting = approving.filter(|vote| fits(state, quorum, &vote.person, &vote.role).is_ok());
+    let fitting = approving.filter(|vote| counts(state, quorum, &vote.person, &vote.role));
     let persons: BTreeSet<&str> = fitting.map(|vote| vote.person.as_str()).collect();
     let found = u32::try_from(persons.len()).unwrap_or(u32::MAX);
     quorum.min.max(1).saturating_sub(found)
@@ -279,6 +305,7 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
     if poll && cast.decision == Decision::Reject && comment.trim().is_empty() {
         return Err(Rejected::new("a no-go needs its reason; say what stands against it"));
     }
+    let also = also(&batch.state, request, cast.person, cast.role);
     let (subject, step, attempt) = (request.subject, request.step.clone(), request.attempt);
     batch.push(Event::GateVote {
         request: id,
@@ -289,6 +316,7 @@ pub(super) fn vote(batch: &mut Batch, id: RequestId, cast: Cast<'_>, comment: &s
         comment: comment.to_owned(),
         attested_by: cast.attested_by.map(str::to_owned),
         poll,
+        also,
     })?;
     if cast.decision == Decision::Approve {
         let enough = batch

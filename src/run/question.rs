@@ -1,6 +1,6 @@
 //! Questions about a run's state. Must not change it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::amend::Drafts;
@@ -31,6 +31,7 @@ impl RunState {
             window_over: false,
             window_asked: false,
             overdue: BTreeSet::new(),
+            retired: BTreeMap::new(),
             amended: 0,
             drafts: Drafts::default(),
         }

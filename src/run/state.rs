@@ -40,6 +40,8 @@ pub struct RunState {
     pub window_asked: bool,
     /// Steps whose deadline passed before they were done.
     pub overdue: BTreeSet<StepId>,
+    /// How often steps were tried that an amendment took out: should they come back, they go on counting.
+    pub retired: BTreeMap<StepId, u32>,
     /// How often the plan was amended.
     pub amended: u32,
     /// The plans that an amendment may name.

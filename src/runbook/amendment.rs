@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::plan::{Plan, PlannedStep, Span};
 use super::text::duration_text;
 
-/// The longest value that a line shows whole.
-const LONG: usize = 300;
+/// Texts that are longer are shown around what differs.
+const LONG: usize = 200;
+/// So much of what is the same is shown on each side of it, in characters.
+const AROUND: usize = 40;
 
 /// What differs between a plan and one that would take its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,7 +81,15 @@ fn refused(old: &Plan, new: &Plan) -> Vec<String> {
     same("the connections", old.connections == new.connections);
     same("where secrets come from", old.secrets == new.secrets);
     same("the regions of residency", old.residency == new.residency);
-    same("the imported runs", old.imports == new.imports);
+    // A note on an imported run moves its head; what is imported from it stays.
+    let imports = |plan: &Plan| {
+        let mut imports = plan.imports.clone();
+        for import in imports.values_mut() {
+            import.head = None;
+        }
+        imports
+    };
+    same("the imported runs", imports(old) == imports(new));
     let rest = |plan: &Plan| {
         let mut environment = plan.environment.clone();
         environment.people.clear();
@@ -178,6 +188,9 @@ fn walk(path: &str, old: &Value, new: &Value, differing: &mut Vec<(String, Strin
                 walk(&format!("{path}[{index}]"), &at(before), &at(after), differing);
             }
         }
+        (Value::String(before), Value::String(after)) if before.len().max(after.len()) > LONG => {
+            differing.push((path.to_owned(), around(before, after)));
+        }
         _ => differing.push((path.to_owned(), format!("{} → {}", shown(path, old), shown(path, new)))),
     }
 }
@@ -221,17 +234,33 @@ fn shown(path: &str, value: &Value) -> String {
     if let Some(span) = span {
         return duration_text(Span(span));
     }
-    let text = match value {
+    match value {
         Value::Null => "nothing".to_owned(),
         Value::String(text) => format!("\"{text}\""),
         other => other.to_string(),
-    };
-    match text.char_indices().nth(LONG) {
-        Some((end, _)) => format!(
-            "{}… ({} characters)",
-            text.get(..end).unwrap_or_default(),
-            text.chars().count()
-        ),
-        None => text,
     }
+}
+
+/// What differs of two long texts, all of it, with a little of what is the same before and after.
+fn around(old: &str, new: &str) -> String {
+    let (before, after): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
+    let head = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
+    let most = before.len().min(after.len()) - head;
+    let tails = before.iter().rev().zip(after.iter().rev()).take(most);
+    let tail = tails.take_while(|(a, b)| a == b).count();
+    let from = head.saturating_sub(AROUND);
+    let part = |text: &[char]| -> String {
+        let to = (text.len() - tail + AROUND).min(text.len());
+        let open = if from > 0 { "…" } else { "" };
+        let close = if to < text.len() { "…" } else { "" };
+        let middle: String = text.get(from..to).unwrap_or_default().iter().collect();
+        format!("\"{open}{middle}{close}\"")
+    };
+    format!(
+        "{} → {} ({} of {} characters are the same)",
+        part(&before),
+        part(&after),
+        head + tail,
+        before.len()
+    )
 }

@@ -222,7 +222,16 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
         };
         let (writer, records) = JournalWriter::resume_on(disk, &run, &boot_id(), &actor, stamp).unwrap();
         let (host, pid) = ("h".to_owned(), std::process::id());
-        (writer, records, Command::Resume { operator, host, pid })
+        (
+            writer,
+            records,
+            Command::Resume {
+                operator,
+                host,
+                pid,
+                hold: None,
+            },
+        )
     };
     let (state, updates) = fold(&plan, &records);
     if let Phase::Closed { exit, .. } = state.phase {
@@ -277,6 +286,7 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
         zone: chrono_tz::Tz::UTC,
         feed: Some(feed),
         next: NextCommands::default(),
+        amended: 0,
         history: Arc::default(),
         speed: 1.0,
     };

@@ -133,6 +133,7 @@ pub fn resume(root: &Path, disk: &TestDisk) -> Sat {
         operator: "olga".to_owned(),
         host: "h".to_owned(),
         pid: 1,
+        hold: None,
     };
     sit(plan(), disk, writer, &records, first)
 }
@@ -281,6 +282,7 @@ fn options(feed: tokio::sync::broadcast::Receiver<Feed>) -> HeadlessOptions {
         zone: chrono_tz::Tz::UTC,
         feed: Some(feed),
         next: NextCommands::default(),
+        amended: 0,
         history: Arc::default(),
         speed: 1.0,
     }

@@ -172,6 +172,7 @@ impl Run {
             comment: comment.to_owned(),
             attested_by: None,
             poll: false,
+            also: Vec::new(),
         };
         self.tell(seconds, event);
     }

@@ -335,3 +335,117 @@ fn a_point_of_no_return_asks_each_of_its_quorums() {
     assert!(night.tell(vote(request, "dan", "dba", None)));
     assert_eq!(stage(&night), Stage::Approved(request));
 }
+
+#[test]
+fn a_step_that_was_taken_out_and_comes_back_goes_on_counting() {
+    let mut night = held_at_freeze();
+    let attempt = night.state.step(&id("freeze")).unwrap().attempt;
+    assert_eq!(attempt, 1);
+    let without = with(|facts| {
+        facts.steps.remove(4);
+        facts.steps[4].needs = vec![id("wait")];
+    });
+    assert!(night.ask_to_amend(draft("without", &facts(), without.clone(), None, false)));
+    night.tell_amend();
+    assert!(night.state.step(&id("freeze")).is_none());
+    assert!(night.ask_to_amend(draft("again", &without, facts().as_ref().clone(), None, false)));
+    night.tell_amend();
+    assert_eq!(night.state.amended, 2);
+    assert_eq!(
+        night.state.step(&id("freeze")).unwrap().attempt,
+        attempt,
+        "an old name is never used again"
+    );
+    assert!(night.tell(Command::Release {
+        person: "olga".to_owned()
+    }));
+    night.settle();
+    assert_eq!(night.state.step(&id("freeze")).unwrap().attempt, attempt + 1);
+}
+
+#[test]
+fn what_makes_a_gate_besides_its_persons_stays() {
+    let no_return = |facts: &mut Facts| facts.steps[5].writes_on_target = false;
+    let aside = |facts: &mut Facts| facts.steps[5].fall_forward = true;
+    let dead = |facts: &mut Facts| facts.steps[4].live = false;
+    for (new, expected) in [
+        (with(no_return), "must stay one"),
+        (with(aside), "skip it under its own gate"),
+        (with(dead), "live checks"),
+    ] {
+        let words = refusal(&mut held_at_freeze(), new, None).unwrap_or_else(|| panic!("taken: {expected}"));
+        assert!(words.contains(expected), "{words}");
+    }
+    // Nothing is moved before a gate that asks others than the operator.
+    let mut steps = facts().steps.clone();
+    steps[4].gate = quorum(2);
+    let night = || {
+        let mut night = Night::of(Arc::new(facts_with(steps.clone(), None)));
+        night.play_until("freeze");
+        hold(&mut night);
+        night
+    };
+    let mut moved = facts_with(steps.clone(), None);
+    moved.steps[5].needs = vec![id("wait")];
+    let words = refusal(&mut night(), moved, None).unwrap();
+    assert!(words.contains("flip must not come before freeze"), "{words}");
+    // And the checks of such a step are not mended by the operator alone.
+    let mut failed = Night::of(Arc::new(facts_with(steps.clone(), None)));
+    failed.play_until("freeze");
+    failed.approve_all();
+    failed.settle();
+    for luck in [0, 0, 1] {
+        let work = failed.work.pop().unwrap();
+        failed.answer(work, luck);
+        failed.settle();
+    }
+    assert_eq!(failed.state.step(&id("freeze")).unwrap().stage, Stage::Failed);
+    hold(&mut failed);
+    let same = facts_with(steps.clone(), None);
+    assert!(!failed.ask_to_amend(draft("checks", &same, same.clone(), Some(id("freeze")), true)));
+}
+
+#[test]
+fn an_amendment_takes_neither_a_voice_nor_a_broken_glass() {
+    let mut steps = facts_with(facts().steps.clone(), None);
+    steps.amend = quorum(1);
+    let mut night = Night::of(Arc::new(steps.clone()));
+    night.play_until("freeze");
+    hold(&mut night);
+    let mut new = steps.clone();
+    new.steps[5].gate = quorum(3);
+    assert!(night.ask_to_amend(draft("plan", &steps, new, None, false)));
+    let asked = night.state.open_requests().last().unwrap().id;
+    let mut heard = vote(asked, "ana", "approver", None);
+    if let Command::Vote { attested_by, .. } = &mut heard {
+        *attested_by = Some("olga".to_owned());
+    }
+    assert!(!night.tell(heard));
+    assert!(!night.tell(Command::BreakGlass {
+        request: asked,
+        person: "carl".to_owned(),
+        role: "break_glass".to_owned(),
+        reason: "nobody of the client answers the telephone".to_owned(),
+    }));
+    assert!(night.tell(vote(asked, "ana", "approver", None)));
+    assert_eq!(night.state.amended, 1);
+}
+
+#[test]
+fn a_vote_counts_in_every_quorum_whose_role_the_person_holds() {
+    let mut steps = facts_with(facts().steps.clone(), None);
+    steps.people.get_mut("dan").unwrap().roles.push("approver".to_owned());
+    steps.steps[5].gate = super::night::both();
+    let mut night = Night::of(Arc::new(steps));
+    night.play_until("flip");
+    let request = night.state.open_requests().next().unwrap().id;
+    assert!(night.tell(vote(request, "dan", "dba", None)));
+    let also = night.events.iter().rev().find_map(|event| match event {
+        Event::GateVote { also, .. } => Some(also.clone()),
+        _ => None,
+    });
+    assert_eq!(also.unwrap(), ["approver"]);
+    assert!(!night.tell(vote(request, "dan", "approver", None)), "one vote each");
+    assert!(night.tell(vote(request, "ana", "approver", None)));
+    assert_eq!(night.state.step(&id("flip")).unwrap().stage, Stage::Approved(request));
+}

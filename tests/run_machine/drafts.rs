@@ -9,7 +9,7 @@ use pointsman::run::facts::{Facts, PersonFacts, Places, StepEffect, StepFacts, S
 use pointsman::run::{Command, RunState};
 use serde_json::{Map, Value};
 
-use super::night::{Night, id, open, operator, quorum, step};
+use super::night::{Night, id, open, operator, quorum, step, vote};
 
 /// A draft of `facts`; steps differ where their facts do, and where `touched` says so.
 pub fn draft(name: &str, old: &Facts, facts: Facts, touched: Option<StepId>, only_checks: bool) -> Arc<Draft> {
@@ -103,6 +103,12 @@ fn next_needs(next: &mut StepFacts, new: &str) {
 }
 
 impl Night {
+    /// The operator approves what was asked last.
+    pub fn tell_amend(&mut self) {
+        let asked = self.state.open_requests().last().unwrap().id;
+        assert!(self.tell(vote(asked, "olga", "operator", Some("amend".to_owned()))));
+    }
+
     /// Makes a changed plan known and asks for it.
     pub fn ask_to_amend(&mut self, draft: Arc<Draft>) -> bool {
         let plan = draft.plan.clone();

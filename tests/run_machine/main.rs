@@ -116,7 +116,8 @@ fn that_the_target_was_written_outlives_the_undo_of_what_opened_it() {
     assert!(night.tell(Command::Resume {
         operator: person(),
         host: "h".to_owned(),
-        pid: 8
+        pid: 8,
+        hold: None
     }));
     night.settle();
     assert!(!night.state.past_no_return(), "what opened it is undone");
@@ -193,7 +194,8 @@ fn approvals_die_with_the_process() {
     assert!(night.tell(Command::Resume {
         operator: "olga".to_owned(),
         host: "h".to_owned(),
-        pid: 1
+        pid: 1,
+        hold: None
     }));
     assert!(!night.tell(vote(request, "bea", "approver", None)));
     night.play_until("flip");

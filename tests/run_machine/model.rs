@@ -192,6 +192,7 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                 operator: "olga".to_owned(),
                 host: "h".to_owned(),
                 pid: 2,
+                hold: None,
             });
         }
         30 => {
@@ -456,7 +457,8 @@ fn torn(facts: &Arc<Facts>, night: &Night, luck: usize) {
     assert!(left.tell(Command::Resume {
         operator,
         host: "h".to_owned(),
-        pid: 3
+        pid: 3,
+        hold: None
     }));
     left.play_out();
     judge(facts, &left.drafts, &left.events, &left.times);

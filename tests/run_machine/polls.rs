@@ -318,6 +318,7 @@ fn answers_die_with_the_process_and_survive_their_records() {
         operator: "olga".to_owned(),
         host: "h".to_owned(),
         pid: 2,
+        hold: None
     }));
     night.play_until("ask");
     assert!(night.state.open_requests().next().unwrap().votes.is_empty());

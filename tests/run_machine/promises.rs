@@ -133,8 +133,17 @@ impl Judge<'_> {
                 person,
                 role,
                 assurance,
+                also,
                 ..
-            } => self.vote(*request, *decision, (person, role), *assurance, now),
+            } => {
+                self.vote(*request, *decision, (person, role), *assurance, now);
+                let own = also.iter().map(|role| (person.clone(), role.clone()));
+                let asked = self.asked.get_mut(request).unwrap();
+                for (_, role) in own.clone() {
+                    assert!(self.facts.people[person].roles.contains(&role), "{person} is no {role}");
+                }
+                asked.approved.extend(own);
+            }
             Event::GateBroken { request, .. } => self.asked.get_mut(request).unwrap().broken = true,
             Event::GateGranted { request } => self.granted(*request, now),
             Event::GateVoided { request, .. } | Event::GateExpired { request } => {
@@ -372,6 +381,7 @@ impl Judge<'_> {
                         facts.id
                     );
                     assert!(facts.gate.phrase.is_none() || new.gate.phrase.is_some());
+                    assert!(!facts.is_no_return() || new.is_no_return(), "{}: a way back", facts.id);
                 }
             }
         }

@@ -54,6 +54,7 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
                 operator: person(),
                 host: "h".to_owned(),
                 pid: 7,
+                hold: None,
             },
         ),
         ("advance", Command::Advance),

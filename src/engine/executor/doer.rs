@@ -94,7 +94,11 @@ impl Executor {
 
     /// What asking for an amendment takes.
     pub(in crate::engine) fn offer(&self, amendment: &Amendment, words: (&str, &str)) -> Result<Offer, Refused> {
-        offer(&self.setup.run, &self.plan, self.setup.mode, amendment, words)
+        let mut offer = offer(&self.setup.run, &self.plan, self.setup.mode, amendment, words)?;
+        for change in &mut offer.briefing.changes {
+            *change = self.setup.redactor.redact(change);
+        }
+        Ok(offer)
     }
 
     /// Starts an errand; its answer comes as a command.

@@ -36,6 +36,8 @@ pub struct Autopilot {
     pub approve_all: bool,
     /// A scripted rehearsal: when this step is reached, unwind to that one (none: the whole run), once.
     pub roll_back_at: Option<(StepId, Option<StepId>)>,
+    /// How often the plan was amended before this sitting.
+    amended: u32,
     begun: bool,
     released: bool,
     refused: BTreeSet<(RequestId, String)>,
@@ -51,6 +53,13 @@ impl Autopilot {
             roll_back_at,
             ..Self::default()
         }
+    }
+
+    /// In a run that was amended so often before.
+    #[must_use]
+    pub const fn after(mut self, amended: u32) -> Self {
+        self.amended = amended;
+        self
     }
 
     /// Whether the scripted rollback was asked for and never came to be.
@@ -162,7 +171,7 @@ impl Autopilot {
         let asked = state.open_requests().any(|request| request.subject == Subject::Amend);
         match asked {
             true => Some(self.at_gates(state)),
-            false => (self.approve_all && state.amended > 0).then(|| self.release()),
+            false => (self.approve_all && state.amended > self.amended).then(|| self.release()),
         }
     }
 

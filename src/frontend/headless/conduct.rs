@@ -41,6 +41,8 @@ pub struct HeadlessOptions {
     pub next: NextCommands,
     /// What earlier runs took.
     pub history: Arc<History>,
+    /// How often the plan was amended before this sitting.
+    pub amended: u32,
     /// How much faster than nominal the run goes; 1 outside the lab.
     pub speed: f64,
 }
@@ -53,7 +55,7 @@ pub async fn run(handle: Handle, plan: Arc<Plan>, options: HeadlessOptions, stop
         printer: Printer::new(options.sink, options.format, options.dry_run, options.zone),
         watch: (!options.dry_run && is_timed(&plan))
             .then(|| RollbackWatch::new(options.history, options.speed, options.zone)),
-        autopilot: Autopilot::new(&options.operator, options.approve_all, script),
+        autopilot: Autopilot::new(&options.operator, options.approve_all, script).after(options.amended),
         follower: None,
         run_id: options.run_id,
         next: options.next,

@@ -90,6 +90,9 @@ impl Printer {
                         self.line(plan, at, Some(&action.step), &format!("| note: {note}"))?;
                     }
                 }
+                for change in &briefing.changes {
+                    self.line(plan, at, None, &format!("| {change}"))?;
+                }
                 for fault in &briefing.faults {
                     self.line(plan, at, briefing.step.as_ref(), &format!("| not known: {fault}"))?;
                 }

@@ -239,6 +239,9 @@ pub fn attestable(model: &Model, id: RequestId) -> Result<(), String> {
             "a point of no return takes no vote that was only heard; the person votes at a keyboard".to_owned(),
         );
     }
+    if request.subject == Subject::Amend {
+        return Err("an amendment takes no vote that was only heard; the person votes at a keyboard".to_owned());
+    }
     let voters = super::offers::voters(model, id);
     let others = voters.iter().any(|voter| voter.person != model.state().operator);
     if others {

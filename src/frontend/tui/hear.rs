@@ -54,6 +54,8 @@ pub(super) fn history(model: &mut Model, past: Past) {
         // Another plan has other rows.
         model.plan = past.plan.clone();
         model.folded.clear();
+        // What was shown was the old plan's.
+        model.briefings.clear();
         model.followed = None;
         model.selected = if past.plan.steps.is_empty() {
             Row::Phase(0)
