@@ -119,7 +119,7 @@ async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u6
         operator: "olga".to_owned(),
     };
     handle.tell(open).await.unwrap();
-    let mut person = Person::new(seed, world);
+    let mut person = Person::new(seed, world, folder);
     person.conduct(&handle).await;
     let ended = handle.history().await.unwrap();
     handle.close().await;

@@ -1,6 +1,7 @@
 //! A person at the run whom a seed scripts: mostly helpful, sometimes not. Decides doubts by looking at what really
 //! happened, as a person would.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use pointsman::run::facts::Who;
 use pointsman::run::gate::missing;
 use pointsman::run::state::{Phase, Request, Stage};
 use pointsman::run::{Command, RunState};
+use pointsman::runbook::digest::sha256;
 use pointsman::runbook::plan::Plan;
 
 use super::world::World;
@@ -21,13 +23,16 @@ pub struct Person {
     state: u64,
     world: World,
     turns: u32,
+    /// The run's folder.
+    folder: PathBuf,
     /// The plans that were asked for.
     pub drafts: Vec<Arc<Draft>>,
 }
 
 impl Person {
-    pub fn new(seed: u64, world: World) -> Self {
+    pub fn new(seed: u64, world: World, folder: &Path) -> Self {
         Self {
+            folder: folder.to_owned(),
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             world,
             turns: 0,
@@ -77,10 +82,15 @@ impl Person {
             added.needs = vec![plan.steps[at].id.clone()];
             plan.steps.insert(at + 1, added);
         }
+        let name = format!("amended-{}.json", self.turns);
+        let bytes = serde_json::to_vec(&plan).unwrap();
+        std::fs::write(self.folder.join(&name), &bytes).unwrap();
+        let file_digest = sha256(&bytes);
+        let files = serde_json::json!({ name: file_digest });
         let amendment = Amendment {
             plan: Arc::new(plan),
-            file_digest: format!("plan-{}", self.turns),
-            data: serde_json::Map::new(),
+            file_digest,
+            data: serde_json::Map::from_iter([("files".to_owned(), files)]),
         };
         self.drafts.push(Arc::new(amended_with(old, Mode::Real, &amendment)));
         if state.hold.is_none() {
