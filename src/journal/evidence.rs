@@ -23,8 +23,8 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// A new pack in the run's folder of blobs, which is made with the journal. It is no file on the disk before its
-    /// first piece is stored.
+    /// A new pack in the run's folder of blobs, which is made with the journal. It must not be there: a segment is new,
+    /// and so is its pack.
     pub fn create(disk: &dyn Disk, run: &Path, number: u32) -> io::Result<Self> {
         Ok(Self {
             file: disk.create(&path(run, number))?,
