@@ -175,9 +175,17 @@ pub struct Facts {
     pub places: Places,
 }
 
-/// Where each step stands in the plan, found once. Two of them never differ: they follow from the steps.
+/// Where each step stands in the plan, and where what it needs does, found once. Two of them never differ: they follow
+/// from the steps.
 #[derive(Debug, Clone, Default)]
-pub struct Places(OnceLock<HashMap<StepId, usize>>);
+pub struct Places(OnceLock<Found>);
+
+#[derive(Debug, Clone)]
+struct Found {
+    index: HashMap<StepId, usize>,
+    /// None where the plan has no such step.
+    needs: Vec<Vec<Option<usize>>>,
+}
 
 impl PartialEq for Places {
     fn eq(&self, _other: &Self) -> bool {
@@ -190,11 +198,22 @@ impl Eq for Places {}
 impl Facts {
     /// The index of a step.
     pub fn index(&self, id: &StepId) -> Option<usize> {
-        let places = self.places.0.get_or_init(|| {
+        self.found().index.get(id).copied()
+    }
+
+    /// The indices of what the step at `index` needs; none in the place of a step that is not there.
+    pub fn needs(&self, index: usize) -> &[Option<usize>] {
+        self.found().needs.get(index).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn found(&self) -> &Found {
+        self.places.0.get_or_init(|| {
             let steps = self.steps.iter().enumerate();
-            steps.map(|(index, step)| (step.id.clone(), index)).collect()
-        });
-        places.get(id).copied()
+            let index: HashMap<StepId, usize> = steps.map(|(index, step)| (step.id.clone(), index)).collect();
+            let needs = |step: &StepFacts| step.needs.iter().map(|need| index.get(need).copied()).collect();
+            let needs = self.steps.iter().map(needs).collect();
+            Found { index, needs }
+        })
     }
 
     /// A step's facts.

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod poll;
 mod question;
 mod seat;
+pub mod shared;
 mod skip;
 pub mod state;
 mod transition;

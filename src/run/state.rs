@@ -1,13 +1,14 @@
 //! What is true of a run: the state that a fold over its events gives. Owns the types; only `apply` changes it, and
 //! `question` asks about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
 use super::facts::{Facts, Gate, RequestId, StepId};
+use super::shared::{List, Requests};
 
 /// A run.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +20,8 @@ pub struct RunState {
     pub operators: BTreeSet<String>,
     pub phase: Phase,
     pub hold: Option<Hold>,
-    pub steps: Vec<Arc<StepState>>,
-    /// Shared between copies of the state until one of them changes it.
-    pub requests: Arc<BTreeMap<RequestId, Arc<Request>>>,
+    pub steps: List<StepState>,
+    pub requests: Requests,
     pub unwind: Option<Unwind>,
     /// Undos or closing effects that failed: a person says how each goes on.
     pub stuck: Vec<(StepId, Role)>,
