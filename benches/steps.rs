@@ -3,8 +3,11 @@
 //! `/bin/true` beside `ansible-playbook` on the same ones, where it is installed (`pip install ansible-core`; with
 //! `ANSIBLE_PYTHON_INTERPRETER` where it does not find its own).
 //!
-//! `cargo bench --bench steps` prints them. Aims: at most 1.5 × the bare appends, at most six syncs a step, at least
-//! 20 × less overhead a step than ansible.
+//! The lab runs in the same process and is no part of what a step costs. What it takes alone is measured in as much time
+//! and printed beside the rest; nothing is taken off because of it.
+//!
+//! `cargo bench --bench steps` prints them. Aims: at most 1.5 × the bare appends of the journal, at most six syncs a step,
+//! at least 20 × less overhead a step than ansible.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -12,12 +15,13 @@
 )]
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pointsman::journal::pack::span;
 use pointsman::journal::reader::read_run;
 
 const STEPS: usize = 1_000;
@@ -72,55 +76,105 @@ fn run(place: &Path, steps: usize, action: &str) -> (Duration, std::path::PathBu
     (took, folder)
 }
 
-/// What a run wrote: the bytes of each batch of its journal, the sizes of its evidence files.
-fn written(folder: &Path) -> (Vec<Vec<u8>>, Vec<usize>) {
+/// What was appended before a sync.
+struct Batch {
+    /// Bytes of evidence, if there was some.
+    evidence: Vec<u8>,
+    records: Vec<u8>,
+}
+
+/// What a run wrote, batch by batch.
+fn written(folder: &Path) -> Vec<Batch> {
     let chain = read_run(folder).unwrap();
-    let mut batches: Vec<Vec<u8>> = Vec::new();
-    let mut last = None;
+    let pack = fs::read(folder.join("blobs/000001.pack")).unwrap();
     let segment = fs::read(folder.join("journal/000001.jsonl")).unwrap();
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut last = None;
     for (record, line) in chain.records.iter().zip(segment.split_inclusive(|byte| *byte == b'\n')) {
         // The records of a batch bear one stamp.
-        if last == Some(record.mono_ns) {
-            batches.last_mut().unwrap().extend_from_slice(line);
-        } else {
-            batches.push(line.to_vec());
+        if last != Some(record.mono_ns) {
+            batches.push(Batch {
+                evidence: Vec::new(),
+                records: Vec::new(),
+            });
         }
         last = Some(record.mono_ns);
+        let batch = batches.last_mut().unwrap();
+        batch.records.extend_from_slice(line);
+        for span in record.blobs.iter().filter_map(span) {
+            let place = usize::try_from(span.from).unwrap()..usize::try_from(span.to).unwrap();
+            batch.evidence.extend_from_slice(&pack[place]);
+        }
     }
-    let blobs = fs::read_dir(folder.join("blobs")).unwrap();
-    let sizes = blobs.map(|entry| usize::try_from(entry.unwrap().metadata().unwrap().len()).unwrap());
-    (batches, sizes.collect())
+    let evidence: usize = batches.iter().map(|batch| batch.evidence.len()).sum();
+    assert_eq!(evidence, pack.len(), "evidence that no record names");
+    batches
 }
 
-/// The same appends, each with its sync, and nothing else.
-fn bare_appends(place: &Path, batches: &[Vec<u8>]) -> Duration {
-    let path = place.join("bare.jsonl");
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+/// Which of a run's appends are made again.
+#[derive(Clone, Copy, PartialEq)]
+enum Which {
+    Records,
+    Evidence,
+    All,
+}
+
+/// The same appends, each with its sync, and nothing else; how many there were.
+fn bare(place: &Path, batches: &[Batch], which: Which) -> (Duration, usize) {
+    let (journal, pack) = (place.join("bare.jsonl"), place.join("bare.pack"));
+    let open = |path| OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let mut files = [open(&pack), open(&journal)];
+    let mut syncs = 0;
     let began = Instant::now();
     for batch in batches {
-        file.write_all(batch).unwrap();
-        file.sync_data().unwrap();
-    }
-    let took = began.elapsed();
-    fs::remove_file(path).unwrap();
-    took
-}
-
-/// The same evidence files, each with its sync, a sync of their folder for every second one (a blob and its salt).
-fn bare_blobs(place: &Path, sizes: &[usize]) -> Duration {
-    let folder = place.join("bare-blobs");
-    fs::create_dir(&folder).unwrap();
-    let began = Instant::now();
-    for (index, size) in sizes.iter().enumerate() {
-        let mut file = File::create(folder.join(index.to_string())).unwrap();
-        file.write_all(&vec![b'.'; *size]).unwrap();
-        file.sync_data().unwrap();
-        if index % 2 == 1 {
-            File::open(&folder).unwrap().sync_all().unwrap();
+        let parts: [(&[u8], bool); 2] = [
+            (&batch.evidence, which != Which::Records),
+            (&batch.records, which != Which::Evidence),
+        ];
+        for ((bytes, wanted), file) in parts.into_iter().zip(&mut files) {
+            if wanted && !bytes.is_empty() {
+                file.write_all(bytes).unwrap();
+                file.sync_data().unwrap();
+                syncs += 1;
+            }
         }
     }
     let took = began.elapsed();
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_file(journal).unwrap();
+    fs::remove_file(pack).unwrap();
+    (took, syncs)
+}
+
+/// The processor time of a process, or with `ended` of every child of it that has ended (proc(5)).
+fn processor(process: &str, ended: bool) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let first = if ended { 13 } else { 11 };
+    let ticks: u64 = fields[first..first + 2]
+        .iter()
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
+    // A tick is a hundredth of a second on every Linux.
+    Duration::from_millis(ticks * 10)
+}
+
+/// The processor time that the lab takes in `wall` when nobody asks anything of it.
+fn lab_alone(place: &Path, wall: Duration) -> Duration {
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["lab", "--speed", "1000", "--dir"])
+        .arg(place.join("idle"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(lab.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("the lab serves"), "{line}");
+    let process = lab.id().to_string();
+    let before = processor(&process, false);
+    std::thread::sleep(wall);
+    let took = processor(&process, false).saturating_sub(before);
+    lab.kill().unwrap();
+    lab.wait().unwrap();
     took
 }
 
@@ -134,32 +188,61 @@ fn ms(time: Duration, steps: usize) -> f64 {
 }
 
 fn steps(place: &Path) {
-    let mut own = Vec::new();
-    let mut bare = Vec::new();
-    let mut blobs = Vec::new();
-    let mut syncs = 0;
+    let (mut own, mut journal, mut evidence, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut busy, mut lab) = (Vec::new(), Vec::new());
+    let mut syncs = (0, 0);
     for _ in 0..ROUNDS {
         let (start, _) = run(place, 1, NOTHING);
+        let before = processor("self", true);
         let (took, folder) = run(place, STEPS, NOTHING);
-        let (batches, sizes) = written(&folder);
-        syncs = batches.len();
+        busy.push(processor("self", true).saturating_sub(before));
+        let batches = written(&folder);
         own.push(took.saturating_sub(start));
-        bare.push(bare_appends(place, &batches));
-        blobs.push(bare_blobs(place, &sizes));
+        let [records, pieces, both] =
+            [Which::Records, Which::Evidence, Which::All].map(|which| bare(place, &batches, which));
+        syncs = (records.1, pieces.1);
+        journal.push(records.0);
+        evidence.push(pieces.0);
+        all.push(both.0);
+        lab.push(lab_alone(place, took));
     }
-    let (own, bare, blobs) = (median(own), median(bare), median(blobs));
+    let [own, journal, evidence, all, busy, lab] = [own, journal, evidence, all, busy, lab].map(median);
+    let each = |count: usize| ms(Duration::from_secs(u64::try_from(count).unwrap()), STEPS) / 1_000.0;
+    let row = |name: &str, time: Duration, more: &str| println!("  {name:<36}{:8.3} ms a step{more}", ms(time, STEPS));
     println!("{STEPS} steps that do nothing, medians of {ROUNDS}");
-    println!("  pointsman                    {:8.3} ms a step", ms(own, STEPS));
-    println!(
-        "  bare appends + fdatasync     {:8.3} ms a step, {:.2} syncs",
-        ms(bare, STEPS),
-        f64::from(u32::try_from(syncs).unwrap()) / f64::from(u32::try_from(STEPS).unwrap())
+    row("pointsman", own, "");
+    row(
+        "bare journal appends + fdatasync",
+        journal,
+        &format!(", {:.2} syncs", each(syncs.0)),
     );
-    println!("  bare evidence files + syncs  {:8.3} ms a step", ms(blobs, STEPS));
+    row(
+        "bare evidence appends + fdatasync",
+        evidence,
+        &format!(", {:.2} syncs", each(syncs.1)),
+    );
+    row(
+        "both in their order",
+        all,
+        &format!(", {:.2} syncs", each(syncs.0 + syncs.1)),
+    );
     println!(
-        "  ratio to the bare appends {:.2}, to appends and evidence {:.2}",
-        own.as_secs_f64() / bare.as_secs_f64(),
-        own.as_secs_f64() / (bare + blobs).as_secs_f64()
+        "  ratio to the bare journal appends {:.2}, to all appends {:.2}",
+        own.as_secs_f64() / journal.as_secs_f64(),
+        own.as_secs_f64() / all.as_secs_f64()
+    );
+    row(
+        "processor time, all threads",
+        busy,
+        " (the lab's and the start's included)",
+    );
+    row(
+        "processor time of the lab alone",
+        lab,
+        &format!(
+            " in as much time ({:.0} % of it)",
+            lab.as_secs_f64() / busy.as_secs_f64() * 100.0
+        ),
     );
 }
 
