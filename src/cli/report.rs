@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::engine::clock::Clock;
 use crate::journal::disk::{Real, write_new};
+use crate::journal::pack::Blob;
 use crate::journal::reader::{read_blob, read_run};
 use crate::journal::verify::{Require, verify};
-use crate::report::{Entry, Evidence, Source, markdown};
+use crate::report::{Entry, Evidence, Shown, Source, markdown};
 
 use super::args::{ReportArgs, ReportFormat};
 use super::genesis::Genesis;
@@ -42,7 +43,12 @@ pub fn perform(args: &ReportArgs, store: &Store, out: Out) -> Result<u8, Trouble
             let record = chain.records.iter().find(|record| record.seq == update.seq)?;
             let evidence = record.blobs.iter().map(|about| Evidence {
                 digest: about.c.clone(),
-                text: read_blob(&folder.path, about).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+                shown: match read_blob(&folder.path, about) {
+                    Blob::Intact(bytes) => Shown::Text(String::from_utf8_lossy(&bytes).into_owned()),
+                    Blob::Erased => Shown::Erased,
+                    Blob::Missing => Shown::Missing,
+                    Blob::Altered => Shown::Altered,
+                },
             });
             Some(Entry {
                 seq: update.seq,

@@ -190,13 +190,10 @@ impl Dispatcher {
         if let Some(reason) = &self.halted {
             return Err(Refused::Journal(reason.clone()));
         }
-        let blob = if evidence.is_empty() {
-            None
-        } else {
-            match self.writer.put_blob(evidence) {
-                Ok(blob) => Some(blob),
-                Err(error) => return Err(self.halt(&error.to_string())),
-            }
+        let pieces = Some(evidence).filter(|bytes| !bytes.is_empty());
+        let blob = match self.writer.store(pieces.as_slice()) {
+            Ok(stored) => stored.into_iter().next(),
+            Err(error) => return Err(self.halt(&error.to_string())),
         };
         if let Some(blob) = &blob {
             name_blob(&mut command, blob);

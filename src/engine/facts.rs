@@ -231,6 +231,8 @@ fn step_of(plan: &Plan, step: &PlannedStep, gate: Gate, mode: Mode) -> StepFacts
         rollback_on_failure: step.on_failure == OnFailure::Rollback,
         parallel_undo: matches!(&step.rollback, Rollback::Action { parallel: true, .. }),
         fall_forward: step.fall_forward,
+        // The answer of a person is all that there is of a human step, unless the runbook asks for more.
+        verifies: step.action.effect != Effect::Human || !step.after.is_empty() || !step.outputs.is_empty(),
         live: step.before.iter().any(|check| check.live.is_some()),
         // A dry run is no night: nothing in it is late.
         deadline_ms: plan

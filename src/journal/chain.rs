@@ -85,7 +85,7 @@ fn segment_of(chain: &mut Chain, segment: &Segment) -> bool {
             Err(malformed) => {
                 let words = format!("{}, byte {offset}, record {number}: {malformed}", segment.name);
                 chain.faults.push(match malformed {
-                    Malformed::Version(_) => Fault::Version(words),
+                    Malformed::Version(_) | Malformed::Apart => Fault::Version(words),
                     Malformed::Form(_) | Malformed::Hash => Fault::Tampered(words),
                 });
                 return false;

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod disk;
 pub mod evidence;
 pub mod lock;
+pub mod pack;
 pub mod reader;
 pub mod record;
 pub mod redact;
@@ -17,8 +18,8 @@ pub mod rules;
 pub mod verify;
 pub mod writer;
 
-pub use evidence::BlobRef;
 pub use lock::RunLock;
+pub use pack::BlobRef;
 pub use record::{Actor, Draft, Record, Stamp};
 pub use redact::Redactor;
 pub use writer::{JournalError, JournalWriter};

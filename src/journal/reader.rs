@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::chain::{Chain, Segment, read};
-use super::evidence::{Blob, BlobRef, get};
+use super::evidence::get;
+use super::pack::{Blob, BlobRef};
 
 /// The names of the run's segments in order.
 pub fn names(run: &Path) -> io::Result<Vec<String>> {
@@ -54,10 +55,7 @@ pub fn read_run(run: &Path) -> io::Result<Chain> {
     Ok(read(&segments(run)?))
 }
 
-/// A blob's bytes, where they are intact.
-pub fn read_blob(run: &Path, about: &BlobRef) -> Option<Vec<u8>> {
-    match get(run, about) {
-        Blob::Intact(bytes) => Some(bytes),
-        Blob::Missing | Blob::Altered => None,
-    }
+/// A piece of evidence, held against what its record says.
+pub fn read_blob(run: &Path, about: &BlobRef) -> Blob {
+    get(run, about)
 }

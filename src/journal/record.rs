@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::evidence::BlobRef;
+use super::pack::BlobRef;
 
 /// The version of the record format.
 pub const VERSION: u32 = 1;
@@ -107,6 +107,8 @@ pub struct Place<'a> {
 pub enum Malformed {
     #[error("version {0} is not known to this pointsman")]
     Version(u64),
+    #[error("its evidence is in a file for each piece, as a pointsman before this one wrote it")]
+    Apart,
     #[error("{0}")]
     Form(String),
     #[error("its hash is not the SHA-256 of its bytes")]
@@ -169,7 +171,13 @@ pub fn parse(line: &[u8]) -> Result<Record, Malformed> {
     if hex_sha256(head.as_bytes()) != h {
         return Err(Malformed::Hash);
     }
-    let body: Body = serde_json::from_str(text).map_err(|error| Malformed::Form(format!("not a record: {error}")))?;
+    let body: Body = serde_json::from_str(text).map_err(|error| {
+        if is_apart(text) {
+            Malformed::Apart
+        } else {
+            Malformed::Form(format!("not a record: {error}"))
+        }
+    })?;
     let again = bare(&body).map_err(|error| Malformed::Form(error.to_string()))?;
     if again != head.as_bytes() {
         return Err(form("its bytes are not the canonical ones"));
@@ -180,6 +188,16 @@ pub fn parse(line: &[u8]) -> Result<Record, Malformed> {
         .parse()
         .map_err(|_bad| form("its monotonic time is no number"))?;
     Ok(record_of(body, t.with_timezone(&Utc), mono_ns))
+}
+
+/// Whether a line names evidence without its place in a pack.
+fn is_apart(text: &str) -> bool {
+    let line: Value = serde_json::from_str(text).unwrap_or_default();
+    let blobs = line.get("blobs").and_then(Value::as_array);
+    blobs
+        .into_iter()
+        .flatten()
+        .any(|about| about.get("c").is_some() && about.get("pack").is_none())
 }
 
 /// Why a line is none of this version.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::chain::{Chain, Fault, Segment, read};
-use super::evidence::{Blob, get};
+use super::evidence::{get, unnamed};
+use super::pack::{Blob, BlobRef};
 use super::reader::segments;
 use super::record::Record;
 use super::rules::{Findings, judge};
@@ -228,12 +229,42 @@ fn blobs(chain: &Chain, run: Option<&Path>, verdict: &mut Verdict) -> Vec<String
             let Some(run) = run else { continue };
             match get(run, about) {
                 Blob::Intact(_) => {}
+                Blob::Erased => {
+                    verdict.erased += 1;
+                    altered.push(format!(
+                        "blob {} of record {} was erased, and no record says who erased it",
+                        about.c, record.seq
+                    ));
+                }
                 Blob::Altered => altered.push(format!("blob {} of record {} was altered", about.c, record.seq)),
                 Blob::Missing => altered.push(format!("blob {} of record {} is missing", about.c, record.seq)),
             }
         }
     }
+    // After a broken chain nobody knows what else its records named.
+    if let Some(run) = run.filter(|_| chain.faults.is_empty()) {
+        altered.extend(beside(chain, run, &mut verdict.remarks));
+    }
     altered
+}
+
+/// What is among the evidence that no record names: a crash may leave some, nobody else.
+fn beside(chain: &Chain, run: &Path, remarks: &mut Vec<String>) -> Vec<String> {
+    let named: Vec<&BlobRef> = chain.records.iter().flat_map(|record| &record.blobs).collect();
+    let found = match unnamed(run, &named) {
+        Ok(found) => found,
+        Err(error) => return vec![format!("the evidence cannot be read: {error}")],
+    };
+    if found.pieces > 0 {
+        remarks.push(format!(
+            "{} pieces of evidence are named by no record: what they were for was refused, or never recorded",
+            found.pieces
+        ));
+    }
+    remarks.extend(found.ends.iter().map(|(pack, bytes)| {
+        format!("the last {bytes} bytes of blobs/{pack} are no whole piece: a crash cut them off before their record")
+    }));
+    found.faults
 }
 
 fn grade(

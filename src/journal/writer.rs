@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::chain::{Chain, Fault, Segment, Torn, read};
 use super::disk::{Appended, Disk, Real, make_folders, refuse_nfs, write_new};
-use super::evidence::{self, BlobRef};
+use super::evidence::{self, Pack};
+use super::pack::BlobRef;
 use super::reader::{names, segments};
 use super::record::{Actor, Draft, LONGEST_LINE, NO_PREV, Place, Record, Stamp, render};
 
@@ -41,6 +42,8 @@ pub struct JournalWriter {
     folder: PathBuf,
     disk: Box<dyn Disk>,
     file: Box<dyn Appended>,
+    /// This sitting's evidence, once there is some.
+    pack: Option<Pack>,
     segment: u32,
     seq: u64,
     head: String,
@@ -127,6 +130,7 @@ impl JournalWriter {
             folder: folder.to_owned(),
             disk,
             file,
+            pack: None,
             segment,
             seq,
             head: last.map_or_else(|| NO_PREV.to_owned(), |record| record.h.clone()),
@@ -224,15 +228,28 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Stores evidence, redacted by the caller; durable when this returns.
-    pub fn put_blob(&mut self, bytes: &[u8]) -> Result<BlobRef, JournalError> {
+    /// Stores pieces of evidence, redacted by the caller: one write, one sync; durable when this returns.
+    pub fn store(&mut self, pieces: &[&[u8]]) -> Result<Vec<BlobRef>, JournalError> {
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        evidence::put(&*self.disk, &self.folder, bytes).map_err(|source| {
-            self.poisoned = true;
-            io_at(&self.folder.join("blobs"), source)
-        })
+        // Only success takes this back.
+        self.poisoned = true;
+        let path = evidence::path(&self.folder, self.segment);
+        let stored = self.stored(pieces).map_err(|source| io_at(&path, source))?;
+        self.poisoned = false;
+        Ok(stored)
+    }
+
+    fn stored(&mut self, pieces: &[&[u8]]) -> io::Result<Vec<BlobRef>> {
+        let pack = match &mut self.pack {
+            Some(pack) => pack,
+            none => none.insert(Pack::create(&*self.disk, &self.folder, self.segment)?),
+        };
+        pack.store(&*self.disk, &self.folder, pieces)
     }
 
     /// Whether a write failed.

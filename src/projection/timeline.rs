@@ -1,7 +1,7 @@
 //! When each step was tried, how long it took, and how much of that people waited for people. Owns attempts and their
 //! times; must not know the clock: open ends are measured against a `now` that is passed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -14,6 +14,8 @@ use crate::runbook::plan::Plan;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Timeline {
     pub steps: Vec<StepTimes>,
+    /// Where each step stands among them.
+    places: HashMap<StepId, usize>,
     pub began: Option<DateTime<Utc>>,
     pub ended: Option<DateTime<Utc>>,
     /// The end of the window, once it was extended.
@@ -83,7 +85,7 @@ impl StepTimes {
 impl Timeline {
     /// An empty timeline of a plan.
     pub fn new(plan: &Plan) -> Self {
-        let steps = plan
+        let steps: Vec<StepTimes> = plan
             .steps
             .iter()
             .map(|step| StepTimes {
@@ -93,7 +95,9 @@ impl Timeline {
                 close: None,
             })
             .collect();
+        let places = steps.iter().enumerate();
         Self {
+            places: places.map(|(index, times)| (times.step.clone(), index)).collect(),
             steps,
             ..Self::default()
         }
@@ -101,7 +105,7 @@ impl Timeline {
 
     /// The times of one step.
     pub fn of(&self, step: &StepId) -> Option<&StepTimes> {
-        self.steps.iter().find(|times| times.step == *step)
+        self.index(step).and_then(|index| self.steps.get(index))
     }
 
     /// How long people were waited for in the whole run.
@@ -210,7 +214,7 @@ impl Timeline {
     }
 
     fn index(&self, step: &StepId) -> Option<usize> {
-        self.steps.iter().position(|times| times.step == *step)
+        self.places.get(step).copied()
     }
 
     fn attempt(&mut self, index: usize) -> Option<&mut Attempt> {

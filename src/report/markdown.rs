@@ -16,7 +16,7 @@ use crate::run::Event;
 use crate::run::event::Role;
 use crate::run::facts::RequestId;
 
-use super::source::{Entry, Source};
+use super::source::{Entry, Evidence, Shown, Source};
 
 /// The report.
 pub fn render(source: &Source<'_>) -> String {
@@ -223,16 +223,25 @@ fn vote(source: &Source<'_>, event: &Event, about: RequestId) -> Option<String> 
         .map(|(_, word)| word.to_owned())
 }
 
+/// A piece's text, or what became of it.
+fn text_of(evidence: &Evidence) -> Result<&str, &'static str> {
+    match &evidence.shown {
+        Shown::Text(text) => Ok(text),
+        Shown::Erased => Err("was erased"),
+        Shown::Missing => Err("is missing"),
+        Shown::Altered => Err("was altered"),
+    }
+}
+
 /// What the gate showed: the exact commands, observed facts, checks.
 fn shown(entry: &Entry, out: &mut String) -> std::fmt::Result {
     for evidence in &entry.evidence {
-        let Some(text) = &evidence.text else {
-            writeln!(
-                out,
-                "- what was shown (blob `{}`) is missing or was altered",
-                evidence.digest
-            )?;
-            continue;
+        let text = match text_of(evidence) {
+            Ok(text) => text,
+            Err(gone) => {
+                writeln!(out, "- what was shown (blob `{}`) {gone}", evidence.digest)?;
+                continue;
+            }
         };
         let briefing: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         let list = |value: &Value, key: &str| -> Vec<Value> {
@@ -314,10 +323,10 @@ fn notes(source: &Source<'_>, out: &mut String) -> std::fmt::Result {
             writeln!(out, "## Notes\n")?;
             any = true;
         }
-        let text: Vec<&str> = entry
+        let text: Vec<String> = entry
             .evidence
             .iter()
-            .map(|evidence| evidence.text.as_deref().unwrap_or("(missing, altered or erased)"))
+            .map(|evidence| text_of(evidence).map_or_else(|gone| format!("(it {gone})"), str::to_owned))
             .collect();
         writeln!(
             out,

@@ -4,4 +4,4 @@
 pub mod markdown;
 mod source;
 
-pub use source::{Entry, Evidence, Source};
+pub use source::{Entry, Evidence, Shown, Source};

@@ -33,10 +33,18 @@ pub struct Entry {
     pub evidence: Vec<Evidence>,
 }
 
-/// A blob that a record names.
+/// A piece of evidence that a record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     pub digest: String,
-    /// None where it is missing or was altered.
-    pub text: Option<String>,
+    pub shown: Shown,
+}
+
+/// What there is to show of a piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    Text(String),
+    Erased,
+    Missing,
+    Altered,
 }

@@ -312,10 +312,7 @@ pub(super) fn step_mut<'a>(state: &'a mut RunState, id: &StepId) -> Result<&'a m
 }
 
 pub(super) fn request_mut(state: &mut RunState, id: RequestId) -> Result<&mut Request, Illegal> {
-    std::sync::Arc::make_mut(&mut state.requests)
-        .get_mut(&id)
-        .map(std::sync::Arc::make_mut)
-        .ok_or_else(|| Illegal {
-            what: format!("a request {id}"),
-        })
+    state.requests.get_mut(&id).ok_or_else(|| Illegal {
+        what: format!("a request {id}"),
+    })
 }

@@ -126,6 +126,8 @@ pub struct StepFacts {
     pub fall_forward: bool,
     /// Some of its checks go on while its gate is open.
     pub live: bool,
+    /// Something of it is looked at once its effect is done: checks, outputs, what its action proves.
+    pub verifies: bool,
     /// When it should be done, in milliseconds since the epoch.
     pub deadline_ms: Option<i64>,
 }
@@ -183,9 +185,17 @@ pub struct Facts {
     pub places: Places,
 }
 
-/// Where each step stands in the plan, found once. Two of them never differ: they follow from the steps.
+/// Where each step stands in the plan, and where what it needs does, found once. Two of them never differ: they follow
+/// from the steps.
 #[derive(Debug, Default)]
-pub struct Places(OnceLock<HashMap<StepId, usize>>);
+pub struct Places(OnceLock<Found>);
+
+#[derive(Debug)]
+struct Found {
+    index: HashMap<StepId, usize>,
+    /// None where the plan has no such step.
+    needs: Vec<Vec<Option<usize>>>,
+}
 
 impl Clone for Places {
     /// A copy of facts is made to be changed: its places are found anew.
@@ -205,11 +215,22 @@ impl Eq for Places {}
 impl Facts {
     /// The index of a step.
     pub fn index(&self, id: &StepId) -> Option<usize> {
-        let places = self.places.0.get_or_init(|| {
+        self.found().index.get(id).copied()
+    }
+
+    /// The indices of what the step at `index` needs; none in the place of a step that is not there.
+    pub fn needs(&self, index: usize) -> &[Option<usize>] {
+        self.found().needs.get(index).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn found(&self) -> &Found {
+        self.places.0.get_or_init(|| {
             let steps = self.steps.iter().enumerate();
-            steps.map(|(index, step)| (step.id.clone(), index)).collect()
-        });
-        places.get(id).copied()
+            let index: HashMap<StepId, usize> = steps.map(|(index, step)| (step.id.clone(), index)).collect();
+            let needs = |step: &StepFacts| step.needs.iter().map(|need| index.get(need).copied()).collect();
+            let needs = self.steps.iter().map(needs).collect();
+            Found { index, needs }
+        })
     }
 
     /// A step's facts.

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod poll;
 mod question;
 mod seat;
+pub mod shared;
 mod skip;
 pub mod state;
 pub mod strict;

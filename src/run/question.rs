@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::amend::Drafts;
 use super::event::{Role, Subject};
 use super::facts::{Facts, RequestId, StepEffect, StepFacts, StepId, Undo};
+use super::shared::Requests;
 use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage, StepState};
 
 impl RunState {
@@ -21,7 +22,7 @@ impl RunState {
             phase: Phase::New,
             hold: None,
             steps,
-            requests: Arc::default(),
+            requests: Requests::default(),
             unwind: None,
             stuck: Vec::new(),
             ticks: 0,
@@ -59,7 +60,7 @@ impl RunState {
     /// with the way forward.
     pub fn pending_approvals(&self) -> Vec<RequestId> {
         self.requests
-            .values()
+            .alive()
             .map(AsRef::as_ref)
             .filter(|request: &&Request| match request.status {
                 RequestStatus::Open => true,
@@ -75,23 +76,27 @@ impl RunState {
     /// Requests that wait for votes.
     pub fn open_requests(&self) -> impl Iterator<Item = &Request> {
         self.requests
-            .values()
+            .alive()
             .map(AsRef::as_ref)
             .filter(|request| request.status == RequestStatus::Open)
     }
 
     /// Effects whose outcome is open: step, role, state.
     pub fn open_effects(&self) -> impl Iterator<Item = (&StepId, Role, &EffectState)> {
-        self.each().flat_map(|(facts, step)| {
-            [
-                (Role::Do, &step.act),
-                (Role::Undo, &step.undo),
-                (Role::Close, &step.close),
-            ]
-            .into_iter()
-            .filter(|(_, effect)| effect.is_open())
-            .map(|(role, effect)| (&facts.id, role, effect))
-        })
+        // Most steps have none: they are told apart before anything is made of them.
+        let any = |step: &StepState| step.act.is_open() || step.undo.is_open() || step.close.is_open();
+        self.each()
+            .filter(move |(_, step)| any(step))
+            .flat_map(|(facts, step)| {
+                [
+                    (Role::Do, &step.act),
+                    (Role::Undo, &step.undo),
+                    (Role::Close, &step.close),
+                ]
+                .into_iter()
+                .filter(|(_, effect)| effect.is_open())
+                .map(|(role, effect)| (&facts.id, role, effect))
+            })
     }
 
     /// The first step that is at work or asks for something: neither waiting nor settled nor taken back.
@@ -114,10 +119,10 @@ impl RunState {
     pub fn ready(&self) -> impl Iterator<Item = usize> {
         self.each()
             .enumerate()
-            .filter(|(_, (facts, step))| {
+            .filter(|(index, (facts, step))| {
                 step.stage == Stage::Waiting
                     && !facts.fall_forward
-                    && self.needs_are_met(facts)
+                    && self.needs_met(*index)
                     && !self.skip_asked(&facts.id)
             })
             .map(|(index, _)| index)
@@ -131,10 +136,24 @@ impl RunState {
     /// Whether everything that a step needs is settled. A step that was skipped holds nobody up, but what it would have
     /// waited for does: the order of the rest stays.
     pub fn needs_are_met(&self, facts: &StepFacts) -> bool {
-        let mut open: Vec<&StepId> = facts.needs.iter().collect();
+        self.facts.index(&facts.id).is_some_and(|index| self.needs_met(index))
+    }
+
+    fn needs_met(&self, index: usize) -> bool {
+        let needs = |index| self.facts.needs(index).iter().copied();
+        let settled = |need: Option<usize>| {
+            let step = need.and_then(|need| self.steps.get(need));
+            step.is_some_and(|step| step.stage.is_settled())
+        };
+        // Most steps of a long plan wait for one that waits as well.
+        if !needs(index).all(settled) {
+            return false;
+        }
+        let mut open: Vec<Option<usize>> = needs(index).collect();
         let mut seen = BTreeSet::new();
         while let Some(need) = open.pop() {
-            let (Some(step), Some(its)) = (self.step(need), self.facts.step(need)) else {
+            let known = need.and_then(|need| Some((need, self.steps.get(need)?, self.facts.steps.get(need)?)));
+            let Some((need, step, its)) = known else {
                 return false;
             };
             if !step.stage.is_settled() {
@@ -143,7 +162,7 @@ impl RunState {
             // Neither may hide what begins anew before it: a skipped step, nor one whose debt outlives an unwinding.
             let transparent = step.stage == Stage::Skipped || its.undo == Undo::AtClose;
             if transparent && seen.insert(need) {
-                open.extend(&its.needs);
+                open.extend(needs(need));
             }
         }
         true

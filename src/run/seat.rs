@@ -110,12 +110,12 @@ pub(super) fn passes(batch: &mut Batch) -> Result<(), Rejected> {
     let late: Vec<_> = batch
         .state
         .each()
-        .filter(|(facts, step)| {
+        .filter_map(|(facts, step)| Some((facts, step, facts.deadline_ms.filter(|deadline| now_ms >= *deadline)?)))
+        .filter(|(facts, step, _)| {
             let over = step.stage.is_settled() || matches!(step.stage, Stage::RolledBack | Stage::Kept);
             !over && !facts.fall_forward && !batch.state.overdue.contains(&facts.id)
         })
-        .filter_map(|(facts, _)| Some((facts.id.clone(), facts.deadline_ms?)))
-        .filter(|(_, deadline_ms)| now_ms >= *deadline_ms)
+        .map(|(facts, _, deadline_ms)| (facts.id.clone(), deadline_ms))
         .collect();
     for (step, deadline_ms) in late {
         batch.push(Event::DeadlinePassed { step, deadline_ms })?;

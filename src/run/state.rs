@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::amend::Drafts;
 use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
 use super::facts::{Facts, Gate, RequestId, StepId};
+use super::shared::{List, Requests};
 
 /// A run.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,9 +21,8 @@ pub struct RunState {
     pub operators: BTreeSet<String>,
     pub phase: Phase,
     pub hold: Option<Hold>,
-    pub steps: Vec<Arc<StepState>>,
-    /// Shared between copies of the state until one of them changes it.
-    pub requests: Arc<BTreeMap<RequestId, Arc<Request>>>,
+    pub steps: List<StepState>,
+    pub requests: Requests,
     pub unwind: Option<Unwind>,
     /// Undos or closing effects that failed: a person says how each goes on.
     pub stuck: Vec<(StepId, Role)>,

@@ -112,7 +112,7 @@ pub(super) fn requested(state: &mut RunState, event: &Event) -> Result<(), Illeg
         broken: None,
         countersigned: Vec::new(),
     };
-    Arc::make_mut(&mut state.requests).insert(*request, Arc::new(made));
+    state.requests.insert(made);
     Ok(())
 }
 

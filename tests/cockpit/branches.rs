@@ -455,7 +455,7 @@ fn the_chosen_line_is_in_sight_under_a_long_reason_and_every_alarm() {
     night.wait(1);
     let screen = night.screen(80, 24);
     assert!(screen.contains("✘ FAILED 6 - d decides"), "held, and yet: {screen}");
-    let step = std::sync::Arc::make_mut(&mut night.model.follower.state.steps[5]);
+    let step = std::sync::Arc::make_mut(night.model.follower.state.steps.get_mut(5).unwrap());
     step.reason = Some("the peer said a great deal about it. ".repeat(9));
     night.keys("d");
     for choice in ["retry", "skip…", "go forward", "hold…", "roll back…", "stop the run"] {

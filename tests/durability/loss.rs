@@ -6,6 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pointsman::journal::disk::{make_folders, new_folder};
+use pointsman::journal::pack::Blob;
 use pointsman::journal::reader::{read_blob, read_run};
 use pointsman::journal::verify::{Require, verify};
 use pointsman::journal::{Draft, JournalWriter, Record, Stamp};
@@ -129,7 +130,31 @@ fn a_sync_that_is_left_out_is_found() {
             left_out += 1;
         }
     }
-    assert_eq!(left_out, 11);
+    assert_eq!(left_out, 12);
+}
+
+#[test]
+fn the_evidence_of_a_batch_costs_one_write_and_one_sync() {
+    let root = place();
+    let disk = TestDisk::default();
+    let folder = run_folder(root.path());
+    fs::create_dir_all(&folder).unwrap();
+    let mut writer = JournalWriter::create_on(Box::new(disk.clone()), &folder, "r1", "boot").unwrap();
+    let mut store = |pieces: &[&[u8]]| {
+        let before = disk.entries().len();
+        writer.store(pieces).unwrap();
+        let kinds = disk.entries().into_iter().skip(before).map(|entry| match entry {
+            Entry::Op(Op::Create(_)) => "create",
+            Entry::Op(Op::Write(..)) => "write",
+            Entry::Op(Op::Sync(_)) => "sync",
+            Entry::Op(Op::SyncFolder(_)) => "sync the folder",
+            other => unreachable!("{other:?}"),
+        });
+        kinds.collect::<Vec<_>>()
+    };
+    assert_eq!(store(&[]), Vec::<&str>::new());
+    assert_eq!(store(&[b"one", b"two"]), ["create", "write", "sync", "sync the folder"]);
+    assert_eq!(store(&[b"three", b"four", b"five"]), ["write", "sync"]);
 }
 
 #[test]
@@ -183,9 +208,10 @@ fn append(writer: &mut JournalWriter, disk: &TestDisk, drafts: Vec<Draft>, secon
 }
 
 fn shown(writer: &mut JournalWriter) -> Draft {
-    let blob = writer.put_blob(b"what was shown at the gate").unwrap();
-    let mut draft = draft("note", json!({ "person": "olga", "blob": blob.c }));
-    draft.blobs.push(blob);
+    let mut draft = draft("note", json!({ "person": "olga" }));
+    draft.blobs = writer
+        .store(&[b"what was shown at the gate", b"what was said"])
+        .unwrap();
     draft
 }
 
@@ -200,6 +226,8 @@ fn short_run() -> (tempfile::TempDir, Vec<Entry>) {
     append(&mut writer, &disk, vec![draft("genesis", json!({}))], 0);
     let first = shown(&mut writer);
     append(&mut writer, &disk, vec![first], 1);
+    let second = shown(&mut writer);
+    append(&mut writer, &disk, vec![second], 1);
     let long = json!({ "person": "olga", "text": "x".repeat(5_000) });
     append(
         &mut writer,
@@ -331,7 +359,7 @@ fn holds(root: &Path, past: &[Entry], whole: &[Record]) -> Result<(), String> {
     let plan = fs::metadata(folder.join("plan.json")).map_or(0, |meta| meta.len());
     must(plan > 0, || "the plan is lost".to_owned())?;
     for about in chain.records.iter().flat_map(|record| &record.blobs) {
-        must(read_blob(&folder, about).is_some(), || {
+        must(matches!(read_blob(&folder, about), Blob::Intact(_)), || {
             format!("blob {} is lost", about.c)
         })?;
     }

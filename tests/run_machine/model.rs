@@ -71,6 +71,7 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
             parallel_undo: flags & 1 == 1,
             fall_forward,
             live: flags & 2 == 2,
+            verifies: effect != StepEffect::Human || flags & 8 == 8,
             deadline_ms: (flags & 4 == 4).then_some(40_000),
         });
     }

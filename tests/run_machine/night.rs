@@ -71,6 +71,7 @@ pub fn step(name: &str, needs: &[&str], effect: StepEffect, gate: Gate, undo: Un
         parallel_undo: false,
         fall_forward: false,
         live: name == "freeze",
+        verifies: true,
         deadline_ms: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a headless run: one line or one JSON object for each event, progress thinned out. Must not decide anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub struct Printer {
     format: Format,
     dry_run: bool,
     zone: Tz,
+    /// What steps are called, as far as they were named: a long plan is not searched at every line.
+    labels: HashMap<StepId, String>,
     shares: BTreeMap<StepId, Instant>,
     lines: BTreeMap<StepId, (Instant, u32)>,
 }
@@ -49,6 +51,7 @@ impl Printer {
             format,
             dry_run,
             zone,
+            labels: HashMap::new(),
             shares: BTreeMap::new(),
             lines: BTreeMap::new(),
         }
@@ -183,10 +186,14 @@ impl Printer {
         entry.1 <= LINES
     }
 
+    fn label(&mut self, plan: &Plan, step: &StepId) -> &str {
+        self.labels.entry(step.clone()).or_insert_with(|| label(plan, step))
+    }
+
     fn line(&mut self, plan: &Plan, at: DateTime<Utc>, step: Option<&StepId>, text: &str) -> io::Result<()> {
         let time = at.with_timezone(&self.zone).format("%H:%M:%S");
         let dry = if self.dry_run { "DRY RUN " } else { "" };
-        let about = step.map_or_else(String::new, |step| format!("[{}] ", label(plan, step)));
+        let about = step.map_or_else(String::new, |step| format!("[{}] ", self.label(plan, step)));
         writeln!(self.sink, "{time} {dry}{}", visible(&format!("{about}{text}")))?;
         self.sink.flush()
     }
