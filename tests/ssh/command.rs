@@ -212,24 +212,31 @@ async fn what_the_record_does_not_know_of_is_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_cancelled_before_was_not_begun() {
+async fn what_was_cancelled_before_was_not_begun_though_it_arrives_later() {
     let bench = Bench::new();
-    bench.cancel.cancel();
+    let pipe = bench.pipe();
+    let line = fs::read_to_string(bench.host.path("guest.pub")).unwrap();
+    // The host takes its time.
+    let late = format!("command=\"read word < {}; exec /bin/sh\" {line}", pipe.display());
+    fs::write(bench.host.path("authorized_keys"), late).unwrap();
     let mark = bench.host.path("mark");
-    let words = failed(
-        bench
-            .script(&format!("touch {}", mark.display()))
-            .execute(&bench.cx())
-            .await,
-        Cancelled,
-    );
+    let (action, cx) = (bench.script(&format!("touch {}", mark.display())), bench.cx());
+    let offered = tokio::spawn(async move { action.execute(&cx).await });
+    let late = format!("read word < {}", pipe.display());
+    let waits = || processes().iter().any(|process| process.holds(&late));
+    bench.wait("the command that is late", waits);
+    bench.cancel.cancel();
+    let words = failed(offered.await.unwrap(), Cancelled);
     assert!(words.contains("nothing was done"), "{words}");
-    // The offer was under way; it comes to nothing.
-    let log = bench.host.path("sshd.log");
-    bench.wait("the offer", || fs::read_to_string(&log).unwrap().contains("Accepted"));
-    bench.wait("its end", || bench.host.connections().is_empty() && !bench.host.notes(KEY).exists());
+    bench.let_go();
+    let folder = bench.host.path("").display().to_string();
+    let under_way = || {
+        processes()
+            .iter()
+            .any(|process| process.holds(&folder) && process.name != "sshd")
+    };
+    bench.wait("its end", || !under_way() && !bench.host.notes(KEY).exists());
     assert!(!mark.exists());
-    not_started(bench.observe().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod support;
 mod bench;
 mod command;
 mod cut;
+mod night;
 mod server;
 mod trust;
 mod unit;

@@ -50,7 +50,10 @@ impl Host {
     }
 
     pub fn make_key(&self, kind: &str, name: &str, passphrase: &str) {
+        // Short ones are made sooner, and guard nothing.
+        let bits: &[&str] = if kind == "rsa" { &["-b", "2048"] } else { &[] };
         let made = Command::new("ssh-keygen")
+            .args(bits)
             .args(["-q", "-t", kind, "-N", passphrase, "-C", name, "-f"])
             .arg(self.path(name))
             .status()
@@ -189,6 +192,13 @@ impl Drop for Host {
         if self.server.is_some() {
             self.stop();
         }
+        // What a test that failed left behind, known by the folder that it names.
+        let folder = self.folder.path().display().to_string();
+        for process in processes() {
+            if process.holds(&folder) {
+                kill(process.pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 
@@ -203,6 +213,14 @@ pub struct Process {
     pub parent: u32,
     pub group: u32,
     pub name: String,
+}
+
+impl Process {
+    /// Whether its command line holds this.
+    pub fn holds(&self, words: &str) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(words)
+    }
 }
 
 /// Every process that has not ended.

@@ -127,7 +127,10 @@ impl Command {
             Followed::Ended(end) => return self.verdict(&end, output),
             Followed::Unbegun => (
                 ActionErrorKind::Transient,
-                format!("{program} was not begun: the word to begin came later than a minute after its offer; retry"),
+                format!(
+                    "{program} was not begun on {}: the word to begin came too late, or could not be noted there; retry",
+                    self.target
+                ),
             ),
             Followed::Refused(why) => (
                 ActionErrorKind::Permanent,

@@ -148,16 +148,26 @@ impl Errand {
         let mut talk = self.send()?;
         let (mut answer, mut whole) = (None, false);
         let mut output = Output::default();
-        let heard = talk.listen(Some(PATIENCE), &CancellationToken::new(), &mut |heard| {
-            match heard {
-                Heard::Said("drained") => whole = true,
-                Heard::Said(words) => answer = Some(words.to_owned()),
-                Heard::Out(bytes) if answer.is_some() => output.stdout.take(bytes, &**reporter),
-                Heard::Err(bytes) if answer.is_some() => output.stderr.take(bytes, &**reporter),
-                Heard::Out(_) | Heard::Err(_) => {}
-            }
-            Flow::On
-        });
+        let mut listen = |limit| {
+            talk.listen(limit, &CancellationToken::new(), &mut |heard| {
+                match heard {
+                    Heard::Said("drained") => whole = true,
+                    Heard::Said(words) => {
+                        answer = Some(words.to_owned());
+                        return Flow::Enough;
+                    }
+                    Heard::Out(bytes) if answer.is_some() => output.stdout.take(bytes, &**reporter),
+                    Heard::Err(bytes) if answer.is_some() => output.stderr.take(bytes, &**reporter),
+                    Heard::Out(_) | Heard::Err(_) => {}
+                }
+                Flow::On
+            })
+        };
+        let mut heard = listen(Some(PATIENCE));
+        if heard == Ok(Ended::Enough) {
+            // However much it printed, all of it is digested.
+            heard = listen(None);
+        }
         let answer = answer.unwrap_or_default();
         if let Some(why) = answer.strip_prefix("refused ") {
             let words = format!("{}: it cannot be looked at: {why}", self.target);

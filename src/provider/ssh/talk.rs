@@ -3,7 +3,7 @@
 //! hears.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -87,6 +87,10 @@ impl Talk {
         stop: &CancellationToken,
         each: &mut dyn FnMut(Heard<'_>) -> Flow,
     ) -> Result<Ended, String> {
+        // What came together with words that were enough.
+        if self.words.hear(&[], each) == Flow::Enough {
+            return Ok(Ended::Enough);
+        }
         let begun = Instant::now();
         let mut alive = Instant::now();
         let mut buffer = vec![0; BUFFER];
@@ -130,6 +134,13 @@ impl Talk {
             Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        // The other side learns at once that nobody listens, and nothing waits for its goodbye.
+        let _closed = self.stream.shutdown(Shutdown::Both);
     }
 }
 

@@ -13,6 +13,7 @@ main() {
     exit 0
   fi
   setsid /bin/sh -c "$keeper" keeper "$child" "$folder" "$nonce" "$mask" "$@" >/dev/null 2>&1 </dev/null &
+  keeping=$!
   exec 3<&- 4>&-
   follow
   exit 0
