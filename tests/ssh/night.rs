@@ -90,6 +90,32 @@ impl Night {
     }
 }
 
+const WAITING: &str = "echo once | tee -a $1/mark; read word < $1/pipe; exit $word";
+
+/// A night whose command has begun and waits for a word, in a process of its own.
+fn begun() -> (Night, std::process::Child) {
+    let night = Night::new(LOCKED, WAITING, "timeout: 10m");
+    let pipe = night.host.path("pipe");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let running = night.run(&[]).stdout(Stdio::piped()).spawn().unwrap();
+    wait_for("the command", || night.host.path("mark").exists());
+    (night, running)
+}
+
+/// The same, with the process killed.
+fn killed() -> Night {
+    let (night, mut running) = begun();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    night
+}
+
 const LOCKED: &str = r#"key: PLACE/locked, passphrase: "${ secret.passphrase }""#;
 
 #[test]
@@ -117,23 +143,7 @@ fn the_record_names_the_host_key_and_the_group_and_a_dry_run_begins_nothing() {
 
 #[test]
 fn a_night_that_is_killed_goes_on_with_what_its_command_came_to() {
-    let night = Night::new(
-        LOCKED,
-        "echo once | tee -a $1/mark; read word < $1/pipe; exit $word",
-        "timeout: 10m",
-    );
-    let pipe = night.host.path("pipe");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let mut killed = night.run(&[]).stdout(Stdio::piped()).spawn().unwrap();
-    wait_for("the command", || night.host.path("mark").exists());
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    let night = killed();
     let run = night.place.only_run();
     let mut resumed = night
         .command(&["resume", &run, "--as", "ana"], &[])
@@ -145,7 +155,7 @@ fn a_night_that_is_killed_goes_on_with_what_its_command_came_to() {
     while !all.contains("still runs on the host") {
         assert!(told.read_line(&mut all).unwrap() > 0, "it was never found: {all}");
     }
-    fs::write(&pipe, "0\n").unwrap();
+    fs::write(night.host.path("pipe"), "0\n").unwrap();
     told.read_to_string(&mut all).unwrap();
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{all}");
     assert_eq!(fs::read_to_string(night.host.path("mark")).unwrap(), "once\n");
@@ -156,24 +166,8 @@ fn a_night_that_is_killed_goes_on_with_what_its_command_came_to() {
 #[test]
 fn what_ended_while_nobody_looked_is_found_and_a_failure_is_for_a_person() {
     for (word, code) in [("0", 0), ("3", 6)] {
-        let night = Night::new(
-            LOCKED,
-            "echo once | tee -a $1/mark; read word < $1/pipe; exit $word",
-            "timeout: 10m",
-        );
-        let pipe = night.host.path("pipe");
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(&pipe)
-                .status()
-                .unwrap()
-                .success()
-        );
-        let mut killed = night.run(&[]).stdout(Stdio::null()).spawn().unwrap();
-        wait_for("the command", || night.host.path("mark").exists());
-        killed.kill().unwrap();
-        killed.wait().unwrap();
-        fs::write(&pipe, format!("{word}\n")).unwrap();
+        let night = killed();
+        fs::write(night.host.path("pipe"), format!("{word}\n")).unwrap();
         let notes = fs::read_dir(night.host.path("state").join("pointsman")).unwrap();
         let notes = notes.map(|entry| entry.unwrap().path()).next().unwrap();
         wait_for("its end", || notes.join("status").exists());
@@ -206,21 +200,7 @@ fn a_timeout_ends_the_group_and_is_in_doubt() {
 
 #[test]
 fn a_cut_connection_is_looked_into_at_once() {
-    let night = Night::new(
-        LOCKED,
-        "echo once | tee -a $1/mark; read word < $1/pipe; exit $word",
-        "timeout: 10m",
-    );
-    let pipe = night.host.path("pipe");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let mut running = night.run(&[]).stdout(Stdio::piped()).spawn().unwrap();
-    wait_for("the command", || night.host.path("mark").exists());
+    let (night, mut running) = begun();
     let before = night.host.connections();
     for pid in &before {
         kill(*pid, Signal::KILL);
@@ -228,7 +208,7 @@ fn a_cut_connection_is_looked_into_at_once() {
     wait_for("another connection", || {
         night.host.connections().iter().any(|pid| !before.contains(pid))
     });
-    fs::write(&pipe, "0\n").unwrap();
+    fs::write(night.host.path("pipe"), "0\n").unwrap();
     let mut all = String::new();
     running.stdout.take().unwrap().read_to_string(&mut all).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(0), "{all}");

@@ -145,3 +145,85 @@ pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime
         "{program} (process group {pid}) runs no more, and nobody noted how it ended{restarted}{asked}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(words: &str) -> Known {
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
+        judge("sync", words, now - TimeDelta::minutes(10), now)
+    }
+
+    #[test]
+    fn no_note_proves_that_nothing_was_begun_but_not_across_a_start_of_the_machine() {
+        assert!(matches!(judged("folder=0 up=86000.52"), Known::NotStarted(_)));
+        assert!(matches!(judged("folder=0 up=-"), Known::NotStarted(_)));
+        for up in ["up=300.1", "up=700.9"] {
+            let known = judged(&format!("folder=0 {up}"));
+            assert!(
+                matches!(&known, Known::Unknown(words) if words.contains("started again")),
+                "{known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_offer_is_open_for_a_minute_and_only_while_somebody_waits() {
+        let offered = |leader: u8, since: u32| {
+            judged(&format!(
+                "folder=1 keeper=1 leader={leader} begun=0 pid=7 since={since} now=1000"
+            ))
+        };
+        assert!(matches!(offered(1, 960), Known::Running { follow: false, .. }));
+        assert!(matches!(offered(0, 960), Known::NotStarted(_)));
+        assert!(matches!(offered(1, 900), Known::NotStarted(_)));
+        assert!(matches!(offered(1, 1010), Known::NotStarted(_)));
+    }
+
+    #[test]
+    fn what_has_begun_is_never_said_not_to_have() {
+        let begun = |rest: &str| judged(&format!("folder=1 begun=1 pid=7 same_boot=1 {rest}"));
+        assert!(matches!(
+            begun("keeper=1 leader=1 group=1"),
+            Known::Running { follow: true, .. }
+        ));
+        assert!(matches!(
+            begun("keeper=0 leader=1 group=1"),
+            Known::Running { follow: false, .. }
+        ));
+        let left = begun("keeper=0 leader=0 group=1");
+        assert!(
+            matches!(&left, Known::Running { detail, .. } if detail.contains("that it started")),
+            "{left:?}"
+        );
+        assert!(matches!(begun("keeper=0 leader=0 group=0"), Known::Unknown(_)));
+        assert!(matches!(begun("keeper=0 unit=gone"), Known::Unknown(_)));
+        assert!(matches!(begun("keeper=1 unit=foreign"), Known::Unknown(_)));
+        assert!(matches!(
+            begun("keeper=0 unit=running"),
+            Known::Running { follow: false, .. }
+        ));
+        let end = |left| End {
+            code: 0,
+            at: Some("T".to_owned()),
+            left,
+        };
+        let known = begun("keeper=0 group=1 status=0 at=T asked=1");
+        assert_eq!(
+            known,
+            Known::Ended {
+                end: end(true),
+                asked: true
+            }
+        );
+        let known = begun("keeper=1 group=1 status=0 at=T unit=running");
+        assert_eq!(
+            known,
+            Known::Ended {
+                end: end(false),
+                asked: false
+            }
+        );
+    }
+}
