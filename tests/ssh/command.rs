@@ -13,7 +13,7 @@ use crate::server::{Host, processes};
 #[tokio::test(flavor = "multi_thread")]
 async fn output_is_shown_by_line_and_kept_and_the_group_is_named_before() {
     let bench = Bench::new();
-    let script = "ps -o pgid= -p $$ | tr -d ' '; echo complaint >&2; printf 'no end'";
+    let script = "read -r stat </proc/$$/stat; set -- ${stat##*') '}; echo $3; echo complaint >&2; printf 'no end'";
     let outcome = bench.script(script).execute(&bench.cx()).await.unwrap();
     assert_eq!(outcome.result["code"], 0);
     assert_eq!(outcome.result["signal"], Value::Null);

@@ -235,11 +235,12 @@ pub fn processes() -> Vec<Process> {
         };
         let (name, rest) = stat.rsplit_once(") ").unwrap();
         let fields: Vec<&str> = rest.split(' ').collect();
-        if fields[0] != "Z" {
+        // One that is just going has no group any more.
+        if let (false, Ok(parent), Ok(group)) = (fields[0] == "Z", fields[1].parse(), fields[2].parse()) {
             found.push(Process {
                 pid,
-                parent: fields[1].parse().unwrap(),
-                group: fields[2].parse().unwrap(),
+                parent,
+                group,
                 name: name.split_once('(').unwrap().1.to_owned(),
             });
         }

@@ -22,7 +22,7 @@ main() {
     exit 0
   fi
   for signal in TERM KILL; do
-    kill -s "$signal" -- "-$1" 2>/dev/null
+    kill "-$signal" "-$1" 2>/dev/null
     looks=0
     while [ "$looks" -lt 50 ]; do
       if ! group_lives "$@"; then

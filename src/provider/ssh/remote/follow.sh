@@ -9,7 +9,7 @@ follow() {
     over=
     # Looked at first: a keeper that has gone may have noted the end just before.
     [ ! -e "$folder/keeper" ] || noted_lives "$folder/keeper" || over=lost
-    [ -e "$folder/keeper" ] || [ -z "$keeping" ] || kill -s 0 "$keeping" 2>/dev/null || over=lost
+    [ -e "$folder/keeper" ] || [ -z "$keeping" ] || kill -0 "$keeping" 2>/dev/null || over=lost
     [ -d "$folder" ] || over=unbegun
     [ ! -e "$folder/refused" ] || over=refused
     [ ! -e "$folder/status" ] || over=ended

@@ -13,7 +13,7 @@ began() {
   if [ -d /proc/self ]; then
     { read_stat "$1"; } 2>/dev/null || return 1
   else
-    kill -s 0 "$1" 2>/dev/null || return 1
+    kill -0 "$1" 2>/dev/null || return 1
     began=$(ps -o lstart= -p "$1" | tr -s ' ' '_')
   fi
 }
@@ -47,7 +47,8 @@ noted_lives() {
 
 # Whether a process group has a member that has not ended.
 peopled() {
-  kill -s 0 -- "-$1" 2>/dev/null || return 1
+  # The one form that dash, bash and busybox all take for a group.
+  kill -0 "-$1" 2>/dev/null || return 1
   [ -d /proc/self ] || return 0
   for process in /proc/[0-9]*; do
     { read_stat "${process#/proc/}"; } 2>/dev/null && [ "$pgrp" = "$1" ] && return 0
