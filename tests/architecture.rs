@@ -69,6 +69,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hickory_net::", &["provider/dns/", "lab/"]),
     ("hickory_proto::", &["provider/dns/", "lab/"]),
     ("axum", &["lab/"]),
+    ("ssh2::", &["provider/ssh/"]),
     ("reqwest", &["provider/http/", "lab/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),

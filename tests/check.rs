@@ -189,6 +189,55 @@ const CASES: &[Case] = &[
         &[("13:9", "does not run in the lab without a substitute")],
     ),
     case(
+        "expression inside another host's shell's program",
+        &[
+            (
+                QUERY,
+                "        uses: ssh.command\n        on: house\n        effect: read\n        lab: { uses: sql.query, on: source, with: { sql: select 1 } }\n        with:\n          argv: [sh, -c, \"echo ${ vars.who }\"]\n",
+            ),
+            (
+                "target: { uses: sqlite, path: target.db }",
+                "house: { uses: ssh, host: h, user: u, agent: true }",
+            ),
+        ],
+        &[("20:26", "an expression inside a shell's program")],
+    ),
+    case(
+        "other host without a substitute in the lab",
+        &[
+            (
+                QUERY,
+                "        uses: ssh.command\n        on: house\n        effect: read\n        with: { argv: [date] }\n",
+            ),
+            (
+                "target: { uses: sqlite, path: target.db }",
+                "house: { uses: ssh, host: h, user: u, agent: true }",
+            ),
+        ],
+        &[
+            ("13:9", "does not run in the lab without a substitute"),
+            ("16:13", "the lab has no connection house"),
+        ],
+    ),
+    case(
+        "ssh connections that do not say who logs in, or how",
+        &[
+            (
+                "target: { uses: sqlite, path: target.db }",
+                "a: { uses: ssh, host: h, port: 70000, user: u, key: k, password: \"${ secret.p }\" }\n  b: { uses: ssh, user: u, passphrase: letmein }",
+            ),
+            ("version: 1\n", "version: 1\nsecrets: { p: { env: P } }\n"),
+        ],
+        &[
+            ("8:6", "the ssh connection a needs one proof of who logs in"),
+            ("8:34", "port is 70000"),
+            ("9:6", "the ssh connection b has no host"),
+            ("9:6", "the ssh connection b needs one proof of who logs in"),
+            ("9:40", "a passphrase without a key"),
+            ("9:40", "a literal secret stands in passphrase"),
+        ],
+    ),
+    case(
         "undefined variable",
         &[("params: [1]", "params: [\"${ vars.whom }\"]")],
         &[("26:20", "`vars.whom` is not defined")],

@@ -13,6 +13,7 @@ use crate::lab::endpoints::{ACCOUNT, RECORD, REGION};
 use crate::lab::{Endpoints, Fault, Lab, LabOptions, Measure, measure};
 use crate::provider::aws::{AwsTarget, Identity};
 use crate::provider::connection::{Connections, HttpTarget, SqliteTarget, Target};
+use crate::provider::ssh::target::{Proof, SshTarget};
 use crate::runbook::plan::{Connection, EnvironmentKind, Plan};
 
 use super::secrets::Secrets;
@@ -197,8 +198,47 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
             base: needed("url")?.trim_end_matches('/').to_owned(),
             resolver: address("resolver")?,
         })),
+        "ssh" => {
+            let port = text("port").unwrap_or_else(|| "22".to_owned());
+            let proof = match (text("key"), text("password")) {
+                (Some(file), _) => Proof::Key {
+                    file: at_home(&file)?,
+                    passphrase: text("passphrase"),
+                },
+                (None, Some(password)) => Proof::Password(password),
+                (None, None) => Proof::Agent {
+                    socket: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).ok_or_else(|| {
+                        Trouble::input(format!(
+                            "connection {name} asks for an agent, and SSH_AUTH_SOCK is not set"
+                        ))
+                        .hint("start one (ssh-agent, ssh-add), or write key: in the connection")
+                    })?,
+                },
+            };
+            Ok(Target::Ssh(SshTarget {
+                host: needed("host")?,
+                port: port.parse().map_err(|_bad| {
+                    Trouble::input(format!(
+                        "connection {name}: port \"{port}\" is no number from 1 to 65535"
+                    ))
+                })?,
+                user: needed("user")?,
+                known_hosts: at_home(text("known_hosts").as_deref().unwrap_or("~/.ssh/known_hosts"))?,
+                proof,
+            }))
+        }
         other => Err(Trouble::input(format!(
             "not available yet: connections of kind {other} ({name})"
         ))),
     }
+}
+
+/// A path that may begin with `~/`.
+fn at_home(path: &str) -> Result<PathBuf, Trouble> {
+    let Some(rest) = path.strip_prefix("~/") else {
+        return Ok(PathBuf::from(path));
+    };
+    let home = std::env::var_os("HOME")
+        .ok_or_else(|| Trouble::input(format!("{path}: HOME is not set")).hint("set it, or write the whole path"))?;
+    Ok(PathBuf::from(home).join(rest))
 }

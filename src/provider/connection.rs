@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::aws::AwsTarget;
 use super::shell::attempt::Attempts;
+use super::ssh::target::SshTarget;
 
 /// A SQLite database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub enum Target {
     Sqlite(SqliteTarget),
     Aws(AwsTarget),
     Http(HttpTarget),
+    Ssh(SshTarget),
 }
 
 impl Target {
@@ -37,6 +39,7 @@ impl Target {
             Self::Sqlite(_) => "sqlite",
             Self::Aws(_) => "aws",
             Self::Http(_) => "http",
+            Self::Ssh(_) => "ssh",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a runbook can do. A folder per provider with its table of actions; the engine knows only the trait.
 //!
-//! Architecture invariant: only this module names AWS, SQL drivers, DNS and HTTP clients. A provider never knows the
+//! Architecture invariant: only this module names AWS, SQL drivers, SSH, DNS and HTTP clients. A provider never knows the
 //! lab: what works there works elsewhere, through the same clients.
 
 pub mod action;
@@ -11,11 +11,13 @@ pub mod dns;
 pub mod expectation;
 pub mod http;
 pub mod manual;
+mod output;
 pub mod rds;
 pub mod registry;
 pub mod shell;
 pub mod span;
 pub mod sql;
+pub mod ssh;
 
 pub use action::Action;
 pub use connection::{Connections, HttpTarget, SqliteTarget, Target};

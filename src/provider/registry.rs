@@ -8,7 +8,8 @@ use crate::runbook::catalogue::{ActionSpec, Catalogue};
 use super::action::Action;
 use super::aws::AwsTarget;
 use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
-use super::{dms, dns, http, manual, rds, shell, sql};
+use super::ssh::target::SshTarget;
+use super::{dms, dns, http, manual, rds, shell, sql, ssh};
 
 /// What a plan asks for, everything resolved.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,7 @@ const TABLES: &[&[ActionSpec]] = &[
     dns::table::ACTIONS,
     http::table::ACTIONS,
     shell::table::ACTIONS,
+    ssh::table::ACTIONS,
     manual::table::ACTIONS,
 ];
 
@@ -48,6 +50,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         Some("dns") => dns::table::build(request, connections),
         Some("http") => http::table::build(request, connections),
         Some("shell") => shell::table::build(request, connections),
+        Some("ssh") => ssh::table::build(request, connections),
         Some("manual") => manual::table::build(request),
         _ => Err(BuildError::NoAction(request.uses.to_owned())),
     }
@@ -72,7 +75,7 @@ impl Request<'_> {
     pub fn aws(&self, connections: &Connections, position: usize) -> Result<AwsTarget, BuildError> {
         match connections.at(self.on, position)? {
             Target::Aws(target) => Ok(target.clone()),
-            other @ (Target::Sqlite(_) | Target::Http(_)) => Err(self.kind(position, other, "aws")),
+            other @ (Target::Sqlite(_) | Target::Http(_) | Target::Ssh(_)) => Err(self.kind(position, other, "aws")),
         }
     }
 
@@ -80,7 +83,9 @@ impl Request<'_> {
     pub fn sql(&self, connections: &Connections, position: usize) -> Result<SqliteTarget, BuildError> {
         match connections.at(self.on, position)? {
             Target::Sqlite(target) => Ok(target.clone()),
-            other @ (Target::Aws(_) | Target::Http(_)) => Err(self.kind(position, other, "a SQL engine")),
+            other @ (Target::Aws(_) | Target::Http(_) | Target::Ssh(_)) => {
+                Err(self.kind(position, other, "a SQL engine"))
+            }
         }
     }
 
@@ -91,7 +96,15 @@ impl Request<'_> {
         }
         match connections.at(self.on, 0)? {
             Target::Http(target) => Ok(Some(target.clone())),
-            other @ (Target::Aws(_) | Target::Sqlite(_)) => Err(self.kind(0, other, "http")),
+            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Ssh(_)) => Err(self.kind(0, other, "http")),
+        }
+    }
+
+    /// The SSH connection.
+    pub fn ssh(&self, connections: &Connections) -> Result<SshTarget, BuildError> {
+        match connections.at(self.on, 0)? {
+            Target::Ssh(target) => Ok(target.clone()),
+            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Http(_)) => Err(self.kind(0, other, "ssh")),
         }
     }
 }

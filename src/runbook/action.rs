@@ -37,7 +37,7 @@ impl Builder<'_> {
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
         let with = self.parameters(node, spec, engine.as_deref());
-        if spec.uses == "shell.command" {
+        if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);
         }
         let action = PlannedAction {

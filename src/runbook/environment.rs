@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::builder::Builder;
+use super::expression::has_expression;
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, known_keys};
 use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource, Span};
@@ -54,7 +55,19 @@ pub const KINDS: &[(&str, &[&str])] = &[
         &["region", "account", "profile", "role_arn", "endpoint", "dns_server"],
     ),
     ("http", &["url", "resolver"]),
-    ("ssh", &["host", "port", "user", "key", "host_key", "password"]),
+    (
+        "ssh",
+        &[
+            "host",
+            "port",
+            "user",
+            "known_hosts",
+            "key",
+            "passphrase",
+            "agent",
+            "password",
+        ],
+    ),
 ];
 
 impl Builder<'_> {
@@ -297,8 +310,11 @@ impl Builder<'_> {
             &format!("a connection of kind {kind}"),
             &mut self.faults,
         );
-        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "aws" | "http") {
+        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "aws" | "http" | "ssh") {
             self.later(format!("connections of kind {kind}"));
+        }
+        if kind == "ssh" {
+            self.ssh_connection(&key.text, node);
         }
         let mut resolved = BTreeMap::new();
         for (name, value) in entries.iter().filter(|(name, _)| name.text != "uses") {
@@ -324,6 +340,39 @@ impl Builder<'_> {
             uses: kind.to_owned(),
             settings: resolved,
         })
+    }
+
+    /// An SSH connection says who logs in, and by which one proof.
+    fn ssh_connection(&mut self, name: &str, node: &Node) {
+        for key in ["host", "user"] {
+            if node.get(key).is_none() {
+                let message = format!("the ssh connection {name} has no {key}");
+                self.fault(node.at, message, &format!("write {key}: …"));
+            }
+        }
+        if let Some(port) = node.get("port").filter(|port| !port.text().is_some_and(has_expression)) {
+            port.integer("port", 1, 65_535, &mut self.faults);
+        }
+        let agent = match node.get("agent") {
+            Some(agent) => agent.flag("agent", &mut self.faults).unwrap_or(true),
+            None => false,
+        };
+        let (key, password) = (node.get("key").is_some(), node.get("password").is_some());
+        if usize::from(agent) + usize::from(key) + usize::from(password) != 1 {
+            let message = format!("the ssh connection {name} needs one proof of who logs in");
+            self.fault(
+                node.at,
+                message,
+                "write key: PATH, agent: true or password: \"${ secret.NAME }\"",
+            );
+        }
+        if let Some(passphrase) = node.get("passphrase").filter(|_| !key) {
+            self.fault(
+                passphrase.at,
+                "a passphrase without a key",
+                "write key: PATH, or remove it",
+            );
+        }
     }
 
     fn secret_use(&mut self, at: Place, text: &str) -> Value {

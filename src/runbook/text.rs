@@ -79,6 +79,7 @@ pub fn names_a_secret(key: &str) -> bool {
     [
         "password",
         "passwd",
+        "passphrase",
         "secret",
         "token",
         "api_key",

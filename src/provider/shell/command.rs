@@ -10,21 +10,17 @@ use chrono::{SecondsFormat, Utc};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::{Map, json};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use crate::provider::connection::BuildError;
+use crate::provider::output::{Captured, Output};
 use crate::provider::registry::Request;
 
 use super::attempt::{Attempt, Attempts, Child, Known};
 
 /// What a child gets of the program's own environment. Credentials are not in it.
 const ALLOWED: &[&str] = &["PATH", "HOME", "LANG", "TZ"];
-/// The most of a stream that is kept; the rest is counted and digested.
-const KEPT: usize = 1024 * 1024;
-/// The most of a stream that becomes a result.
-const RESULT: usize = 8 * 1024;
 /// How long a group may take to end before it is killed, and its output to come to an end after it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -108,58 +104,16 @@ impl Command {
     }
 }
 
-/// A stream as far as it is kept.
-#[derive(Default)]
-struct Captured {
-    bytes: Vec<u8>,
-    total: u64,
-    digest: Sha256,
-}
-
-impl Captured {
-    fn text(&self, most: usize) -> String {
-        let end = self.bytes.len().min(most);
-        String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default()).into_owned()
-    }
-
-    fn evidence(self, name: &str) -> (String, Vec<u8>) {
-        let mut bytes = self.bytes;
-        if u64::try_from(bytes.len()).is_ok_and(|kept| kept < self.total) {
-            let digest = data_encoding::HEXLOWER.encode(&self.digest.finalize());
-            bytes.extend_from_slice(format!("\n[cut: {} bytes in all, SHA-256 {digest}]\n", self.total).as_bytes());
-        }
-        (name.to_owned(), bytes)
-    }
-}
-
 async fn capture(mut stream: impl AsyncRead + Unpin, cx: Cx) -> Captured {
     let mut captured = Captured::default();
-    let mut line: Vec<u8> = Vec::new();
     let mut buffer = vec![0u8; 8 * 1024];
     while let Ok(read) = stream.read(&mut buffer).await {
         if read == 0 {
             break;
         }
-        let chunk = buffer.get(..read).unwrap_or_default();
-        captured.total += u64::try_from(read).unwrap_or(0);
-        captured.digest.update(chunk);
-        let room = KEPT.saturating_sub(captured.bytes.len()).min(read);
-        captured.bytes.extend_from_slice(chunk.get(..room).unwrap_or_default());
-        for byte in chunk {
-            if *byte == b'\n' || line.len() >= 4096 {
-                cx.reporter
-                    .progress(Progress::Line(String::from_utf8_lossy(&line).into_owned()));
-                line.clear();
-            }
-            if *byte != b'\n' {
-                line.push(*byte);
-            }
-        }
+        captured.take(buffer.get(..read).unwrap_or_default(), &*cx.reporter);
     }
-    if !line.is_empty() {
-        cx.reporter
-            .progress(Progress::Line(String::from_utf8_lossy(&line).into_owned()));
-    }
+    captured.end(&*cx.reporter);
     captured
 }
 
@@ -252,21 +206,18 @@ impl Action for Command {
                 None => Captured::default(),
             }
         };
-        let (stdout, stderr) = (joined(out).await, joined(err).await);
-        let code = status.code();
-        let mut result = Map::new();
-        result.insert("code".to_owned(), json!(code));
-        result.insert("stdout".to_owned(), json!(stdout.text(RESULT)));
-        result.insert("stderr".to_owned(), json!(stderr.text(RESULT)));
+        let output = Output {
+            stdout: joined(out).await,
+            stderr: joined(err).await,
+        };
         if status.success() {
-            let evidence = vec![stdout.evidence("stdout"), stderr.evidence("stderr")];
             return Ok(Outcome {
                 summary: format!("{program} ended with 0{left}"),
-                result,
-                evidence,
+                result: output.result(status.code()),
+                evidence: output.evidence(),
             });
         }
-        let last = stderr.text(RESULT).lines().last().unwrap_or_default().to_owned();
+        let last = output.last_words();
         let words = format!("{program} ended with {status}{left}: {last}");
         Err(ActionError::new(ActionErrorKind::Permanent, words))
     }

@@ -1,0 +1,229 @@
+//! What the notes on the other host mean. Judges, and knows no connection.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// For how long the word to begin is taken, in seconds, and what clocks may differ by.
+const OFFER: i64 = 60 + 5;
+/// How much clocks of two hosts may differ before a start of the machine is told from the intent, in seconds.
+const SKEW: i64 = 120;
+
+/// How a command ended, as a shell reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub code: i32,
+    /// In UTC by the other host's clock; nothing where nobody noted it.
+    pub at: Option<String>,
+    /// Something that it started still runs.
+    pub left: bool,
+}
+
+/// What is known of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    NotStarted(String),
+    /// `follow`: there is somebody who will note how it ends.
+    Running {
+        detail: String,
+        follow: bool,
+    },
+    Ended {
+        end: End,
+        /// It had been asked to end before.
+        asked: bool,
+    },
+    Unknown(String),
+}
+
+/// The words of `remote/look.sh`, `name=value` each.
+struct Notes<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Notes<'a> {
+    fn get(&self, name: &str) -> &'a str {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("-", |(_, value)| value)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.get(name) == "1"
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.get(name).split('.').next()?.parse().ok()
+    }
+}
+
+/// What the words say of an attempt whose intent was journaled then.
+pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime<Utc>) -> Known {
+    let notes = Notes(words.split(' ').filter_map(|word| word.split_once('=')).collect());
+    if !notes.is("folder") {
+        let up = notes.number("up").and_then(TimeDelta::try_seconds);
+        let started = up.and_then(|up| now.checked_sub_signed(up));
+        // What was noted just before a power failure may not have reached the disk.
+        if started.is_some_and(|started| started + TimeDelta::seconds(SKEW) > intent_at) {
+            let words = format!("nothing is noted of {program}, but the host was started again since");
+            return Known::Unknown(words);
+        }
+        return Known::NotStarted(format!(
+            "{program} was never begun: no attempt of it is noted on the host"
+        ));
+    }
+    if let Ok(code) = notes.get("status").parse() {
+        let at = Some(notes.get("at")).filter(|at| *at != "-").map(str::to_owned);
+        return Known::Ended {
+            end: End {
+                code,
+                at,
+                left: notes.is("group") && notes.get("unit") == "-",
+            },
+            asked: notes.is("asked"),
+        };
+    }
+    if notes.is("refused") {
+        return Known::NotStarted(format!("{program} was not begun: systemd-run refused it"));
+    }
+    let pid = notes.get("pid");
+    if !notes.is("begun") {
+        let age = notes
+            .number("now")
+            .zip(notes.number("since"))
+            .map(|(now, since)| now - since);
+        if notes.is("leader") && age.is_some_and(|age| (0..=OFFER).contains(&age)) {
+            return Known::Running {
+                detail: format!("{program} (process group {pid}) waits for the word to begin, and gives it up soon"),
+                follow: false,
+            };
+        }
+        return Known::NotStarted(format!("{program} was offered and not begun"));
+    }
+    let asked = if notes.is("asked") {
+        "; it had been asked to end"
+    } else {
+        ""
+    };
+    match notes.get("unit") {
+        "running" => {
+            return Known::Running {
+                detail: format!("{program} still runs as its unit"),
+                follow: notes.is("keeper"),
+            };
+        }
+        "gone" => {
+            return Known::Unknown(format!(
+                "the unit of {program} is gone, and nobody noted how it ended{asked}"
+            ));
+        }
+        "foreign" => return Known::Unknown(format!("the unit of {program} is another one by now{asked}")),
+        _ => {}
+    }
+    if notes.is("keeper") {
+        return Known::Running {
+            detail: format!("{program} still runs on the host (process group {pid})"),
+            follow: true,
+        };
+    }
+    if notes.is("group") {
+        let who = if notes.is("leader") {
+            "still runs on the host"
+        } else {
+            "has ended, but something that it started still runs"
+        };
+        return Known::Running {
+            detail: format!(
+                "{program} (process group {pid}) {who}; who was to note its end is gone: wait, or end that"
+            ),
+            follow: false,
+        };
+    }
+    let restarted = if notes.is("same_boot") {
+        ""
+    } else {
+        "; the host was started again since"
+    };
+    Known::Unknown(format!(
+        "{program} (process group {pid}) runs no more, and nobody noted how it ended{restarted}{asked}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(words: &str) -> Known {
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
+        judge("sync", words, now - TimeDelta::minutes(10), now)
+    }
+
+    #[test]
+    fn no_note_proves_that_nothing_was_begun_but_not_across_a_start_of_the_machine() {
+        assert!(matches!(judged("folder=0 up=86000.52"), Known::NotStarted(_)));
+        assert!(matches!(judged("folder=0 up=-"), Known::NotStarted(_)));
+        for up in ["up=300.1", "up=700.9"] {
+            let known = judged(&format!("folder=0 {up}"));
+            assert!(
+                matches!(&known, Known::Unknown(words) if words.contains("started again")),
+                "{known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_offer_is_open_for_a_minute_and_only_while_somebody_waits() {
+        let offered = |leader: u8, since: u32| {
+            judged(&format!(
+                "folder=1 keeper=1 leader={leader} begun=0 pid=7 since={since} now=1000"
+            ))
+        };
+        assert!(matches!(offered(1, 960), Known::Running { follow: false, .. }));
+        assert!(matches!(offered(0, 960), Known::NotStarted(_)));
+        assert!(matches!(offered(1, 900), Known::NotStarted(_)));
+        assert!(matches!(offered(1, 1010), Known::NotStarted(_)));
+    }
+
+    #[test]
+    fn what_has_begun_is_never_said_not_to_have() {
+        let begun = |rest: &str| judged(&format!("folder=1 begun=1 pid=7 same_boot=1 {rest}"));
+        assert!(matches!(
+            begun("keeper=1 leader=1 group=1"),
+            Known::Running { follow: true, .. }
+        ));
+        assert!(matches!(
+            begun("keeper=0 leader=1 group=1"),
+            Known::Running { follow: false, .. }
+        ));
+        let left = begun("keeper=0 leader=0 group=1");
+        assert!(
+            matches!(&left, Known::Running { detail, .. } if detail.contains("that it started")),
+            "{left:?}"
+        );
+        assert!(matches!(begun("keeper=0 leader=0 group=0"), Known::Unknown(_)));
+        assert!(matches!(begun("keeper=0 unit=gone"), Known::Unknown(_)));
+        assert!(matches!(begun("keeper=1 unit=foreign"), Known::Unknown(_)));
+        assert!(matches!(
+            begun("keeper=0 unit=running"),
+            Known::Running { follow: false, .. }
+        ));
+        let end = |left| End {
+            code: 0,
+            at: Some("T".to_owned()),
+            left,
+        };
+        let known = begun("keeper=0 group=1 status=0 at=T asked=1");
+        assert_eq!(
+            known,
+            Known::Ended {
+                end: end(true),
+                asked: true
+            }
+        );
+        let known = begun("keeper=1 group=1 status=0 at=T unit=running");
+        assert_eq!(
+            known,
+            Known::Ended {
+                end: end(false),
+                asked: false
+            }
+        );
+    }
+}

@@ -1,0 +1,42 @@
+# Keeps a unit: has it started once it is told to, waits for its end and notes how it ended.
+folder=$2
+nonce=$3
+unit=$5
+key=$6
+shift 6
+boot
+began $$
+since=$(date +%s)
+note "$folder/unit" "$unit" || exit 1
+note "$folder/keeper" "$$ $began $boot" || exit 1
+note "$folder/group" "$$ $began $boot $since" || exit 1
+say ready "$$" "$began" "$boot" >&4
+if ! told_to_go "$since"; then
+  rm -rf -- "$folder"
+  exit
+fi
+: >"$folder/begun" || exit 1
+unit_manager
+# It remains after it has ended, so that it can be asked how it did.
+why=$(systemd-run $manager --unit="$unit" --description="pointsman $key" --remain-after-exit --quiet \
+  --no-ask-password --working-directory="$PWD" -p TimeoutStopSec=5 -p "StandardOutput=append:$folder/out" \
+  -p "StandardError=append:$folder/err" "$@" 2>&1)
+started=$?
+while :; do
+  unit_look "$unit"
+  case $unit_state in
+  running) ;;
+  ended)
+    note "$folder/status" "$unit_code $(date -u +%Y-%m-%dT%H:%M:%SZ)" || exit
+    # What is noted need not be asked for: the name is free again.
+    systemctl $manager stop "$unit" || :
+    systemctl $manager reset-failed "$unit" || :
+    exit
+    ;;
+  gone | foreign)
+    [ "$started" = 0 ] || note "$folder/refused" "systemd-run: $why"
+    exit
+    ;;
+  esac
+  sleep 1
+done
