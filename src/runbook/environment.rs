@@ -51,7 +51,15 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
     (
         "aws",
-        &["region", "account", "profile", "role_arn", "endpoint", "dns_server"],
+        &[
+            "region",
+            "account",
+            "profile",
+            "role_arn",
+            "endpoint",
+            "dns_server",
+            "timeout",
+        ],
     ),
     ("http", &["url", "resolver"]),
     ("ssh", &["host", "port", "user", "key", "host_key", "password"]),
@@ -236,12 +244,14 @@ impl Builder<'_> {
             .map(|node| node.map("connections", &mut self.faults))
             .unwrap_or_default();
         let mut known = BTreeMap::new();
+        let mut places = BTreeMap::new();
         for (key, node) in shared.iter().chain(own) {
             if key.text == "inherit" {
                 node.words("inherit", &mut self.faults);
                 continue;
             }
             if let Some(connection) = self.connection(key, node) {
+                places.insert(key.text.clone(), node.get("region").map_or(node.at, |region| region.at));
                 known.insert(key.text.clone(), connection);
             }
         }
@@ -268,7 +278,7 @@ impl Builder<'_> {
                 })
                 .collect();
         }
-        self.residency(root, &known);
+        self.residency(root, &known, &places);
         self.connections = known;
     }
 
@@ -349,18 +359,27 @@ impl Builder<'_> {
         Value::from(text)
     }
 
-    fn residency(&mut self, root: &Node, known: &BTreeMap<String, Connection>) {
+    /// Every AWS connection lies in a region that the runbook allows.
+    fn residency(&mut self, root: &Node, known: &BTreeMap<String, Connection>, places: &BTreeMap<String, Place>) {
         let Some(node) = root.get("residency") else { return };
         let allowed = node.words("residency", &mut self.faults);
         if self.kind == EnvironmentKind::Lab {
             return;
         }
+        let hint = format!("allowed: {}", allowed.join(", "));
         for (name, connection) in known {
-            if let Some(region) = connection.settings.get("region").and_then(Value::as_str)
-                && !allowed.iter().any(|allowed| allowed == region)
-            {
-                let message = format!("connection {name} is in {region}, outside of the residency");
-                self.fault(node.at, message, &format!("allowed: {}", allowed.join(", ")));
+            let at = places.get(name).copied().unwrap_or(node.at);
+            match connection.settings.get("region").and_then(Value::as_str) {
+                Some(region) if !allowed.iter().any(|allowed| allowed == region) => {
+                    let message = format!("connection {name} is in {region}, outside of the residency");
+                    self.fault(at, message, &hint);
+                }
+                Some(_) => {}
+                None if connection.uses == "aws" => {
+                    let message = format!("connection {name} names no region, and the residency is bounded");
+                    self.fault(at, message, &hint);
+                }
+                None => {}
             }
         }
     }
