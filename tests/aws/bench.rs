@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::Authority;
-use crate::peers::{self, Kind, Peer};
+use crate::peers::{self, Peer};
 
 /// How fast labs run here, and every wait of an action.
 pub const SPEED: f64 = 200.0;
@@ -121,7 +121,7 @@ impl Bench {
 
     /// moto.
     pub async fn moto() -> Option<Self> {
-        let peer = peers::shared(Kind::Moto)?;
+        let peer = peers::moto()?;
         let target = AwsTarget::new(REGION, MOTO_ACCOUNT, Some(peer.url()), Identity::Fake);
         let mut names = databases(&target).await;
         names.task = task(&target).await;
@@ -130,7 +130,7 @@ impl Bench {
 
     /// ministack: Route 53 and STS only.
     pub async fn ministack() -> Option<Self> {
-        let peer = peers::shared(Kind::Ministack)?;
+        let peer = peers::ministack()?;
         let target = AwsTarget::new(REGION, ACCOUNT, Some(peer.url()), Identity::Fake);
         Some(Self::with_zone(peer, target, Names::default()).await)
     }

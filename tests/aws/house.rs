@@ -26,8 +26,11 @@ fn listens(pid: u32) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_listens_on_loopback_only_and_is_gone_when_it_is_dropped() {
-    for kind in [Kind::Moto, Kind::Ministack] {
-        let Some(peer) = Peer::start(kind) else { return };
+    for kind in [Kind::Moto, Kind::Ministack, Kind::Microburst] {
+        let upstream = (kind == Kind::Microburst).then_some("http://127.0.0.1:9");
+        let Some(peer) = Peer::start(kind, upstream) else {
+            return;
+        };
         // What it opens besides, it opens before it answers.
         reqwest::get(peer.url()).await.unwrap();
         let pid = peer.pid();

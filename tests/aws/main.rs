@@ -17,7 +17,7 @@
 //! | ministack | DMS | none | moto and the lab |
 //! | both | CloudWatch | not in the protocol that the SDK speaks | the lab, once an action reads it |
 //! | both | DNS | none serves its zones | `authority.rs` answers from the zone as the peer lists it |
-//! | both | refusals of credentials, throttling, lost replies | none by themselves | `proxy.rs` in front of them |
+//! | both | refusals of credentials, throttling, lost replies | none by themselves | `proxy.rs` in front of them, and microburst 0.10.0, which words them by AWS's own models |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../peers/mod.rs"]
@@ -31,8 +31,10 @@ mod faults;
 mod house;
 mod identity;
 mod lost_replies;
+mod modelled_faults;
 mod program;
 mod proxy;
 mod rds;
 mod rds_changes;
+mod refusals;
 mod restore_test;

@@ -217,7 +217,11 @@ async fn a_promotion_that_only_says_so_is_not_done(bench: Bench) {
     let words = format!("it is still a replica of {}", bench.names.instance);
     assert!(error.message.contains(&words), "{error:?}");
     assert!(error.request_id.is_some());
-    assert_eq!(bench.acked(), [bench.names.replica.clone()], "it was accepted");
+    assert_eq!(
+        bench.acked(),
+        std::slice::from_ref(&bench.names.replica),
+        "it was accepted"
+    );
     // A person decides: nothing can tell whether it comes yet. After an hour it does not come any more.
     let seen = promote
         .observe(&bench.cx("pm-promote", identity.clone()))

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub enum Kind {
     Moto,
     Ministack,
+    /// Makes faults as AWS words them, in front of another.
+    Microburst,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Self::Moto => "moto",
             Self::Ministack => "ministack",
+            Self::Microburst => "microburst",
         }
     }
 }
@@ -35,8 +38,10 @@ pub struct Peer {
     _folder: tempfile::TempDir,
 }
 
-static MOTO: Mutex<Weak<Peer>> = Mutex::new(Weak::new());
-static MINISTACK: Mutex<Weak<Peer>> = Mutex::new(Weak::new());
+/// A peer that tests of this process share, as long as any of them holds it.
+type Shared = Mutex<Weak<Peer>>;
+static MOTO: Shared = Mutex::new(Weak::new());
+static MINISTACK: Shared = Mutex::new(Weak::new());
 
 /// The Python that has the peers, as `tests/run` made it.
 fn python() -> PathBuf {
@@ -47,24 +52,29 @@ fn python() -> PathBuf {
     target.join("peers-venv/bin/python")
 }
 
-/// A peer that tests of this process share; nothing where it cannot be had and need not be.
-pub fn shared(kind: Kind) -> Option<Arc<Peer>> {
-    let cell = match kind {
-        Kind::Moto => &MOTO,
-        Kind::Ministack => &MINISTACK,
-    };
+/// moto, shared; nothing where it cannot be had and need not be.
+pub fn moto() -> Option<Arc<Peer>> {
+    shared(&MOTO, Kind::Moto)
+}
+
+/// ministack, shared; nothing where it cannot be had and need not be.
+pub fn ministack() -> Option<Arc<Peer>> {
+    shared(&MINISTACK, Kind::Ministack)
+}
+
+fn shared(cell: &Shared, kind: Kind) -> Option<Arc<Peer>> {
     let mut running = cell.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(peer) = running.upgrade() {
         return Some(peer);
     }
-    let peer = Arc::new(Peer::start(kind)?);
+    let peer = Arc::new(Peer::start(kind, None)?);
     *running = Arc::downgrade(&peer);
     Some(peer)
 }
 
 impl Peer {
-    /// Starts one of its own.
-    pub fn start(kind: Kind) -> Option<Self> {
+    /// Starts one of its own, in front of `upstream` where its kind stands in front of another.
+    pub fn start(kind: Kind, upstream: Option<&str>) -> Option<Self> {
         let python = python();
         if !python.is_file() {
             let words = format!("{} is not installed in {}", kind.name(), python.display());
@@ -83,6 +93,7 @@ impl Peer {
         let mut child = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/serve.py"))
             .arg(kind.name())
+            .args(upstream)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", folder.path())

@@ -1,4 +1,4 @@
-"""Serves one peer on a free port of loopback: `serve.py moto|ministack`.
+"""Serves one peer on a free port of loopback: `serve.py moto | ministack | microburst UPSTREAM`.
 
 The first line on standard output is the port. The peer ends with its standard input, so that it never outlives the
 test that started it, however that test ends.
@@ -76,5 +76,14 @@ def ministack():
     asyncio.run(serve(app, config))
 
 
+def microburst():
+    from aiohttp import web
+    from microburst.app import Microburst, make_app
+
+    listener = socket.create_server((LOOPBACK, 0))
+    print(listener.getsockname()[1], flush=True)
+    web.run_app(make_app(Microburst(sys.argv[2], rules=[], resign=False)), sock=listener, print=None)
+
+
 end_with_stdin()
-{"moto": moto, "ministack": ministack}[sys.argv[1]]()
+{"moto": moto, "ministack": ministack, "microburst": microburst}[sys.argv[1]]()
