@@ -68,6 +68,10 @@ phases:
         .env("POINTSMAN_STATE_DIR", folder.join("state"))
         .env("AWS_ACCESS_KEY_ID", "FAKE")
         .env("AWS_SECRET_ACCESS_KEY", "fake")
+        // What the connection says is what counts.
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        .env("AWS_ENDPOINT_URL_RDS", "http://127.0.0.1:9")
+        .env("AWS_REGION", "eu-west-1")
         .stdin(Stdio::null())
         .output()
         .unwrap()

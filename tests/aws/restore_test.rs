@@ -182,7 +182,7 @@ async fn whoever_ends_it_leaves_nothing(bench: Bench) {
     bench.cancel.cancel();
     let error = running.await.unwrap().unwrap_err();
     assert_eq!(error.kind, ActionErrorKind::Cancelled, "{error:?}");
-    assert!(error.message.contains("is deleted"), "{error:?}");
+    assert!(error.message.contains("is being deleted"), "{error:?}");
     while !standing(&bench, &key).await.is_empty() {
         tokio::task::yield_now().await;
     }

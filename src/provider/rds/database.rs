@@ -271,6 +271,14 @@ fn of_cluster(found: &DbCluster) -> Database {
     }
 }
 
+/// What a look finds after a call was accepted.
+pub enum Followed {
+    Found(Box<Database>),
+    Gone,
+    /// Nobody knows for now.
+    Unreached,
+}
+
 /// The two clients of a connection.
 pub struct Rds {
     target: AwsTarget,
@@ -323,15 +331,31 @@ impl Rds {
             .ok_or_else(|| permanent(format!("there is no {}; check the identifier", subject.words())))
     }
 
-    /// Looks at `subject` after a call about it was accepted: that it cannot be reached for a while is only told.
-    pub async fn follow(&self, subject: &Subject, cx: &Cx) -> Result<Option<Database>, ActionError> {
+    /// Looks at `subject` after a call about it was accepted: that RDS cannot be reached for a while is only told.
+    pub async fn follow(&self, subject: &Subject, cx: &Cx) -> Result<Followed, ActionError> {
         match self.find(subject).await {
-            Ok(found) => Ok(found),
+            Ok(Some(found)) => Ok(Followed::Found(Box::new(found))),
+            Ok(None) => Ok(Followed::Gone),
             Err(error) if error.kind == ActionErrorKind::Transient => {
                 cx.reporter.progress(Progress::State(error.message));
-                Ok(None)
+                Ok(Followed::Unreached)
             }
             Err(error) => Err(accepted(error)),
+        }
+    }
+
+    /// Looks as [`Self::follow`] does at what has to go on existing; nothing while RDS cannot be reached.
+    pub async fn follow_standing(&self, subject: &Subject, cx: &Cx) -> Result<Option<Database>, ActionError> {
+        match self.follow(subject, cx).await? {
+            Followed::Found(found) => Ok(Some(*found)),
+            Followed::Unreached => Ok(None),
+            Followed::Gone => {
+                let words = format!(
+                    "it was accepted, and then {} was gone; look who deleted it",
+                    subject.words()
+                );
+                Err(in_doubt(words))
+            }
         }
     }
 }

@@ -188,7 +188,7 @@ impl Action for Failover {
         cx.reporter.ack(self.subject.name()).await?;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(now) = rds.follow(&self.subject, cx).await? {
+            if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 let available = now.status == "available";
                 if available && self.moved(Some(&before), &now) {
                     return Ok(self.outcome(Some(&before), &now, request_id, ""));

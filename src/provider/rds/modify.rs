@@ -260,7 +260,7 @@ impl Action for Modify {
         let request_id = self.send(&rds).await?;
         cx.reporter.ack(self.subject.name()).await?;
         loop {
-            if let Some(now) = rds.follow(&self.subject, cx).await? {
+            if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 match self.way(&now, Some(&prior)) {
                     Way::There => return Ok(self.outcome(Some(&prior), &now, Some(request_id), "")),
                     Way::Foreign(words) => {

@@ -116,7 +116,7 @@ impl Action for Promote {
         cx.reporter.ack(self.subject.name()).await?;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(now) = rds.follow(&self.subject, cx).await? {
+            if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 let failed = |words: String| {
                     Err(ActionError {
                         request_id: request_id.clone(),

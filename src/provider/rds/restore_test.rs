@@ -14,7 +14,7 @@ use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
 
-use super::database::{BEAT, Database, Rds, Subject, TAG, permanent};
+use super::database::{BEAT, Database, Followed, Rds, Subject, TAG, permanent};
 use super::modify::is_stuck;
 use super::snapshot::Taken;
 use super::throwaway::Form;
@@ -90,23 +90,24 @@ impl RestoreTest {
         let mut unseen = Duration::ZERO;
         loop {
             match rds.follow(&subject, cx).await? {
-                Some(found) if found.status == "available" => return Ok(found),
-                Some(found) if is_stuck(&found.status) => {
+                Followed::Found(found) if found.status == "available" => return Ok(*found),
+                Followed::Found(found) if is_stuck(&found.status) => {
                     let words = format!(
                         "the restored instance is {}; the snapshot could not be used",
                         found.status
                     );
                     return Err(permanent(words));
                 }
-                Some(found) => cx
-                    .reporter
-                    .progress(Progress::State(format!("{}: {}", found.name, found.status))),
-                None if unseen >= APPEARS => {
-                    return Err(permanent(
-                        "the restore was accepted and no instance appeared; look at RDS's events",
-                    ));
+                Followed::Found(found) => {
+                    let words = format!("{}: {}", found.name, found.status);
+                    cx.reporter.progress(Progress::State(words));
                 }
-                None => unseen += BEAT,
+                Followed::Gone if unseen >= APPEARS => {
+                    let words = "the restore was accepted and no instance appeared; look at RDS's events";
+                    return Err(permanent(words));
+                }
+                Followed::Gone => unseen += BEAT,
+                Followed::Unreached => {}
             }
             cx.pause(BEAT).await?;
         }
@@ -201,6 +202,10 @@ impl Action for RestoreTest {
                 rds.discard(&left.name, cx).await?;
             }
         }
+        if cx.cancel.is_cancelled() {
+            let words = "it was asked to end before anything was restored";
+            return Err(ActionError::new(ActionErrorKind::Cancelled, words));
+        }
         let request_id = match rds.restore(&self.form, cx).await {
             // Whether it stands is looked at here: what stands has to be deleted.
             Err(error) if error.kind == ActionErrorKind::InDoubt => Self::found_after(&rds, error, cx).await?,
@@ -209,16 +214,21 @@ impl Action for RestoreTest {
         cx.reporter.ack(&cx.key).await?;
         let tested = self.tested(&rds, &snapshot, cx).await;
         let discarded = rds.discard(&cx.key, cx).await;
-        let found = match (tested, discarded) {
-            (Ok(found), Ok(())) => found,
-            (Err(failed), Ok(())) => {
+        let (found, discarded) = match (tested, discarded) {
+            (Ok(found), Ok(discarded)) => (found, discarded),
+            (Err(failed), Ok(discarded)) => {
                 return Err(ActionError {
-                    message: format!("{}; the throw-away instance is deleted", failed.message),
+                    message: format!("{}; the throw-away instance {}", failed.message, discarded.words()),
                     request_id,
                     ..failed
                 });
             }
-            (Ok(_), Err(left)) => return Err(left),
+            (Ok(_), Err(left)) => {
+                return Err(ActionError {
+                    message: format!("{} came up, and {}", snapshot.name, left.message),
+                    ..left
+                });
+            }
             (Err(failed), Err(left)) => {
                 return Err(ActionError {
                     message: format!("{}; and {}", failed.message, left.message),
@@ -231,11 +241,12 @@ impl Action for RestoreTest {
         result.insert("restored".to_owned(), Value::from(snapshot.name.clone()));
         Ok(Outcome {
             summary: format!(
-                "{} came up as {} and was deleted again",
+                "{} came up as {}; the throw-away instance {}",
                 snapshot.name,
                 found
                     .engine_version
-                    .map_or_else(|| found.engine.clone(), |version| format!("{} {version}", found.engine))
+                    .map_or_else(|| found.engine.clone(), |version| format!("{} {version}", found.engine)),
+                discarded.words()
             ),
             result,
             evidence: Vec::new(),

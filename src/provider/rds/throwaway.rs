@@ -24,6 +24,24 @@ pub struct Form {
     pub security_groups: Option<Vec<String>>,
 }
 
+/// How far a throw-away instance is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discarded {
+    Gone,
+    /// RDS took the deletion; nobody waited for its end.
+    Going,
+}
+
+impl Discarded {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Gone => "is deleted",
+            Self::Going => "is being deleted",
+        }
+    }
+}
+
 /// Whether an instance is a throw-away one of this step: by its name, which is its key, and by its tags.
 fn is_ours(found: &Database, cx: &Cx) -> bool {
     found.name.starts_with("pm-")
@@ -100,7 +118,7 @@ impl Rds {
 
     /// Deletes a throw-away instance of this step and waits until it is gone. Asks again until RDS has taken it: that
     /// it is ours is looked at before every call, and to delete it twice is to delete it once.
-    pub async fn discard(&self, name: &str, cx: &Cx) -> Result<(), ActionError> {
+    pub async fn discard(&self, name: &str, cx: &Cx) -> Result<Discarded, ActionError> {
         let hands = |words: &str| {
             in_doubt(format!(
                 "the throw-away instance {name} may still stand: {words}; delete it by hand: \
@@ -110,7 +128,7 @@ impl Rds {
         let (mut tries, mut last) = (0, "nothing was heard".to_owned());
         loop {
             match self.find(&subject(name)).await {
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(Discarded::Gone),
                 Ok(Some(found)) if !is_ours(&found, cx) => return Err(hands("it does not bear our tags")),
                 Ok(Some(found)) if found.status == "deleting" => {
                     cx.reporter
@@ -133,8 +151,8 @@ impl Rds {
             if let Err(cancelled) = cx.pause(BEAT).await {
                 // Whoever ends the step waits for the deletion to be taken, not for its end.
                 return match self.find(&subject(name)).await {
-                    Ok(Some(found)) if found.status == "deleting" => Ok(()),
-                    Ok(None) => Ok(()),
+                    Ok(Some(found)) if found.status == "deleting" => Ok(Discarded::Going),
+                    Ok(None) => Ok(Discarded::Gone),
                     Ok(Some(_)) | Err(_) => Err(hands(&format!("{last}; {}", cancelled.message))),
                 };
             }
