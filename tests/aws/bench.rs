@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use pointsman::lab::endpoints::{ACCOUNT, REGION, TASK, ZONE_ID};
-use pointsman::lab::{Fault, Lab, LabOptions};
+use pointsman::lab::{Lab, LabOptions};
 use pointsman::provider::action::{Action, ActionError, Cx, Observed, Outcome, Progress, Reporter};
 use pointsman::provider::aws::{AwsTarget, Identity};
 use pointsman::provider::connection::{Connections, Target};
@@ -95,16 +95,20 @@ pub fn fresh(what: &str) -> String {
 impl Bench {
     /// The lab.
     pub async fn lab() -> Option<Self> {
-        Some(Self::faulty_lab(&[]).await)
+        Some(Self::lab_at(SPEED).await)
     }
 
-    /// The lab with faults of its own.
-    pub async fn faulty_lab(faults: &[Fault]) -> Self {
+    /// The lab at a pace at which states can be met that pass.
+    pub async fn slow_lab() -> Option<Self> {
+        Some(Self::lab_at(SPEED / 10.0).await)
+    }
+
+    async fn lab_at(speed: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = LabOptions {
-            speed: SPEED,
+            speed,
             writer: false,
-            faults: faults.to_vec(),
+            ..LabOptions::default()
         };
         let lab = Lab::start(&folder.path().join("lab"), options).await.unwrap();
         let mut target = AwsTarget::new(REGION, ACCOUNT, Some(lab.endpoints().aws.clone()), Identity::Fake);
@@ -116,7 +120,9 @@ impl Bench {
             task: TASK.to_owned(),
             zone: ZONE_ID.to_owned(),
         };
-        Self::new(Home::Lab(lab, folder), target, names, None)
+        let mut bench = Self::new(Home::Lab(lab, folder), target, names, None);
+        bench.speed = speed;
+        bench
     }
 
     /// moto.

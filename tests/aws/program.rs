@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::bench::{Bench, Home};
+use crate::proxy::{Fault, Proxy};
 
-/// Runs a rehearsal of two steps on the peer; `account` is what its connection claims.
-fn rehearse(folder: &Path, bench: &Bench, account: &str) -> Output {
+/// Runs a rehearsal on the peer that goes back before its last step; `account` is what its connection claims.
+fn rehearse(folder: &Path, bench: &Bench, endpoint: &str, account: &str) -> Output {
     let runbook = folder.join("rehearsal.yaml");
     let text = format!(
         "version: 1
@@ -45,9 +46,15 @@ phases:
         on: aws
         with: {{ instance: {instance}, class: db.m6g.large }}
         outputs: {{ prior: result.prior }}
+        checks: {{ after: [{{ uses: rds.describe, on: aws, with: {{ instance: {instance}, expect: class == 'db.m6g.large' }} }}] }}
         rollback: {{ uses: rds.modify, on: aws, with: {{ instance: {instance}, to: \"${{ steps.resize.outputs.prior }}\" }} }}
+      - id: last
+        title: Not reached
+        uses: rds.describe
+        on: aws
+        with: {{ instance: {instance} }}
 ",
-        bench.endpoint(),
+        endpoint,
         instance = bench.names.instance,
     );
     std::fs::write(&runbook, text).unwrap();
@@ -57,7 +64,7 @@ phases:
             "--headless",
             "--approve-all",
             "--roll-back-at",
-            "resize",
+            "last",
             "--format",
             "json",
         ])
@@ -96,11 +103,12 @@ async fn a_rehearsal_acts_on_a_peer_and_goes_back() {
     let Some(bench) = Bench::moto().await else { return };
     assert!(matches!(bench.home, Home::Peer(_)));
     let folder = tempfile::tempdir().unwrap();
-    let ended = rehearse(folder.path(), &bench, &bench.target.account);
+    let ended = rehearse(folder.path(), &bench, bench.endpoint(), &bench.target.account);
     let out = String::from_utf8_lossy(&ended.stdout).into_owned();
     let err = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(4), "rolled back: {out}\n{err}");
     assert_eq!(snapshots(&bench).await.len(), 1, "a snapshot stays");
+    assert!(out.contains("has class db.m6g.large"), "{out}");
     let now = bench.describe(&bench.names.instance).await;
     assert_eq!(now["class"], "db.t4g.medium", "the class came back");
     // What the peer called its answer is in the record.
@@ -121,7 +129,7 @@ async fn a_rehearsal_acts_on_a_peer_and_goes_back() {
 async fn a_rehearsal_in_another_account_starts_nothing() {
     let Some(bench) = Bench::moto().await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let ended = rehearse(folder.path(), &bench, "999999999999");
+    let ended = rehearse(folder.path(), &bench, bench.endpoint(), "999999999999");
     assert_eq!(
         ended.status.code(),
         Some(1),
@@ -130,5 +138,59 @@ async fn a_rehearsal_in_another_account_starts_nothing() {
     );
     let out = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(out.contains("belong to account 123456789012"), "{out}");
+    assert!(snapshots(&bench).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_whose_replies_are_lost_does_everything_once() {
+    let Some(bench) = Bench::moto().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(bench.endpoint()).await;
+    proxy.arm("CreateDBSnapshot", Fault::ResetAfter, 1);
+    proxy.arm("RestoreDBInstanceFromDBSnapshot", Fault::CutReply, 1);
+    proxy.arm("DeleteDBInstance", Fault::ResetAfter, 1);
+    proxy.arm("ModifyDBInstance", Fault::Garbage("nothing that anybody knows"), 2);
+    let (path, url, account) = (folder.path().to_owned(), proxy.url(), bench.target.account.clone());
+    let (bench, ended) = tokio::task::spawn_blocking(move || {
+        let ended = rehearse(&path, &bench, &url, &account);
+        (bench, ended)
+    })
+    .await
+    .unwrap();
+    let out = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(ended.status.code(), Some(4), "rolled back: {out}");
+    assert_eq!(snapshots(&bench).await.len(), 1);
+    for (operation, times) in [
+        ("CreateDBSnapshot", 1),
+        ("RestoreDBInstanceFromDBSnapshot", 1),
+        ("DeleteDBInstance", 1),
+        // There and back.
+        ("ModifyDBInstance", 2),
+    ] {
+        assert_eq!(proxy.count(operation), times, "{operation}: {out}");
+    }
+    assert_eq!(bench.describe(&bench.names.instance).await["class"], "db.t4g.medium");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_recorded_with_the_id_of_its_request() {
+    let Some(bench) = Bench::moto().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let expired = "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>old</Message></Error></ErrorResponse>";
+    proxy.arm("CreateDBSnapshot", Fault::Answer(403, expired), 1);
+    let (path, url, account) = (folder.path().to_owned(), proxy.url(), bench.target.account.clone());
+    let (bench, ended) = tokio::task::spawn_blocking(move || {
+        let ended = rehearse(&path, &bench, &url, &account);
+        (bench, ended)
+    })
+    .await
+    .unwrap();
+    let out = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{out}");
+    assert!(
+        out.contains("log in again") && out.contains("(request id proxy-said)"),
+        "{out}"
+    );
     assert!(snapshots(&bench).await.is_empty());
 }

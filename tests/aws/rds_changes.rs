@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, followed, on};
 
-on!(lab: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_replica_is_promoted, an_instance_fails_over, what_waits_is_told, a_database_that_is_busy_is_refused);
+on!(lab: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_replica_is_promoted, an_instance_fails_over);
+on!(slow_lab: what_waits_is_told, a_database_that_is_busy_is_refused);
 on!(moto: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_promotion_that_only_says_so_is_not_done, a_failover_that_only_says_so_is_not_done);
 
 fn modify(bench: &Bench, more: Value) -> Value {

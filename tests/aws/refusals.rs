@@ -4,7 +4,8 @@ use aws_sdk_rds::error::ProvideErrorMetadata;
 
 use crate::bench::{Bench, fresh, on};
 
-on!(lab: names_that_are_taken_or_missing_are_refused, states_that_do_not_fit_are_refused);
+on!(lab: names_that_are_taken_or_missing_are_refused);
+on!(slow_lab: states_that_do_not_fit_are_refused);
 on!(moto: names_that_are_taken_or_missing_are_refused);
 
 /// The code of a refusal.

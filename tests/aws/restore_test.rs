@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, action, fresh, on};
 use crate::proxy::{Fault, Proxy};
 
-on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again, whoever_ends_it_leaves_nothing);
+on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
+on!(slow_lab: whoever_ends_it_leaves_nothing);
 on!(moto: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
 
 async fn snapshot(bench: &Bench) -> String {
