@@ -101,6 +101,24 @@ fn every_aws_connection_lies_where_the_residency_allows() {
 }
 
 #[test]
+fn how_long_a_call_may_take_is_a_duration() {
+    check(
+        "staging",
+        &[("region: us-east-1", "region: us-east-1\n    timeout: 10s")],
+    )
+    .expect(0);
+    for wrong in ["soon", "0s", "30"] {
+        let timeout = format!("region: us-east-1\n    timeout: {wrong}");
+        told(
+            "staging",
+            &[("region: us-east-1", &timeout)],
+            "14:14",
+            "the timeout of other is",
+        );
+    }
+}
+
+#[test]
 fn an_rds_action_is_about_an_instance_or_a_cluster() {
     check("staging", &[("{ instance: erp }", "{ cluster: erp }")]).expect(0);
     told(

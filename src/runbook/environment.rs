@@ -9,6 +9,7 @@ use super::fault::{Place, nearest};
 use super::node::{Key, Node, known_keys};
 use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource, Span};
 use super::sources::Sources;
+use super::text::duration;
 
 const KEYS: &[&str] = &[
     "kind",
@@ -319,6 +320,11 @@ impl Builder<'_> {
             } else {
                 self.value_known_now(value, "a connection's setting")
             };
+            let waits = name.text == "timeout" && !json.is_null();
+            if waits && json.as_str().and_then(duration).is_none_or(|span| span.0 == 0) {
+                let message = format!("the timeout of {} is {json}, not a duration", key.text);
+                self.fault(value.at, message, "write how long a call may take: 30s");
+            }
             resolved.insert(name.text.clone(), json);
         }
         if let Some(host) = resolved.get("host").and_then(Value::as_str)

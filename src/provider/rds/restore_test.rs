@@ -272,7 +272,7 @@ impl Action for RestoreTest {
             },
             Some(found) => Observed::Unknown {
                 detail: format!(
-                    "the throw-away instance {} is {} and nobody asserted anything; try the step again: it deletes it first",
+                    "the throw-away instance {} is {} and nobody asserted anything; try the step again, which deletes it first, or delete it by hand",
                     found.name, found.status
                 ),
             },
