@@ -15,6 +15,7 @@ use crate::provider::aws::{AwsTarget, Identity};
 use crate::provider::connection::{Connections, HttpTarget, SqliteTarget, Target};
 use crate::provider::ssh::target::{Proof, SshTarget};
 use crate::runbook::plan::{Connection, EnvironmentKind, Plan};
+use crate::runbook::text::duration;
 
 use super::secrets::Secrets;
 use super::trouble::Trouble;
@@ -192,6 +193,13 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
             );
             aws.profile = text("profile");
             aws.dns_server = address("dns_server")?;
+            if let Some(words) = text("timeout") {
+                let span = duration(&words).filter(|span| span.0 > 0).ok_or_else(|| {
+                    Trouble::input(format!("connection {name}: timeout \"{words}\" is no duration"))
+                        .hint("write how long a call may take: 30s")
+                })?;
+                aws.patience = span.as_duration();
+            }
             Ok(Target::Aws(aws))
         }
         "http" => Ok(Target::Http(HttpTarget {

@@ -27,6 +27,7 @@ pub const DMS_STOP: Duration = Duration::from_secs(10);
 const SCHEMA: &str = "
     create table if not exists kv(key text primary key, value text);
     create table if not exists snapshots(name text primary key, instance text, tags text, created_ms integer);
+    create table if not exists databases(kind text, name text, state text, primary key(kind, name));
     create table if not exists changes(seq integer primary key, id text, comment text, submitted_ms integer, zone text);
     create table if not exists used(fault text primary key);";
 
@@ -53,11 +54,13 @@ impl Cloud {
             values: vec![OLD.to_owned()],
         }])?;
         db.execute("insert or ignore into changes values (0, 'C0', '', 0, ?)", [zone])?;
-        Ok(Self {
+        let cloud = Self {
             db: Mutex::new(db),
             speed,
             faults: faults.iter().copied().collect(),
-        })
+        };
+        super::rds::seed(&cloud)?;
+        Ok(cloud)
     }
 
     /// Works on the database.

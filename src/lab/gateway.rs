@@ -236,8 +236,8 @@ fn call(parts: &Parts, text: &str, form: &BTreeMap<String, String>, json: &Value
     } else {
         "rds"
     };
-    let mutating = operation == "CreateDBSnapshot";
-    let name = form.get("DBSnapshotIdentifier").filter(|_| mutating).cloned();
+    let mutating = rds::answer::mutates(&operation);
+    let name = rds::answer::name(&operation, form).filter(|_| mutating);
     let params = form
         .iter()
         .map(|(key, value)| (key.clone(), Value::from(value.clone())))

@@ -159,6 +159,7 @@ impl Builder<'_> {
                 );
             }
         }
+        self.alternatives(node, spec, given);
         Value::Object(with)
     }
 

@@ -67,6 +67,8 @@ pub struct ParamSpec {
     pub kind: ParamKind,
     pub required: bool,
     pub doc: &'static str,
+    /// The parameter that may stand instead of this one: exactly one of the two has to be there.
+    pub instead: Option<&'static str>,
 }
 
 impl ParamSpec {
@@ -77,7 +79,15 @@ impl ParamSpec {
             kind,
             required,
             doc,
+            instead: None,
         }
+    }
+
+    /// Instead of which another parameter may stand; that one says the same of this.
+    #[must_use]
+    pub const fn or(mut self, other: &'static str) -> Self {
+        self.instead = Some(other);
+        self
     }
 }
 

@@ -10,6 +10,7 @@ use super::fault::{Place, nearest};
 use super::node::{Key, Node, known_keys};
 use super::plan::{ApprovalMode, Connection, Environment, EnvironmentKind, Person, PlannedImport, SecretSource, Span};
 use super::sources::Sources;
+use super::text::duration;
 
 const KEYS: &[&str] = &[
     "kind",
@@ -52,7 +53,15 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
     (
         "aws",
-        &["region", "account", "profile", "role_arn", "endpoint", "dns_server"],
+        &[
+            "region",
+            "account",
+            "profile",
+            "role_arn",
+            "endpoint",
+            "dns_server",
+            "timeout",
+        ],
     ),
     ("http", &["url", "resolver"]),
     (
@@ -249,12 +258,14 @@ impl Builder<'_> {
             .map(|node| node.map("connections", &mut self.faults))
             .unwrap_or_default();
         let mut known = BTreeMap::new();
+        let mut places = BTreeMap::new();
         for (key, node) in shared.iter().chain(own) {
             if key.text == "inherit" {
                 node.words("inherit", &mut self.faults);
                 continue;
             }
             if let Some(connection) = self.connection(key, node) {
+                places.insert(key.text.clone(), node.get("region").map_or(node.at, |region| region.at));
                 known.insert(key.text.clone(), connection);
             }
         }
@@ -281,7 +292,7 @@ impl Builder<'_> {
                 })
                 .collect();
         }
-        self.residency(root, &known);
+        self.residency(root, &known, &places);
         self.connections = known;
     }
 
@@ -325,6 +336,11 @@ impl Builder<'_> {
             } else {
                 self.value_known_now(value, "a connection's setting")
             };
+            let waits = name.text == "timeout" && !json.is_null();
+            if waits && json.as_str().and_then(duration).is_none_or(|span| span.0 == 0) {
+                let message = format!("the timeout of {} is {json}, not a duration", key.text);
+                self.fault(value.at, message, "write how long a call may take: 30s");
+            }
             resolved.insert(name.text.clone(), json);
         }
         if let Some(host) = resolved.get("host").and_then(Value::as_str)
@@ -398,18 +414,27 @@ impl Builder<'_> {
         Value::from(text)
     }
 
-    fn residency(&mut self, root: &Node, known: &BTreeMap<String, Connection>) {
+    /// Every AWS connection lies in a region that the runbook allows.
+    fn residency(&mut self, root: &Node, known: &BTreeMap<String, Connection>, places: &BTreeMap<String, Place>) {
         let Some(node) = root.get("residency") else { return };
         let allowed = node.words("residency", &mut self.faults);
         if self.kind == EnvironmentKind::Lab {
             return;
         }
+        let hint = format!("allowed: {}", allowed.join(", "));
         for (name, connection) in known {
-            if let Some(region) = connection.settings.get("region").and_then(Value::as_str)
-                && !allowed.iter().any(|allowed| allowed == region)
-            {
-                let message = format!("connection {name} is in {region}, outside of the residency");
-                self.fault(node.at, message, &format!("allowed: {}", allowed.join(", ")));
+            let at = places.get(name).copied().unwrap_or(node.at);
+            match connection.settings.get("region").and_then(Value::as_str) {
+                Some(region) if !allowed.iter().any(|allowed| allowed == region) => {
+                    let message = format!("connection {name} is in {region}, outside of the residency");
+                    self.fault(at, message, &hint);
+                }
+                Some(_) => {}
+                None if connection.uses == "aws" => {
+                    let message = format!("connection {name} names no region, and the residency is bounded");
+                    self.fault(at, message, &hint);
+                }
+                None => {}
             }
         }
     }

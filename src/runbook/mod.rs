@@ -15,6 +15,7 @@ pub mod sources;
 pub mod text;
 
 mod action;
+mod alternatives;
 mod builder;
 mod checks;
 mod document;

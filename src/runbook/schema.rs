@@ -221,13 +221,23 @@ fn with(spec: &ActionSpec) -> Value {
             required.push(param.name);
         }
     }
-    json!({
+    let mut with = json!({
         "type": "object",
         "description": spec.doc,
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    })
+    });
+    let either: Vec<Value> = spec
+        .params
+        .iter()
+        .filter(|param| param.instead.is_some())
+        .map(|param| json!({ "required": [param.name] }))
+        .collect();
+    if let (false, Some(with)) = (either.is_empty(), with.as_object_mut()) {
+        with.insert("oneOf".to_owned(), Value::Array(either));
+    }
+    with
 }
 
 /// A parameter may always be one expression.

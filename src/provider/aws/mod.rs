@@ -3,5 +3,5 @@
 pub mod classify;
 pub mod target;
 
-pub use classify::{Sent, classify};
+pub use classify::{Sent, accepted, classify};
 pub use target::{AwsTarget, Identity};

@@ -1,4 +1,5 @@
-//! An account and region to act in. Retries of the SDK are off: the engine decides what may be sent twice.
+//! An account and region to act in. Retries of the SDK are off for everything that can change something: the engine
+//! decides what may be sent twice. Reads are tried three times.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,11 @@ use tokio::sync::OnceCell;
 use crate::provider::action::{ActionError, ActionErrorKind};
 
 use super::classify::{Sent, classify};
+
+/// How long a call may take, its retries included, where the connection says nothing.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a read is tried in that time.
+const TRIES: u32 = 3;
 
 /// How calls are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +40,10 @@ pub struct AwsTarget {
     pub profile: Option<String>,
     /// The authoritative DNS server to ask, `None` where it has to be found.
     pub dns_server: Option<SocketAddr>,
+    /// How long a call may take, its retries included; [`PATIENCE`] by default.
+    pub patience: Duration,
     config: Arc<OnceCell<SdkConfig>>,
+    reading: Arc<OnceCell<SdkConfig>>,
 }
 
 impl AwsTarget {
@@ -47,20 +56,43 @@ impl AwsTarget {
             identity,
             profile: None,
             dns_server: None,
+            patience: PATIENCE,
             config: Arc::default(),
+            reading: Arc::default(),
         }
     }
 
-    /// The SDK's configuration, made once.
+    /// The SDK's configuration for what can change something, made once: sent once, never again.
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(|| self.load()).await
     }
 
+    /// The SDK's configuration for reads: tried again after throttling, a broken connection or an error of the server.
+    pub async fn reading(&self) -> &SdkConfig {
+        let made = async || {
+            let timeouts = TimeoutConfig::builder()
+                .connect_timeout(self.connects_within())
+                .operation_attempt_timeout(self.patience.div_f64(2.0))
+                .operation_timeout(self.patience)
+                .build();
+            let careful = self.config().await.clone().into_builder();
+            careful
+                .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+                .timeout_config(timeouts)
+                .build()
+        };
+        self.reading.get_or_init(made).await
+    }
+
+    fn connects_within(&self) -> Duration {
+        // Before the call's own time is over: a connection that never stood has sent nothing.
+        self.patience.div_f64(3.0).min(Duration::from_secs(5))
+    }
+
     async fn load(&self) -> SdkConfig {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(20))
-            .operation_timeout(Duration::from_secs(30))
+            .connect_timeout(self.connects_within())
+            .operation_timeout(self.patience)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
@@ -81,7 +113,7 @@ impl AwsTarget {
 
     /// Refuses to act as anybody but a member of the connection's account (STS `GetCallerIdentity`).
     pub async fn prove_account(&self) -> Result<(), ActionError> {
-        let client = aws_sdk_sts::Client::new(self.config().await);
+        let client = aws_sdk_sts::Client::new(self.reading().await);
         let caller = client
             .get_caller_identity()
             .send()
@@ -98,6 +130,20 @@ impl AwsTarget {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses what lies in another account or region than the connection names; `arn` tells where it lies.
+    pub fn prove_place(&self, arn: &str) -> Result<(), ActionError> {
+        let mut parts = arn.split(':').skip(3);
+        let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if (region, account) == (self.region.as_str(), self.account.as_str()) {
+            return Ok(());
+        }
+        let words = format!(
+            "{arn} lies in region {region} of account {account}, the connection names {} of {}; check the connection",
+            self.region, self.account
+        );
+        Err(ActionError::new(ActionErrorKind::Permanent, words))
     }
 
     /// What an approval binds of this connection.

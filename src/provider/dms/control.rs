@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_databasemigration::operation::RequestId;
 use aws_sdk_databasemigration::types::StartReplicationTaskTypeValue;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
-use crate::provider::aws::{AwsTarget, Sent, classify};
+use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
 use crate::provider::sql::sqlite::{blocking, reader, rows, user_tables};
 
-use super::task::{Task, client, describe};
+use super::task::{Task, client, describe, writer};
 
 /// How far the clocks of AWS and this machine may differ.
 const SKEW_MS: i64 = 2_000;
@@ -156,6 +157,7 @@ impl Action for Control {
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
         self.aws.prove_account().await?;
+        self.aws.prove_place(&self.task)?;
         let client = client(&self.aws).await;
         let task = describe(&client, &self.task).await?;
         self.allowed(&task)?;
@@ -204,7 +206,8 @@ impl Action for Control {
         if there {
             return Ok(self.outcome(&before, &format!("is {} already; nothing was sent", before.status)));
         }
-        match self.verb {
+        let writer = writer(&self.aws).await;
+        let request_id = match self.verb {
             Verb::Start | Verb::Resume => {
                 let fresh = self.verb == Verb::Start && before.started.is_none();
                 let kind = if fresh {
@@ -212,28 +215,27 @@ impl Action for Control {
                 } else {
                     StartReplicationTaskTypeValue::ResumeProcessing
                 };
-                client
-                    .start_replication_task()
-                    .replication_task_arn(&self.task)
-                    .start_replication_task_type(kind)
-                    .send()
-                    .await
-                    .map_err(|error| classify(error, "dms:StartReplicationTask", Sent::Mutation))?;
+                let call = writer.start_replication_task().replication_task_arn(&self.task);
+                let answer = call.start_replication_task_type(kind).send().await;
+                let answer = answer.map_err(|error| classify(error, "dms:StartReplicationTask", Sent::Mutation))?;
+                answer.request_id().map(str::to_owned)
             }
             Verb::Stop => {
-                client
-                    .stop_replication_task()
-                    .replication_task_arn(&self.task)
-                    .send()
-                    .await
-                    .map_err(|error| classify(error, "dms:StopReplicationTask", Sent::Mutation))?;
+                let call = writer.stop_replication_task().replication_task_arn(&self.task);
+                let answer = call.send().await;
+                let answer = answer.map_err(|error| classify(error, "dms:StopReplicationTask", Sent::Mutation))?;
+                answer.request_id().map(str::to_owned)
             }
-        }
+        };
         cx.reporter.ack(&self.task).await?;
         loop {
             match describe(&client, &self.task).await {
                 Ok(task) => match self.reached(&task)? {
-                    Some(true) => return Ok(self.outcome(&task, &format!("is {}", task.status))),
+                    Some(true) => {
+                        let mut outcome = self.outcome(&task, &format!("is {}", task.status));
+                        outcome.result.insert("request_id".to_owned(), json!(request_id));
+                        return Ok(outcome);
+                    }
                     Some(false) => cx.reporter.progress(Progress::State(task.status)),
                     None => {
                         let words = format!("{} is {} after it was accepted", self.task, task.status);
@@ -243,7 +245,7 @@ impl Action for Control {
                 Err(error) if error.kind == ActionErrorKind::Transient => {
                     cx.reporter.progress(Progress::State(error.message));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(accepted(error)),
             }
             cx.pause(Duration::from_secs(2)).await?;
         }

@@ -24,7 +24,7 @@ const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static
         reversibility: Reversibility::Inverse(undo),
         on: &["aws", "sql"],
         params: &[TASK],
-        results: &["status", "started"],
+        results: &["status", "started", "request_id"],
         available: true,
     }
 }

@@ -4,6 +4,7 @@ use aws_sdk_databasemigration::Client;
 use aws_sdk_databasemigration::types::{Filter, TableStatistics};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::aws::classify::says;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 
 /// What is known of a task.
@@ -20,9 +21,14 @@ pub struct Task {
     pub preparation: Option<String>,
 }
 
-/// The client of a connection.
-pub async fn client(target: &AwsTarget) -> Client {
+/// The client that changes: what it sends is sent once.
+pub async fn writer(target: &AwsTarget) -> Client {
     Client::new(target.config().await)
+}
+
+/// The client that reads, and tries again.
+pub async fn client(target: &AwsTarget) -> Client {
+    Client::new(target.reading().await)
 }
 
 /// Reads a task.
@@ -33,16 +39,13 @@ pub async fn describe(client: &Client, arn: &str) -> Result<Task, ActionError> {
         .values(arn)
         .build()
         .map_err(|error| permanent(error.to_string()))?;
-    let answer = client
-        .describe_replication_tasks()
-        .filters(filter)
-        .send()
-        .await
-        .map_err(|error| classify(error, "dms:DescribeReplicationTasks", Sent::Read))?;
-    let found = answer
-        .replication_tasks()
-        .first()
-        .ok_or_else(|| permanent(format!("there is no replication task {arn}; check the ARN")))?;
+    let nobody = || permanent(format!("there is no replication task {arn}; check the ARN"));
+    let answer = match client.describe_replication_tasks().filters(filter).send().await {
+        Ok(answer) => answer,
+        Err(error) if says(&error, "ResourceNotFound") => return Err(nobody()),
+        Err(error) => return Err(classify(error, "dms:DescribeReplicationTasks", Sent::Read)),
+    };
+    let found = answer.replication_tasks().first().ok_or_else(nobody)?;
     let stats = found.replication_task_stats();
     let millis = |at: &aws_smithy_types::DateTime| at.to_millis().ok();
     Ok(Task {

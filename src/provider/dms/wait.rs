@@ -154,6 +154,7 @@ impl Action for Wait {
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
         self.aws.prove_account().await?;
+        self.aws.prove_place(&self.with.task)?;
         let task = describe(&client(&self.aws).await, &self.with.task).await?;
         let mut identity = self.aws.identity_json();
         if let Some(fields) = identity.as_object_mut() {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
-use crate::provider::aws::AwsTarget;
+use crate::provider::aws::{AwsTarget, accepted};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
@@ -219,10 +219,12 @@ impl Change {
                     Ok(true) => return Ok(()),
                     Ok(false) => "INSYNC; the authoritative server still gives another answer".to_owned(),
                     Err(error) if error.kind == ActionErrorKind::Transient => error.message,
+                    Err(error) if change.is_some() => return Err(accepted(error)),
                     Err(error) => return Err(error),
                 },
                 Ok(false) => "PENDING".to_owned(),
                 Err(error) if error.kind == ActionErrorKind::Transient => error.message,
+                Err(error) if change.is_some() => return Err(accepted(error)),
                 Err(error) => return Err(error),
             };
             if waited >= SETTLE {
@@ -302,6 +304,8 @@ impl Action for Change {
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
+        // Without one nobody could tell afterwards what is answered.
+        server_of(&self.target)?;
         let zone = Zone::find(&self.target, &self.zone).await?;
         let current = zone.read(&self.record, &self.kind).await?;
         let meant = self.meant(&current)?;
@@ -332,10 +336,16 @@ impl Action for Change {
             return Ok(self.outcome(&prior, &meant, None));
         }
         let change = zone.change(&current, &meant, &cx.key).await?;
-        cx.reporter.ack(&change).await?;
-        self.settle(&zone, Some(&change), &meant, cx).await?;
+        cx.reporter.ack(&change.id).await?;
+        let settled = self.settle(&zone, Some(&change.id), &meant, cx).await;
+        settled.map_err(|error| ActionError {
+            request_id: error.request_id.clone().or_else(|| change.request_id.clone()),
+            ..error
+        })?;
         self.wait_out(self.to_wait(&current), cx).await?;
-        Ok(self.outcome(&prior, &meant, Some(&change)))
+        let mut outcome = self.outcome(&prior, &meant, Some(&change.id));
+        outcome.result.insert("request_id".to_owned(), json!(change.request_id));
+        Ok(outcome)
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {

@@ -1,6 +1,7 @@
 //! Record sets of one name and type, and the calls that read and change them (Route 53 API 2013-04-01).
 
 use aws_sdk_route53::Client;
+use aws_sdk_route53::operation::RequestId;
 use aws_sdk_route53::types::{
     Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
@@ -54,20 +55,31 @@ pub fn canonical(name: &str) -> String {
 
 /// A zone and its client.
 pub struct Zone {
-    client: Client,
+    /// Tries again.
+    reads: Client,
+    /// Never does.
+    writes: Client,
     pub id: String,
+}
+
+/// A change that Route 53 accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: String,
+    pub request_id: Option<String>,
 }
 
 impl Zone {
     /// Finds the zone by id, or by name.
     pub async fn find(target: &AwsTarget, zone: &str) -> Result<Self, ActionError> {
-        let client = Client::new(target.config().await);
+        let reads = Client::new(target.reading().await);
+        let writes = Client::new(target.config().await);
         if !zone.contains('.') {
             let id = zone.trim_start_matches("/hostedzone/").to_owned();
-            return Ok(Self { client, id });
+            return Ok(Self { reads, writes, id });
         }
         let wanted = canonical(zone);
-        let found = client
+        let found = reads
             .list_hosted_zones_by_name()
             .dns_name(&wanted)
             .send()
@@ -79,10 +91,10 @@ impl Zone {
             .filter(|zone| zone.name() == wanted)
             .map(|zone| zone.id());
         match (ids.next(), ids.next()) {
-            (Some(id), None) => Ok(Self {
-                client,
-                id: id.trim_start_matches("/hostedzone/").to_owned(),
-            }),
+            (Some(id), None) => {
+                let id = id.trim_start_matches("/hostedzone/").to_owned();
+                Ok(Self { reads, writes, id })
+            }
             (None, _) => Err(permanent(format!(
                 "there is no hosted zone {wanted} in this account; check the name"
             ))),
@@ -96,7 +108,7 @@ impl Zone {
     pub async fn read(&self, name: &str, kind: &str) -> Result<Vec<RecordSet>, ActionError> {
         let wanted = canonical(name);
         let answer = self
-            .client
+            .reads
             .list_resource_record_sets()
             .hosted_zone_id(&self.id)
             .start_record_name(&wanted)
@@ -114,13 +126,13 @@ impl Zone {
         Ok(sets)
     }
 
-    /// Changes `current` into `meant` in one atomic batch; gives the change's id.
+    /// Changes `current` into `meant` in one atomic batch; gives what was accepted.
     pub async fn change(
         &self,
         current: &[RecordSet],
         meant: &[RecordSet],
         comment: &str,
-    ) -> Result<String, ActionError> {
+    ) -> Result<Accepted, ActionError> {
         let mut batch = ChangeBatch::builder().comment(comment);
         for old in current
             .iter()
@@ -133,23 +145,26 @@ impl Zone {
         }
         let batch = batch.build().map_err(|error| permanent(error.to_string()))?;
         let answer = self
-            .client
+            .writes
             .change_resource_record_sets()
             .hosted_zone_id(&self.id)
             .change_batch(batch)
             .send()
             .await
             .map_err(|error| classify(error, "route53:ChangeResourceRecordSets", Sent::Mutation))?;
-        Ok(answer
+        let id = answer
             .change_info()
-            .map(|info| info.id().trim_start_matches("/change/").to_owned())
-            .unwrap_or_default())
+            .map(|info| info.id().trim_start_matches("/change/"));
+        Ok(Accepted {
+            id: id.unwrap_or_default().to_owned(),
+            request_id: answer.request_id().map(str::to_owned),
+        })
     }
 
     /// Whether a change is INSYNC.
     pub async fn in_sync(&self, change: &str) -> Result<bool, ActionError> {
         let answer = self
-            .client
+            .reads
             .get_change()
             .id(change)
             .send()

@@ -42,7 +42,7 @@ pub const ACTIONS: &[ActionSpec] = &[
             ),
             ParamSpec::new("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
         ],
-        results: &["prior", "change_id", "ttl"],
+        results: &["prior", "change_id", "ttl", "request_id"],
         available: true,
     },
     ActionSpec {
@@ -64,7 +64,7 @@ pub const ACTIONS: &[ActionSpec] = &[
             ),
             UNTIL,
         ],
-        results: &["prior", "change_id", "ttl"],
+        results: &["prior", "change_id", "ttl", "request_id"],
         available: true,
     },
     ActionSpec {
@@ -86,7 +86,7 @@ pub const ACTIONS: &[ActionSpec] = &[
             ),
             UNTIL,
         ],
-        results: &["change_id", "ttl"],
+        results: &["change_id", "ttl", "request_id"],
         available: true,
     },
     ActionSpec {

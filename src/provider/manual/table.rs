@@ -9,12 +9,7 @@ use super::act::Manual;
 use super::poll::Poll;
 
 const fn text(name: &'static str, required: bool, doc: &'static str) -> ParamSpec {
-    ParamSpec {
-        name,
-        kind: ParamKind::Text,
-        required,
-        doc,
-    }
+    ParamSpec::new(name, ParamKind::Text, required, doc)
 }
 
 pub const ACTIONS: &[ActionSpec] = &[

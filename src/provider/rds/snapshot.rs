@@ -1,113 +1,182 @@
-//! `rds.snapshot` and `rds.describe` (RDS API 2014-10-31). A snapshot's identifier is the idempotency key; a snapshot
-//! of that name is ours only if it bears our tag.
-
-use std::time::Duration;
+//! `rds.snapshot`: of an instance or a cluster (RDS API 2014-10-31). A snapshot's identifier is the idempotency key; a
+//! snapshot of that name is ours only if it bears our tag and is of what we meant. Never deletes one.
 
 use async_trait::async_trait;
-use aws_sdk_rds::Client;
-use aws_sdk_rds::types::{DbSnapshot, Tag};
+use aws_sdk_rds::operation::RequestId;
+use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot, Tag};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
-use crate::provider::aws::{AwsTarget, Sent, classify, classify::code};
+use crate::provider::aws::classify::says;
+use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::BuildError;
-use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
 
-const TAG: &str = "pointsman-key";
+use super::database::{BEAT, Rds, Subject, TAG, identity, in_doubt, permanent, tags};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    instance: String,
-    expect: Option<Expectation>,
+    instance: Option<String>,
+    cluster: Option<String>,
 }
 
-fn permanent(words: String) -> ActionError {
-    ActionError::new(ActionErrorKind::Permanent, words)
+/// A snapshot as it is described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub name: String,
+    /// The instance or cluster that it is of.
+    pub of: String,
+    pub status: String,
+    pub percent: i32,
+    pub created: Option<String>,
+    pub engine: String,
+    pub storage_gib: Option<i32>,
+    key: Option<String>,
 }
 
-async fn instance(client: &Client, name: &str) -> Result<Map<String, serde_json::Value>, ActionError> {
-    let answer = client
-        .describe_db_instances()
-        .db_instance_identifier(name)
-        .send()
-        .await
-        .map_err(|error| classify(error, "rds:DescribeDBInstances", Sent::Read))?;
-    let found = answer
-        .db_instances()
-        .first()
-        .ok_or_else(|| permanent(format!("there is no DB instance {name}; check the identifier")))?;
-    let mut result = Map::new();
-    result.insert("status".to_owned(), json!(found.db_instance_status()));
-    result.insert("engine".to_owned(), json!(found.engine()));
-    result.insert("class".to_owned(), json!(found.db_instance_class()));
-    result.insert("multi_az".to_owned(), json!(found.multi_az()));
-    result.insert("storage_gib".to_owned(), json!(found.allocated_storage()));
-    Ok(result)
+fn key(tags: &[Tag]) -> Option<String> {
+    let tag = tags.iter().find(|tag| tag.key() == Some(TAG))?;
+    tag.value().map(str::to_owned)
+}
+
+impl From<&DbSnapshot> for Taken {
+    fn from(found: &DbSnapshot) -> Self {
+        Self {
+            name: found.db_snapshot_identifier().unwrap_or_default().to_owned(),
+            of: found.db_instance_identifier().unwrap_or_default().to_owned(),
+            status: found.status().unwrap_or_default().to_owned(),
+            percent: found.percent_progress().unwrap_or(0),
+            created: found.snapshot_create_time().map(ToString::to_string),
+            engine: found.engine().unwrap_or_default().to_owned(),
+            storage_gib: found.allocated_storage(),
+            key: key(found.tag_list()),
+        }
+    }
+}
+
+impl From<&DbClusterSnapshot> for Taken {
+    fn from(found: &DbClusterSnapshot) -> Self {
+        Self {
+            name: found.db_cluster_snapshot_identifier().unwrap_or_default().to_owned(),
+            of: found.db_cluster_identifier().unwrap_or_default().to_owned(),
+            status: found.status().unwrap_or_default().to_owned(),
+            percent: found.percent_progress().unwrap_or(0),
+            created: found.snapshot_create_time().map(ToString::to_string),
+            engine: found.engine().unwrap_or_default().to_owned(),
+            storage_gib: found.allocated_storage(),
+            key: key(found.tag_list()),
+        }
+    }
+}
+
+impl Rds {
+    /// The snapshot of an instance with this name.
+    pub async fn snapshot(&self, name: &str) -> Result<Option<Taken>, ActionError> {
+        let call = self.reads.describe_db_snapshots().db_snapshot_identifier(name);
+        match call.send().await {
+            Ok(answer) => Ok(answer.db_snapshots().first().map(Taken::from)),
+            Err(error) if says(&error, "DBSnapshotNotFound") => Ok(None),
+            Err(error) => Err(classify(error, "rds:DescribeDBSnapshots", Sent::Read)),
+        }
+    }
+
+    async fn cluster_snapshot(&self, name: &str) -> Result<Option<Taken>, ActionError> {
+        let call = self
+            .reads
+            .describe_db_cluster_snapshots()
+            .db_cluster_snapshot_identifier(name);
+        match call.send().await {
+            Ok(answer) => Ok(answer.db_cluster_snapshots().first().map(Taken::from)),
+            Err(error) if says(&error, "DBClusterSnapshotNotFound") => Ok(None),
+            Err(error) => Err(classify(error, "rds:DescribeDBClusterSnapshots", Sent::Read)),
+        }
+    }
 }
 
 /// `rds.snapshot`.
 pub struct Snapshot {
     target: AwsTarget,
-    with: Parameters,
+    subject: Subject,
 }
 
 impl Snapshot {
     /// From its parameters.
     pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
-        Ok(Self {
-            target,
-            with: request.parameters()?,
-        })
+        let with: Parameters = request.parameters()?;
+        let subject = Subject::new(with.instance.as_deref(), with.cluster.as_deref())?;
+        Ok(Self { target, subject })
     }
 
-    async fn client(&self) -> Client {
-        Client::new(self.target.config().await)
-    }
-
-    async fn find(&self, client: &Client, cx: &Cx) -> Result<Option<DbSnapshot>, ActionError> {
-        match client
-            .describe_db_snapshots()
-            .db_snapshot_identifier(&cx.key)
-            .send()
-            .await
-        {
-            Ok(answer) => Ok(answer.db_snapshots().first().cloned()),
-            Err(error) if matches!(code(&error), Some("DBSnapshotNotFound" | "DBSnapshotNotFoundFault")) => Ok(None),
-            Err(error) => Err(classify(error, "rds:DescribeDBSnapshots", Sent::Read)),
+    async fn find(&self, rds: &Rds, cx: &Cx) -> Result<Option<Taken>, ActionError> {
+        match self.subject {
+            Subject::Instance(_) => rds.snapshot(&cx.key).await,
+            Subject::Cluster(_) => rds.cluster_snapshot(&cx.key).await,
         }
     }
 
-    fn is_ours(snapshot: &DbSnapshot, cx: &Cx) -> bool {
-        snapshot
-            .tag_list()
-            .iter()
-            .any(|tag| tag.key() == Some(TAG) && tag.value() == Some(&cx.key))
+    fn is_ours(&self, snapshot: &Taken, cx: &Cx) -> bool {
+        snapshot.key.as_ref() == Some(&cx.key) && snapshot.of == self.subject.name()
     }
 
-    fn outcome(snapshot: &DbSnapshot) -> Outcome {
-        let name = snapshot.db_snapshot_identifier().unwrap_or_default();
+    /// Asks for it; gives the request's id. A name that is taken is not a failure: whose it is decides.
+    async fn send(&self, rds: &Rds, cx: &Cx) -> Result<Option<String>, ActionError> {
+        let tags = Some(tags(cx));
+        let taken = match &self.subject {
+            Subject::Instance(name) => {
+                let call = rds.writes.create_db_snapshot().db_instance_identifier(name);
+                match call.db_snapshot_identifier(&cx.key).set_tags(tags).send().await {
+                    Ok(answer) => return Ok(answer.request_id().map(str::to_owned)),
+                    Err(error) if says(&error, "DBSnapshotAlreadyExists") => error.request_id().map(str::to_owned),
+                    Err(error) => return Err(classify(error, "rds:CreateDBSnapshot", Sent::Mutation)),
+                }
+            }
+            Subject::Cluster(name) => {
+                let call = rds.writes.create_db_cluster_snapshot().db_cluster_identifier(name);
+                match call.db_cluster_snapshot_identifier(&cx.key).set_tags(tags).send().await {
+                    Ok(answer) => return Ok(answer.request_id().map(str::to_owned)),
+                    Err(error) if says(&error, "DBClusterSnapshotAlreadyExists") => {
+                        error.request_id().map(str::to_owned)
+                    }
+                    Err(error) => return Err(classify(error, "rds:CreateDBClusterSnapshot", Sent::Mutation)),
+                }
+            }
+        };
+        let found = self.find(rds, cx).await?;
+        if found.is_some_and(|snapshot| self.is_ours(&snapshot, cx)) {
+            return Ok(taken);
+        }
+        Err(ActionError {
+            request_id: taken,
+            ..permanent(format!(
+                "a snapshot {} exists that is not ours; look whose it is",
+                cx.key
+            ))
+        })
+    }
+
+    fn outcome(snapshot: &Taken, request_id: Option<String>) -> Outcome {
         let mut result = Map::new();
-        result.insert("snapshot".to_owned(), json!(name));
-        result.insert(
-            "created".to_owned(),
-            json!(snapshot.snapshot_create_time().map(ToString::to_string)),
-        );
+        result.insert("snapshot".to_owned(), json!(snapshot.name));
+        result.insert("created".to_owned(), json!(snapshot.created));
+        result.insert("request_id".to_owned(), json!(request_id));
         Outcome {
-            summary: format!("snapshot {name} is available"),
+            summary: format!("snapshot {} is available", snapshot.name),
             result,
             evidence: Vec::new(),
         }
     }
 
-    fn state(snapshot: &DbSnapshot) -> Result<(bool, f64), ActionError> {
-        let percent = f64::from(snapshot.percent_progress().unwrap_or(0)) / 100.0;
-        match snapshot.status() {
-            Some("available") => Ok((true, 1.0)),
-            Some("creating" | "pending") => Ok((false, percent)),
-            other => Err(permanent(format!("the snapshot is {}", other.unwrap_or("in no state")))),
+    /// Whether it is available, and its progress in words.
+    fn state(snapshot: &Taken) -> Result<(bool, String), ActionError> {
+        match snapshot.status.as_str() {
+            "available" => Ok((true, "available".to_owned())),
+            "creating" | "pending" => Ok((false, format!("creating, {} %", snapshot.percent))),
+            other => Err(permanent(format!(
+                "the snapshot {} is {other}; look at the instance's events",
+                snapshot.name
+            ))),
         }
     }
 }
@@ -115,11 +184,15 @@ impl Snapshot {
 #[async_trait]
 impl Action for Snapshot {
     fn preview(&self) -> Preview {
-        let instance = &self.with.instance;
+        let call = match self.subject {
+            Subject::Instance(_) => "rds:CreateDBSnapshot",
+            Subject::Cluster(_) => "rds:CreateDBClusterSnapshot",
+        };
         Preview {
-            summary: format!("takes a snapshot of {instance}"),
+            summary: format!("takes a snapshot of {}", self.subject.words()),
             commands: vec![format!(
-                "rds:CreateDBSnapshot {instance}, name and tag {TAG} from the run's key"
+                "{call} {}, name and tag {TAG} from the run's key",
+                self.subject.name()
             )],
             notes: vec!["it stays; nothing deletes it".to_owned()],
         }
@@ -127,160 +200,61 @@ impl Action for Snapshot {
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
-        let about = instance(&self.client().await, &self.with.instance).await?;
-        let status = about
-            .get("status")
-            .and_then(|status| status.as_str())
-            .unwrap_or_default();
-        if status != "available" {
-            let words = format!("{} is {status}; a snapshot needs it available", self.with.instance);
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
-        }
-        let mut identity = self.target.identity_json();
-        if let Some(fields) = identity.as_object_mut() {
-            fields.insert("instance".to_owned(), json!(self.with.instance));
+        let about = Rds::open(&self.target).await.describe(&self.subject).await?;
+        if about.status != "available" {
+            let words = format!("{} is {}; a snapshot needs it available", about.name, about.status);
+            return Err(permanent(words));
         }
         Ok(Ready {
-            identity,
-            facts: vec![format!("{} is {status}", self.with.instance)],
+            identity: identity(&self.target, &self.subject, &about).into(),
+            facts: vec![format!("{} is {}", about.name, about.status)],
         })
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
-        let client = self.client().await;
-        let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
-        let sent = client
-            .create_db_snapshot()
-            .db_instance_identifier(&self.with.instance)
-            .db_snapshot_identifier(&cx.key)
-            .tags(tag(TAG, &cx.key))
-            .tags(tag("pointsman-run", &cx.run))
-            .tags(tag("pointsman-step", &cx.step))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => {}
-            Err(error)
-                if matches!(
-                    code(&error),
-                    Some("DBSnapshotAlreadyExists" | "DBSnapshotAlreadyExistsFault")
-                ) =>
-            {
-                let ours = self
-                    .find(&client, cx)
-                    .await?
-                    .is_some_and(|snapshot| Self::is_ours(&snapshot, cx));
-                if !ours {
-                    return Err(permanent(format!("a snapshot {} exists that is not ours", cx.key)));
-                }
-            }
-            Err(error) => return Err(classify(error, "rds:CreateDBSnapshot", Sent::Mutation)),
-        }
+        let rds = Rds::open(&self.target).await;
+        let request_id = self.send(&rds, cx).await?;
         cx.reporter.ack(&cx.key).await?;
         loop {
-            match self.find(&client, cx).await {
+            match self.find(&rds, cx).await {
                 Ok(Some(snapshot)) => {
-                    let (available, share) = Self::state(&snapshot)?;
+                    let (available, text) = Self::state(&snapshot)?;
                     if available {
-                        return Ok(Self::outcome(&snapshot));
+                        return Ok(Self::outcome(&snapshot, request_id));
                     }
-                    let text = format!("creating, {:.0} %", share * 100.0);
-                    cx.reporter.progress(Progress::Share { done: share, text });
+                    let done = f64::from(snapshot.percent) / 100.0;
+                    cx.reporter.progress(Progress::Share { done, text });
                 }
                 Ok(None) => {
-                    let words = format!("the snapshot {} was accepted and is not there", cx.key);
-                    return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+                    let words = format!("the snapshot {} was accepted and is not there; look again", cx.key);
+                    return Err(in_doubt(words));
                 }
                 Err(error) if error.kind == ActionErrorKind::Transient => {
                     cx.reporter.progress(Progress::State(error.message));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(accepted(error)),
             }
-            cx.pause(Duration::from_secs(2)).await?;
+            cx.pause(BEAT).await?;
         }
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        let client = self.client().await;
-        let Some(snapshot) = self.find(&client, cx).await? else {
+        let rds = Rds::open(&self.target).await;
+        let Some(snapshot) = self.find(&rds, cx).await? else {
             return Ok(Observed::NotStarted {
                 detail: format!("there is no snapshot {}", cx.key),
             });
         };
-        if !Self::is_ours(&snapshot, cx) {
+        if !self.is_ours(&snapshot, cx) {
             return Ok(Observed::Unknown {
                 detail: format!("a snapshot {} exists without our tag", cx.key),
             });
         }
-        let (available, share) = Self::state(&snapshot)?;
-        if available {
-            return Ok(Observed::Done(Self::outcome(&snapshot)));
-        }
-        Ok(Observed::Running {
-            detail: format!("creating, {:.0} %", share * 100.0),
-        })
-    }
-}
-
-/// `rds.describe`.
-pub struct Describe {
-    target: AwsTarget,
-    with: Parameters,
-}
-
-impl Describe {
-    /// From its parameters.
-    pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
-        Ok(Self {
-            target,
-            with: request.parameters()?,
-        })
-    }
-}
-
-#[async_trait]
-impl Action for Describe {
-    fn preview(&self) -> Preview {
-        Preview {
-            summary: format!("reads the DB instance {}", self.with.instance),
-            commands: vec![format!("rds:DescribeDBInstances {}", self.with.instance)],
-            notes: self
-                .with
-                .expect
-                .iter()
-                .map(|expect| format!("expects {}", expect.text()))
-                .collect(),
-        }
-    }
-
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        self.target.prove_account().await?;
-        Ok(Ready {
-            identity: self.target.identity_json(),
-            facts: Vec::new(),
-        })
-    }
-
-    async fn execute(&self, _cx: &Cx) -> Result<Outcome, ActionError> {
-        let client = Client::new(self.target.config().await);
-        let result = instance(&client, &self.with.instance).await?;
-        let status = result.get("status").cloned().unwrap_or_default();
-        let summary = format!("{} is {status}", self.with.instance);
-        if let Some(expect) = &self.with.expect
-            && !expect.holds(&result)?
-        {
-            return Err(permanent(format!("{summary}; {} does not hold", expect.text())));
-        }
-        Ok(Outcome {
-            summary,
-            result,
-            evidence: Vec::new(),
-        })
-    }
-
-    async fn observe(&self, _cx: &Cx) -> Result<Observed, ActionError> {
-        Ok(Observed::NotStarted {
-            detail: "a read leaves nothing behind".to_owned(),
+        let (available, detail) = Self::state(&snapshot)?;
+        Ok(if available {
+            Observed::Done(Self::outcome(&snapshot, None))
+        } else {
+            Observed::Running { detail }
         })
     }
 }

@@ -5,68 +5,159 @@ use crate::provider::connection::{BuildError, Connections};
 use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
-use super::snapshot::{Describe, Snapshot};
+use super::describe::Describe;
+use super::failover::Failover;
+use super::modify::Modify;
+use super::promote::Promote;
+use super::restore_test::RestoreTest;
+use super::snapshot::Snapshot;
 
-const INSTANCE: ParamSpec = ParamSpec::new("instance", ParamKind::Text, true, "DB instance identifier");
+const INSTANCE: ParamSpec = ParamSpec::new("instance", ParamKind::Text, false, "DB instance identifier").or("cluster");
+const CLUSTER: ParamSpec = ParamSpec::new("cluster", ParamKind::Text, false, "DB cluster identifier").or("instance");
+const EXPECT: ParamSpec = ParamSpec::new(
+    "expect",
+    ParamKind::Predicate,
+    false,
+    "what must hold: status == 'available'",
+);
 
-const fn later(uses: &'static str, doc: &'static str, reversibility: Reversibility) -> ActionSpec {
+const fn action(
+    uses: &'static str,
+    doc: &'static str,
+    (effect, reversibility): (Effect, Reversibility),
+    params: &'static [ParamSpec],
+    results: &'static [&'static str],
+) -> ActionSpec {
     ActionSpec {
         uses,
         doc,
-        effect: Effect::Mutate,
+        effect,
         reversibility,
         on: &["aws"],
-        params: &[INSTANCE],
-        results: &[],
-        available: false,
+        params,
+        results,
+        available: true,
     }
 }
 
 pub const ACTIONS: &[ActionSpec] = &[
-    ActionSpec {
-        uses: "rds.snapshot",
-        doc: "Takes a snapshot of a DB instance and waits until it is available.",
-        effect: Effect::Mutate,
-        reversibility: Reversibility::Kept,
-        on: &["aws"],
-        params: &[INSTANCE],
-        results: &["snapshot", "created"],
-        available: true,
-    },
-    ActionSpec {
-        uses: "rds.describe",
-        doc: "Reads a DB instance.",
-        effect: Effect::Read,
-        reversibility: Reversibility::Nothing,
-        on: &["aws"],
-        params: &[
-            INSTANCE,
+    action(
+        "rds.snapshot",
+        "Takes a snapshot of a DB instance or cluster and waits until it is available.",
+        (Effect::Mutate, Reversibility::Kept),
+        &[INSTANCE, CLUSTER],
+        &["snapshot", "created", "request_id"],
+    ),
+    action(
+        "rds.describe",
+        "Reads a DB instance or cluster.",
+        (Effect::Read, Reversibility::Nothing),
+        &[INSTANCE, CLUSTER, EXPECT],
+        &[
+            "status",
+            "engine",
+            "engine_version",
+            "class",
+            "multi_az",
+            "backup_retention",
+            "storage_gib",
+            "replica_of",
+            "writer",
+            "endpoint",
+            "pending",
+        ],
+    ),
+    action(
+        "rds.restore_test",
+        "Restores a snapshot as a throw-away instance, asserts that it came up, deletes it.",
+        (Effect::Mutate, Reversibility::Kept),
+        &[
+            ParamSpec::new("snapshot", ParamKind::Text, true, "the snapshot: its name"),
             ParamSpec::new(
-                "expect",
-                ParamKind::Predicate,
+                "class",
+                ParamKind::Text,
                 false,
-                "what must hold: status == 'available'",
+                "class of the throw-away instance; as before",
+            ),
+            ParamSpec::new(
+                "subnet_group",
+                ParamKind::Text,
+                false,
+                "DB subnet group; the default one",
+            ),
+            ParamSpec::new(
+                "security_groups",
+                ParamKind::TextList,
+                false,
+                "VPC security groups; the default one",
+            ),
+            EXPECT,
+        ],
+        &[
+            "restored",
+            "status",
+            "engine",
+            "engine_version",
+            "class",
+            "multi_az",
+            "backup_retention",
+            "storage_gib",
+            "endpoint",
+            "request_id",
+        ],
+    ),
+    action(
+        "rds.modify",
+        "Changes class, Multi-AZ or backup retention, at once, and waits until nothing is pending.",
+        (Effect::Mutate, Reversibility::Inverse(&["rds.modify"])),
+        &[
+            INSTANCE,
+            CLUSTER,
+            ParamSpec::new("class", ParamKind::Text, false, "DB instance class: db.m6g.large"),
+            ParamSpec::new("multi_az", ParamKind::Boolean, false, "a standby in another zone"),
+            ParamSpec::new(
+                "backup_retention",
+                ParamKind::Integer { min: 0, max: 35 },
+                false,
+                "days that automated backups are kept",
+            ),
+            ParamSpec::new(
+                "to",
+                ParamKind::Any,
+                false,
+                "instead of the others: the output prior of the modification that is taken back",
             ),
         ],
-        results: &["status", "engine", "class", "multi_az", "storage_gib"],
-        available: true,
-    },
-    later(
-        "rds.restore_test",
-        "Restores under a throw-away name, asserts, deletes it.",
-        Reversibility::Kept,
+        &["prior", "class", "multi_az", "backup_retention", "status", "request_id"],
     ),
-    later(
-        "rds.modify",
-        "Changes class, Multi-AZ or retention.",
-        Reversibility::Inverse(&["rds.modify"]),
-    ),
-    later(
+    action(
         "rds.promote_replica",
-        "Promotes a read replica.",
-        Reversibility::Irreversible,
+        "Promotes a read replica; done once it is none any more.",
+        (Effect::Mutate, Reversibility::Irreversible),
+        &[ParamSpec::new(
+            "instance",
+            ParamKind::Text,
+            true,
+            "the read replica's identifier",
+        )],
+        &["was_replica_of", "replica_of", "status", "endpoint", "request_id"],
     ),
-    later("rds.failover", "Fails over to the standby.", Reversibility::Kept),
+    action(
+        "rds.failover",
+        "Fails over to the standby or another member; done once the primary has moved.",
+        (Effect::Mutate, Reversibility::Kept),
+        &[
+            INSTANCE,
+            CLUSTER,
+            ParamSpec::new(
+                "to",
+                ParamKind::Text,
+                false,
+                "the member of the cluster that takes over",
+            ),
+        ],
+        &["before", "primary", "status", "request_id"],
+    ),
 ];
 
 /// Makes an RDS action.
@@ -75,6 +166,10 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     Ok(match request.uses {
         "rds.snapshot" => Box::new(Snapshot::new(request, target)?),
         "rds.describe" => Box::new(Describe::new(request, target)?),
-        other => return Err(BuildError::NotAvailable(other.to_owned())),
+        "rds.restore_test" => Box::new(RestoreTest::new(request, target)?),
+        "rds.modify" => Box::new(Modify::new(request, target)?),
+        "rds.promote_replica" => Box::new(Promote::new(request, target)?),
+        "rds.failover" => Box::new(Failover::new(request, target)?),
+        other => return Err(BuildError::NoAction(other.to_owned())),
     })
 }

@@ -1,0 +1,178 @@
+//! `rds.promote_replica`: makes a read replica an instance of its own, for ever. Done is what the instance itself says:
+//! that the call was answered is not enough.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_rds::operation::RequestId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::{AwsTarget, Sent, classify};
+use crate::provider::connection::BuildError;
+use crate::provider::registry::Request;
+
+use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
+use super::modify::is_stuck;
+
+/// How long a change that was accepted may show nothing, nominally.
+pub const SETTLE: Duration = Duration::from_secs(15 * 60);
+/// How long after its intent nobody can say that a change which shows nothing did not begin, nominally.
+pub const DOUBT: Duration = Duration::from_secs(60 * 60);
+
+/// How much nominal time has passed since the intent.
+pub fn since_intent(cx: &Cx) -> Duration {
+    (chrono::Utc::now() - cx.intent_at)
+        .to_std()
+        .unwrap_or_default()
+        .mul_f64(cx.speed.max(1.0))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    instance: String,
+}
+
+/// `rds.promote_replica`.
+pub struct Promote {
+    target: AwsTarget,
+    subject: Subject,
+}
+
+impl Promote {
+    /// From its parameters.
+    pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
+        let with: Parameters = request.parameters()?;
+        Ok(Self {
+            target,
+            subject: Subject::Instance(with.instance),
+        })
+    }
+
+    fn outcome(now: &Database, source: Option<&str>, request_id: Option<String>, words: &str) -> Outcome {
+        let mut result = now.result();
+        result.insert("was_replica_of".to_owned(), json!(source));
+        result.insert("request_id".to_owned(), json!(request_id));
+        let source = source.map(|name| format!(" of {name}")).unwrap_or_default();
+        Outcome {
+            summary: format!("{} is no replica{source} any more{words}", now.name),
+            result,
+            evidence: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Action for Promote {
+    fn preview(&self) -> Preview {
+        let name = self.subject.name();
+        Preview {
+            summary: format!("makes the read replica {name} an instance of its own"),
+            commands: vec![format!("rds:PromoteReadReplica {name}")],
+            notes: vec![
+                "it never becomes a replica again; what its source writes from then on does not arrive".to_owned(),
+                "it restarts: sessions are cut; done only once it says itself that it is no replica".to_owned(),
+            ],
+        }
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+        self.target.prove_account().await?;
+        let now = Rds::open(&self.target).await.describe(&self.subject).await?;
+        let Some(source) = &now.replica_of else {
+            return Err(permanent(format!(
+                "{} is no read replica; check the identifier, or skip the step if it was promoted already",
+                now.name
+            )));
+        };
+        if now.status != "available" {
+            let words = format!("{} is {}; it has to be available to be promoted", now.name, now.status);
+            return Err(permanent(words));
+        }
+        let mut identity = identity(&self.target, &self.subject, &now);
+        identity.insert("replica_of".to_owned(), json!(source));
+        Ok(Ready {
+            identity: Value::Object(identity),
+            facts: vec![format!("{} is a replica of {source}", now.name)],
+        })
+    }
+
+    async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let rds = Rds::open(&self.target).await;
+        let before = rds.describe(&self.subject).await?;
+        let Some(source) = before.replica_of.clone() else {
+            let words = format!(
+                "{} is no replica any more; nothing was sent, look who promoted it",
+                before.name
+            );
+            return Err(permanent(words));
+        };
+        let call = rds.writes.promote_read_replica();
+        let answer = call.db_instance_identifier(self.subject.name()).send().await;
+        let answer = answer.map_err(|error| classify(error, "rds:PromoteReadReplica", Sent::Mutation))?;
+        let request_id = answer.request_id().map(str::to_owned);
+        cx.reporter.ack(self.subject.name()).await?;
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
+                let failed = |words: String| {
+                    Err(ActionError {
+                        request_id: request_id.clone(),
+                        ..in_doubt(words)
+                    })
+                };
+                match (&now.replica_of, now.status.as_str()) {
+                    (None, "available") => return Ok(Self::outcome(&now, Some(&source), request_id, "")),
+                    (_, status) if is_stuck(status) => {
+                        return failed(format!(
+                            "{} is {status} after its promotion began; look at its events",
+                            now.name
+                        ));
+                    }
+                    (Some(_), "available") if waited >= SETTLE => {
+                        return failed(format!(
+                            "the promotion of {} was answered with success and it is still a replica of {source}; look at its events",
+                            now.name
+                        ));
+                    }
+                    (_, status) => cx.reporter.progress(Progress::State(format!(
+                        "{status}, {}",
+                        if now.replica_of.is_some() {
+                            "still a replica"
+                        } else {
+                            "no replica any more"
+                        }
+                    ))),
+                }
+            }
+            cx.pause(BEAT).await?;
+            waited += BEAT;
+        }
+    }
+
+    async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
+        let now = Rds::open(&self.target).await.describe(&self.subject).await?;
+        let bound = cx.identity.get("replica_of").and_then(Value::as_str);
+        Ok(match (&now.replica_of, now.status.as_str()) {
+            (None, "available") => Observed::Done(Self::outcome(&now, bound, None, " (found by reading)")),
+            (None, status) if !is_stuck(status) => Observed::Running {
+                detail: format!("{} is no replica any more and {status}", now.name),
+            },
+            (Some(source), "available") if since_intent(cx) >= DOUBT => Observed::NotStarted {
+                detail: format!("{} is still a replica of {source}, and available", now.name),
+            },
+            (Some(source), status) if status != "available" && !is_stuck(status) => Observed::Running {
+                detail: format!("{} is still a replica of {source}, and {status}", now.name),
+            },
+            // It may have been asked for: RDS takes its time before it shows anything.
+            (Some(source), status) => Observed::Unknown {
+                detail: format!("{} is still a replica of {source}, and {status}", now.name),
+            },
+            (None, status) => Observed::Unknown {
+                detail: format!("{} is no replica any more, and {status}", now.name),
+            },
+        })
+    }
+}

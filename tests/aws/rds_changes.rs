@@ -1,0 +1,256 @@
+//! RDS: modify, promote, failover. Done is what the database says, not what the call answers.
+
+use chrono::{TimeDelta, Utc};
+use pointsman::provider::action::{ActionErrorKind, Observed};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, followed, on};
+
+on!(lab: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_replica_is_promoted, an_instance_fails_over);
+on!(slow_lab: what_waits_is_told, a_database_that_is_busy_is_refused);
+on!(moto: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_promotion_that_only_says_so_is_not_done, a_failover_that_only_says_so_is_not_done);
+
+fn modify(bench: &Bench, more: Value) -> Value {
+    let mut with = json!({ "instance": bench.names.instance });
+    with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    with
+}
+
+async fn settings_change_and_come_back(bench: Bench) {
+    let wanted = json!({ "class": "db.m6g.large", "multi_az": true, "backup_retention": 7 });
+    let change = bench.action("rds.modify", modify(&bench, wanted.clone()));
+    let ready = change.check(&bench.cx("pm-modify", Value::Null)).await.unwrap();
+    let facts = [
+        "class: now db.t4g.medium, then db.m6g.large",
+        "multi_az: now false, then true",
+        "backup_retention: now 1, then 7",
+    ];
+    assert_eq!(ready.facts, facts);
+    let cx = bench.cx("pm-modify", ready.identity);
+    assert!(matches!(
+        change.observe(&cx).await.unwrap(),
+        Observed::NotStarted { .. }
+    ));
+    let done = change.execute(&cx).await.unwrap();
+    let before = json!({ "class": "db.t4g.medium", "multi_az": false, "backup_retention": 1 });
+    assert_eq!(done.result["prior"], before);
+    assert!(done.result["request_id"].is_string());
+    let now = bench.describe(&bench.names.instance).await;
+    for (name, value) in wanted.as_object().unwrap() {
+        assert_eq!(&now[name], value);
+    }
+    assert_eq!(
+        followed(&*change, &cx).await.result["prior"],
+        before,
+        "the way back is known by reading too"
+    );
+    let back = bench.action("rds.modify", modify(&bench, json!({ "to": done.result["prior"] })));
+    bench.perform(&*back, "pm-back").await.unwrap();
+    let now = bench.describe(&bench.names.instance).await;
+    for (name, value) in before.as_object().unwrap() {
+        assert_eq!(&now[name], value);
+    }
+}
+
+async fn a_cluster_changes_and_comes_back(bench: Bench) {
+    let with = |more: Value| {
+        let mut with = json!({ "cluster": bench.names.cluster });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with
+    };
+    let change = bench.action("rds.modify", with(json!({ "backup_retention": 9 })));
+    let done = bench.perform(&*change, "pm-modify").await.unwrap();
+    assert_eq!(done.result["prior"], json!({ "backup_retention": 1 }));
+    let back = bench.action("rds.modify", with(json!({ "to": done.result["prior"] })));
+    let done = bench.perform(&*back, "pm-back").await.unwrap();
+    assert_eq!(done.result["backup_retention"], 1);
+    // Classes are those of its members.
+    let class = bench.action("rds.modify", with(json!({ "class": "db.r6g.xlarge" })));
+    let error = class.check(&bench.cx("pm-x", Value::Null)).await.unwrap_err();
+    assert!(error.message.contains("no class of its own"), "{error:?}");
+}
+
+async fn what_is_so_already_is_not_sent(bench: Bench) {
+    let change = bench.action("rds.modify", modify(&bench, json!({ "backup_retention": 1 })));
+    let done = bench.perform(&*change, "pm-modify").await.unwrap();
+    assert!(done.summary.contains("nothing was sent"), "{}", done.summary);
+    assert!(bench.acked().is_empty());
+}
+
+async fn a_foreign_value_is_left_alone(bench: Bench) {
+    let ours = bench.action("rds.modify", modify(&bench, json!({ "backup_retention": 7 })));
+    let identity = ours.check(&bench.cx("pm-ours", Value::Null)).await.unwrap().identity;
+    let other = bench.action("rds.modify", modify(&bench, json!({ "backup_retention": 3 })));
+    bench.perform(&*other, "pm-other").await.unwrap();
+    let (cx, acked) = (bench.cx("pm-ours", identity), bench.acked());
+    let seen = ours.observe(&cx).await.unwrap();
+    assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+    let error = ours.execute(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(error.message.contains("backup_retention is 3"), "{error:?}");
+    assert_eq!(bench.acked(), acked, "nothing was sent");
+}
+
+async fn what_cannot_be_changed_is_refused(bench: Bench) {
+    let change = bench.action("rds.modify", modify(&bench, json!({ "backup_retention": 7 })));
+    let identity = change.check(&bench.cx("pm-x", Value::Null)).await.unwrap().identity;
+    assert_eq!(identity["prior"], json!({ "backup_retention": 1 }));
+    for (uses, with) in [
+        ("rds.promote_replica", json!({ "instance": bench.names.instance })),
+        ("rds.failover", json!({ "instance": bench.names.instance })),
+        ("rds.restore_test", json!({ "snapshot": "no-such-snapshot" })),
+        ("rds.modify", json!({ "instance": "no-such-db", "backup_retention": 7 })),
+    ] {
+        let error = bench
+            .action(uses, with)
+            .check(&bench.cx("pm-x", Value::Null))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{uses}: {error:?}");
+    }
+}
+
+async fn a_cluster_fails_over(bench: Bench) {
+    let failover = bench.action("rds.failover", json!({ "cluster": bench.names.cluster }));
+    let identity = failover
+        .check(&bench.cx("pm-fail", Value::Null))
+        .await
+        .unwrap()
+        .identity;
+    let cx = bench.cx("pm-fail", identity);
+    assert!(matches!(failover.observe(&cx).await.unwrap(), Observed::Unknown { .. }));
+    let done = failover.execute(&cx).await.unwrap();
+    assert_ne!(done.result["before"], done.result["primary"]);
+    assert_eq!(
+        followed(&*failover, &cx).await.result["primary"],
+        done.result["primary"]
+    );
+    // The bound primary is gone: a second one would fail back.
+    let error = failover.execute(&cx).await.unwrap_err();
+    assert!(error.message.contains("moved"), "{error:?}");
+    let back = json!({ "cluster": bench.names.cluster, "to": done.result["before"] });
+    let back = bench
+        .perform(&*bench.action("rds.failover", back), "pm-back")
+        .await
+        .unwrap();
+    assert_eq!(back.result["primary"], done.result["before"]);
+}
+
+async fn a_replica_is_promoted(bench: Bench) {
+    let promote = bench.action("rds.promote_replica", json!({ "instance": bench.names.replica }));
+    let identity = promote
+        .check(&bench.cx("pm-promote", Value::Null))
+        .await
+        .unwrap()
+        .identity;
+    let cx = bench.cx("pm-promote", identity);
+    let done = promote.execute(&cx).await.unwrap();
+    assert_eq!(done.result["was_replica_of"], json!(bench.names.instance));
+    assert_eq!(done.result["replica_of"], Value::Null);
+    assert_eq!(
+        followed(&*promote, &cx).await.result["was_replica_of"],
+        json!(bench.names.instance)
+    );
+    let error = promote.execute(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(error.message.contains("no replica any more"), "{error:?}");
+}
+
+async fn an_instance_fails_over(bench: Bench) {
+    let standby = bench.action("rds.modify", modify(&bench, json!({ "multi_az": true })));
+    bench.perform(&*standby, "pm-standby").await.unwrap();
+    let failover = bench.action("rds.failover", json!({ "instance": bench.names.instance }));
+    let ready = failover.check(&bench.cx("pm-fail", Value::Null)).await.unwrap();
+    assert_eq!(ready.facts, ["the primary is in us-east-1a", "us-east-1b takes over"]);
+    let cx = bench.cx("pm-fail", ready.identity);
+    let done = failover.execute(&cx).await.unwrap();
+    assert_eq!(
+        (&done.result["before"], &done.result["primary"]),
+        (&json!("us-east-1a"), &json!("us-east-1b"))
+    );
+    assert_eq!(followed(&*failover, &cx).await.result["primary"], "us-east-1b");
+}
+
+async fn what_waits_is_told(bench: Bench) {
+    let change = bench.action("rds.modify", modify(&bench, json!({ "class": "db.m6g.large" })));
+    bench.perform(&*change, "pm-modify").await.unwrap();
+    let told = bench.heard.progress.lock().unwrap().clone();
+    assert!(
+        told.contains(&"modifying, pending: class db.m6g.large".to_owned()),
+        "{told:?}"
+    );
+}
+
+async fn a_database_that_is_busy_is_refused(bench: Bench) {
+    let change = bench.action("rds.modify", modify(&bench, json!({ "class": "db.m6g.large" })));
+    let identity = change.check(&bench.cx("pm-x", Value::Null)).await.unwrap().identity;
+    let client = bench.rds().await;
+    let call = client
+        .modify_db_instance()
+        .db_instance_identifier(&bench.names.instance);
+    call.backup_retention_period(3)
+        .apply_immediately(true)
+        .send()
+        .await
+        .unwrap();
+    // Somebody else's change waits: applying ours at once would apply theirs too.
+    for with in [json!({ "class": "db.m6g.large" }), json!({ "multi_az": true })] {
+        let change = bench.action("rds.modify", modify(&bench, with));
+        let error = change.check(&bench.cx("pm-x", Value::Null)).await.unwrap_err();
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+    }
+    let error = change.execute(&bench.cx("pm-x", identity)).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+    assert!(bench.acked().is_empty(), "nothing was sent");
+}
+
+async fn a_promotion_that_only_says_so_is_not_done(bench: Bench) {
+    let promote = bench.action("rds.promote_replica", json!({ "instance": bench.names.replica }));
+    let identity = promote
+        .check(&bench.cx("pm-promote", Value::Null))
+        .await
+        .unwrap()
+        .identity;
+    let mut cx = bench.cx("pm-promote", identity.clone());
+    cx.speed = 2_000.0;
+    let error = promote.execute(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt);
+    let words = format!("it is still a replica of {}", bench.names.instance);
+    assert!(error.message.contains(&words), "{error:?}");
+    assert!(error.request_id.is_some());
+    assert_eq!(
+        bench.acked(),
+        std::slice::from_ref(&bench.names.replica),
+        "it was accepted"
+    );
+    // A person decides: nothing can tell whether it comes yet. After an hour it does not come any more.
+    let seen = promote
+        .observe(&bench.cx("pm-promote", identity.clone()))
+        .await
+        .unwrap();
+    assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+    let old = Utc::now() - TimeDelta::hours(1);
+    let seen = promote
+        .observe(&bench.cx_since("pm-promote", identity, old))
+        .await
+        .unwrap();
+    assert!(matches!(seen, Observed::NotStarted { .. }), "{seen:?}");
+}
+
+async fn a_failover_that_only_says_so_is_not_done(bench: Bench) {
+    let standby = bench.action("rds.modify", modify(&bench, json!({ "multi_az": true })));
+    bench.perform(&*standby, "pm-standby").await.unwrap();
+    let failover = bench.action("rds.failover", json!({ "instance": bench.names.instance }));
+    let identity = failover
+        .check(&bench.cx("pm-fail", Value::Null))
+        .await
+        .unwrap()
+        .identity;
+    let mut cx = bench.cx("pm-fail", identity);
+    cx.speed = 2_000.0;
+    let error = failover.execute(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt);
+    assert!(error.message.contains("its primary is us-east-1a"), "{error:?}");
+    cx.speed = 1.0;
+    assert!(matches!(failover.observe(&cx).await.unwrap(), Observed::Unknown { .. }));
+}

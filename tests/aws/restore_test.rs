@@ -1,0 +1,190 @@
+//! RDS: a restore that is tried and thrown away. In no outcome does anything of it stay, and nothing of others goes.
+
+use pointsman::provider::action::{ActionErrorKind, Observed};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, action, fresh, on};
+use crate::proxy::{Fault, Proxy};
+
+on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
+on!(slow_lab: whoever_ends_it_leaves_nothing);
+on!(moto: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
+
+async fn snapshot(bench: &Bench) -> String {
+    let name = fresh("pm-snap");
+    let taken = bench.action("rds.snapshot", json!({ "instance": bench.names.instance }));
+    bench.perform(&*taken, &name).await.unwrap();
+    name
+}
+
+/// Instances whose name begins like ours.
+async fn standing(bench: &Bench, prefix: &str) -> Vec<String> {
+    let all = bench.rds().await.describe_db_instances().send().await.unwrap();
+    let names = all
+        .db_instances()
+        .iter()
+        .map(|one| one.db_instance_identifier().unwrap().to_owned());
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// Restores as `execute` would, under tags that say whose it is.
+async fn restored(bench: &Bench, snapshot: &str, name: &str, tags: &[(&str, &str)]) {
+    let tags = tags
+        .iter()
+        .map(|(key, value)| aws_sdk_rds::types::Tag::builder().key(*key).value(*value).build());
+    let client = bench.rds().await;
+    let call = client
+        .restore_db_instance_from_db_snapshot()
+        .db_snapshot_identifier(snapshot);
+    call.db_instance_identifier(name)
+        .set_tags(Some(tags.collect()))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn a_snapshot_is_restored_looked_at_and_thrown_away(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let expect = "status == 'available' and engine == 'mysql' and storage_gib >= 20";
+    let test = bench.action("rds.restore_test", json!({ "snapshot": snapshot, "expect": expect }));
+    let done = bench.perform(&*test, &key).await.unwrap();
+    assert_eq!(done.result["restored"], json!(snapshot));
+    assert_eq!(done.result["status"], "available");
+    assert!(done.result["request_id"].is_string());
+    assert_eq!(bench.acked().last(), Some(&key));
+    assert_eq!(standing(&bench, &key).await, [""; 0]);
+    assert_eq!(
+        bench.describe(&bench.names.instance).await["status"],
+        "available",
+        "its source stands"
+    );
+}
+
+async fn what_does_not_hold_is_thrown_away_too(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let test = bench.action(
+        "rds.restore_test",
+        json!({ "snapshot": snapshot, "expect": "engine == 'oracle'" }),
+    );
+    let error = bench.perform(&*test, &key).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+    assert!(error.message.contains("engine == 'oracle' does not hold"), "{error:?}");
+    assert!(error.message.contains("is deleted"), "{error:?}");
+    assert_eq!(standing(&bench, &key).await, [""; 0]);
+}
+
+async fn what_a_crash_left_is_found_and_thrown_away(bench: Bench) {
+    let (snapshot, first, second) = (snapshot(&bench).await, fresh("pm-test"), fresh("pm-test"));
+    let test = bench.action("rds.restore_test", json!({ "snapshot": snapshot }));
+    let tags = [
+        ("pointsman-key", first.as_str()),
+        ("pointsman-run", bench.run.as_str()),
+        ("pointsman-step", "step"),
+        ("pointsman-purpose", "restore-test"),
+    ];
+    restored(&bench, &snapshot, &first, &tags).await;
+    let seen = test.observe(&bench.cx(&first, Value::Null)).await.unwrap();
+    let Observed::Unknown { detail } = seen else {
+        panic!("it stands, and nobody asserted anything: {seen:?}");
+    };
+    assert!(detail.contains(&first), "{detail}");
+    // The next attempt has another key, tells of what is left, and deletes it first.
+    let ready = test.check(&bench.cx(&second, Value::Null)).await.unwrap();
+    assert!(
+        ready.facts.iter().any(|fact| fact.contains(&first)),
+        "{:?}",
+        ready.facts
+    );
+    bench.perform(&*test, &second).await.unwrap();
+    assert_eq!(
+        standing(&bench, "pm-test")
+            .await
+            .iter()
+            .filter(|name| [&first, &second].contains(name))
+            .count(),
+        0
+    );
+    let seen = test.observe(&bench.cx(&first, Value::Null)).await.unwrap();
+    assert!(matches!(seen, Observed::NotStarted { .. }), "{seen:?}");
+}
+
+async fn an_instance_of_others_is_left_alone(bench: Bench) {
+    let snapshot = snapshot(&bench).await;
+    let test = bench.action("rds.restore_test", json!({ "snapshot": snapshot }));
+    let (bare, foreign) = (fresh("pm-test"), fresh("pm-test"));
+    restored(&bench, &snapshot, &bare, &[]).await;
+    // Of another run of the same runbook.
+    let tags = [
+        ("pointsman-key", foreign.as_str()),
+        ("pointsman-run", "other"),
+        ("pointsman-step", "step"),
+        ("pointsman-purpose", "restore-test"),
+    ];
+    restored(&bench, &snapshot, &foreign, &tags).await;
+    for key in [&bare, &foreign] {
+        let error = test.execute(&bench.cx(key, Value::Null)).await.unwrap_err();
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+        assert!(error.message.contains("not ours"), "{error:?}");
+        let seen = test.observe(&bench.cx(key, Value::Null)).await.unwrap();
+        assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+    }
+    bench.perform(&*test, &fresh("pm-test")).await.unwrap();
+    let left = standing(&bench, "pm-test").await;
+    assert!(left.contains(&bare) && left.contains(&foreign), "{left:?}");
+}
+
+async fn a_lost_answer_leaves_nothing(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let proxy = Proxy::start(bench.endpoint()).await;
+    proxy.arm("RestoreDBInstanceFromDBSnapshot", Fault::ResetAfter, 1);
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
+    bench.perform(&*test, &key).await.unwrap();
+    assert_eq!(proxy.count("RestoreDBInstanceFromDBSnapshot"), 1, "sent once");
+    assert_eq!(standing(&bench, &key).await, [""; 0]);
+}
+
+async fn a_deletion_is_asked_for_again(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let busy = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+    proxy.arm("DeleteDBInstance", Fault::Answer(400, busy), 2);
+    proxy.arm("DeleteDBInstance", Fault::ResetAfter, 1);
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
+    bench.perform(&*test, &key).await.unwrap();
+    assert_eq!(proxy.count("DeleteDBInstance"), 3);
+    assert_eq!(standing(&bench, &key).await, [""; 0]);
+    // What cannot be deleted is named, with what to do.
+    let key = fresh("pm-test");
+    let denied = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+    proxy.arm("DeleteDBInstance", Fault::Answer(403, denied), 1_000);
+    let error = bench.perform(&*test, &key).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt);
+    let words = format!("--db-instance-identifier {key} --skip-final-snapshot");
+    assert!(error.message.contains(&words), "{error:?}");
+    assert_eq!(standing(&bench, &key).await, [key]);
+}
+
+async fn whoever_ends_it_leaves_nothing(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let test = bench.action("rds.restore_test", json!({ "snapshot": snapshot }));
+    let cx = bench.cx(&key, Value::Null);
+    let running = tokio::spawn(async move { test.execute(&cx).await });
+    while standing(&bench, &key).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.cancel.cancel();
+    let error = running.await.unwrap().unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Cancelled, "{error:?}");
+    assert!(error.message.contains("is being deleted"), "{error:?}");
+    while !standing(&bench, &key).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
