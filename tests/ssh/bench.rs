@@ -51,6 +51,16 @@ pub struct Bench {
     pub cancel: CancellationToken,
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // A test that failed may have left its command.
+        if std::thread::panicking() && !self.heard.acked.lock().unwrap().is_empty() {
+            let group = rustix::process::Pid::from_raw(i32::try_from(self.group()).unwrap()).unwrap();
+            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 impl Bench {
     pub fn new() -> Self {
         Self::of(Host::new())
