@@ -15,7 +15,7 @@ use crate::run::facts::StepId;
 use crate::run::{Command, Event, RunState};
 use crate::runbook::plan::Plan;
 
-use super::amend::Amendment;
+pub use super::amend::Amendment;
 
 /// One durable event.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ mod forward;
 pub mod gate;
 pub mod poll;
 mod question;
+mod quorum;
 mod seat;
 pub mod shared;
 mod skip;

@@ -13,8 +13,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::engine::amend::Amendment;
-use crate::engine::handle::{Feed, Handle, Refused};
+use crate::engine::handle::{Amendment, Feed, Handle, Refused};
 use crate::frontend::{Ending, HangUps};
 use crate::projection::samples::History;
 use crate::projection::summary::{NextCommands, Summary};
