@@ -70,7 +70,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hickory_proto::", &["provider/dns/", "lab/"]),
     ("axum", &["lab/"]),
     ("ssh2::", &["provider/ssh/"]),
-    ("reqwest", &["provider/http/", "lab/"]),
+    ("reqwest", &["provider/http/", "provider/preflight/", "lab/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),
     ("clap", &["cli/"]),

@@ -51,6 +51,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Will we make the window? From what earlier runs took
     Forecast(ForecastArgs),
+    /// Look at every connection and at what the steps need of it; changes nothing
+    Preflight(PreflightArgs),
     /// Print the JSON Schema of the runbook format
     Schema,
     /// Conduct a runbook in the cockpit, or headless
@@ -84,6 +86,30 @@ pub struct CheckArgs {
     /// How faults are printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
+}
+
+/// `preflight`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman preflight runbook.yaml --env staging
+  pointsman preflight runbook.yaml --env lab --format json | jq '.findings[] | select(.verdict == \"red\")'
+
+Exit codes: 0 nothing is red · 1 something is · 2 bad input")]
+pub struct PreflightArgs {
+    /// The runbook, or - for standard input
+    pub runbook: PathBuf,
+    /// The environment to look at
+    #[arg(long)]
+    pub env: String,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+    /// The lab that another process serves from this folder
+    #[arg(long, value_name = "DIR")]
+    pub lab: Option<PathBuf>,
+    /// The earlier run that the runbook imports under this name; may be given several times
+    #[arg(long, value_name = "NAME=RUN")]
+    pub import: Vec<Import>,
 }
 
 /// `plan`.

@@ -14,6 +14,7 @@ mod out;
 mod place;
 mod plan;
 mod plans;
+mod preflight;
 mod reading;
 mod report;
 mod resume;

@@ -76,6 +76,11 @@ impl Connections {
         self.attempts.as_ref()
     }
 
+    /// Every connection by its name.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &Target)> {
+        self.targets.iter().map(|(name, target)| (name.as_str(), target))
+    }
+
     /// The connection at a position of `on`.
     pub fn at(&self, on: &[String], position: usize) -> Result<&Target, BuildError> {
         let name = on.get(position).ok_or(BuildError::NoConnection { position })?;

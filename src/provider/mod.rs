@@ -12,6 +12,7 @@ pub mod expectation;
 pub mod http;
 pub mod manual;
 mod output;
+pub mod preflight;
 pub mod rds;
 pub mod registry;
 pub mod shell;

@@ -28,6 +28,7 @@ pub fn seed(cloud: &Cloud) -> Result<(), LabError> {
 pub fn answer(cloud: &Cloud, operation: &str, form: &BTreeMap<String, String>) -> Result<Answer, LabError> {
     match operation {
         "DescribeDBInstances" => instance::describe(cloud, form),
+        "DescribeAccountAttributes" => snapshot::quotas(cloud),
         "ModifyDBInstance" => instance::modify(cloud, form),
         "PromoteReadReplica" => instance::promote(cloud, form),
         "RebootDBInstance" => instance::reboot(cloud, form),

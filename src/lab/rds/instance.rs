@@ -150,7 +150,7 @@ impl Instance {
             leaf("Engine", ENGINE),
             leaf("DBInstanceStatus", status),
             leaf("AllocatedStorage", STORAGE),
-            leaf("MultiAZ", self.multi_az.to_string()),
+            leaf("MultiAZ", self.multi_az.to_string()) + &leaf("StorageEncrypted", "true"),
             leaf("BackupRetentionPeriod", self.retention.to_string()),
             leaf("AvailabilityZone", &self.zone),
             leaf("Address", format!("{}.lab.test", self.name)),

@@ -219,6 +219,22 @@ pub fn describe(cloud: &Cloud, of: Of, form: &Form) -> Result<Answer, LabError> 
     Ok(query(&format!("Describe{element}s"), NAMESPACE, &body, false))
 }
 
+/// How many manual snapshots an account may keep, as AWS's default is.
+const MOST: usize = 100;
+
+/// `DescribeAccountAttributes`, of it the quota of manual snapshots.
+pub fn quotas(cloud: &Cloud) -> Result<Answer, LabError> {
+    let used: i64 = cloud.with(|db| Ok(db.query_row("select count(*) from snapshots", [], |row| row.get(0))?))?;
+    let quota = format!(
+        "<AccountQuota>{}{}{}</AccountQuota>",
+        leaf("AccountQuotaName", "ManualSnapshots"),
+        leaf("Used", used.to_string()),
+        leaf("Max", MOST.to_string()),
+    );
+    let body = format!("<AccountQuotas>{quota}</AccountQuotas>");
+    Ok(query("DescribeAccountAttributes", NAMESPACE, &body, false))
+}
+
 /// `ListTagsForResource`, of an instance's snapshot.
 pub fn tags_of(cloud: &Cloud, form: &Form) -> Result<Answer, LabError> {
     let arn = form.get("ResourceName").map_or("", String::as_str);

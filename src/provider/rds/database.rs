@@ -131,6 +131,8 @@ pub struct Database {
     pub engine: String,
     pub engine_version: Option<String>,
     pub storage_gib: Option<i32>,
+    /// Encrypted at rest.
+    pub encrypted: Option<bool>,
     pub settings: Settings,
     /// Changes of settings that are asked for and not done.
     pub pending: Settings,
@@ -212,6 +214,7 @@ pub fn of_instance(found: &DbInstance) -> Database {
         engine: found.engine().unwrap_or_default().to_owned(),
         engine_version: text(found.engine_version()),
         storage_gib: found.allocated_storage(),
+        encrypted: found.storage_encrypted(),
         settings: Settings {
             class: text(found.db_instance_class()),
             multi_az: found.multi_az(),
@@ -254,6 +257,7 @@ fn of_cluster(found: &DbCluster) -> Database {
         engine: found.engine().unwrap_or_default().to_owned(),
         engine_version: text(found.engine_version()),
         storage_gib: found.allocated_storage(),
+        encrypted: found.storage_encrypted(),
         settings: Settings {
             class: text(found.db_cluster_instance_class()),
             multi_az: found.multi_az(),

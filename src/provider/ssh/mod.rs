@@ -3,11 +3,11 @@
 
 pub mod command;
 mod errand;
-mod hosts;
+pub(in crate::provider) mod hosts;
 mod look;
 mod quote;
 mod script;
-mod session;
+pub(in crate::provider) mod session;
 pub mod table;
 mod talk;
 pub mod target;

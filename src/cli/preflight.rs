@@ -1,0 +1,145 @@
+//! `pointsman preflight`: looks at everything that a night depends on, and changes nothing.
+
+use std::fs;
+
+use rustix::fs::statvfs;
+use serde_json::json;
+
+use crate::projection::escape::{fit, visible};
+use crate::provider::preflight::{Finding, Verdict, Wish, look};
+use crate::runbook::plan::{EnvironmentKind, Plan};
+
+use super::args::{PreflightArgs, TextOrJson};
+use super::imports::Imported;
+use super::out::Out;
+use super::reading::Source;
+use super::run::runtime;
+use super::store::Store;
+use super::trouble::Trouble;
+use super::world::{LabChoice, World};
+
+/// Below this the journal may not last the night, in MiB.
+const TIGHT: u64 = 1024;
+/// Below this it will not.
+const FULL: u64 = 64;
+
+/// Looks, and tells in a table what was seen.
+pub fn perform(args: &PreflightArgs, store: &Store, out: Out) -> Result<u8, Trouble> {
+    let mut source = Source::read(&args.runbook)?;
+    source.imports = Imported::read(&args.import, store)?.runs;
+    let plan = source.plan(&args.env, out)?;
+    let runtime = runtime()?;
+    let mut findings = vec![journal(store)];
+    findings.extend(runtime.block_on(peers(&plan, args))?);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let (red, amber, green) = (count(Verdict::Red), count(Verdict::Amber), count(Verdict::Green));
+    match args.format {
+        TextOrJson::Json => {
+            let body = json!({ "red": red, "amber": amber, "green": green, "findings": findings });
+            let text = serde_json::to_string_pretty(&body)
+                .map_err(|error| Trouble::failed(format!("the findings cannot be written: {error}")))?;
+            out.line(&text);
+        }
+        TextOrJson::Text => {
+            for finding in &findings {
+                tell(finding, out);
+            }
+            out.line(&format!("{red} red, {amber} amber, {green} green; nothing was changed"));
+        }
+    }
+    Ok(u8::from(red > 0))
+}
+
+fn tell(finding: &Finding, out: Out) {
+    let (sign, word) = match finding.verdict {
+        Verdict::Green => ("✔", "green"),
+        Verdict::Amber => ("!", "AMBER"),
+        Verdict::Red => ("✘", "RED"),
+    };
+    let about = fit(&visible(&finding.about), 24);
+    let probe = fit(&visible(&finding.probe), 18);
+    out.line(&format!("{sign} {word:<5}  {about} {probe} {}", visible(&finding.seen)));
+    if let Some(advice) = &finding.advice {
+        out.line(&format!("         → {}", visible(advice)));
+    }
+}
+
+async fn peers(plan: &Plan, args: &PreflightArgs) -> Result<Vec<Finding>, Trouble> {
+    let own = tempfolder()?;
+    let lab = match (plan.environment.kind, &args.lab) {
+        (EnvironmentKind::Lab, Some(folder)) => Some(LabChoice::Other { folder: folder.clone() }),
+        (EnvironmentKind::Lab, None) => Some(LabChoice::Own {
+            folder: own.clone(),
+            speed: 1.0,
+            faults: Vec::new(),
+        }),
+        (EnvironmentKind::Rehearsal | EnvironmentKind::Production, _) => None,
+    };
+    let opened = World::open(plan, lab).await;
+    let findings = match opened {
+        Ok(world) => {
+            let wishes: Vec<Wish<'_>> = plan
+                .steps
+                .iter()
+                .map(|step| Wish {
+                    step: &step.id,
+                    uses: &step.action.uses,
+                    on: &step.action.on,
+                    with: &step.action.with,
+                })
+                .collect();
+            let mut findings = look(&wishes, &world.connections).await;
+            for finding in &mut findings {
+                finding.seen = world.redactor.redact(&finding.seen);
+            }
+            world.close().await;
+            Ok(findings)
+        }
+        Err(trouble) => Ok(vec![Finding::red(
+            "environment",
+            "opens",
+            trouble.message,
+            trouble
+                .hint
+                .as_deref()
+                .unwrap_or("see the connections and secrets of the runbook"),
+        )]),
+    };
+    // A lab of this process is nobody's any more; a folder that stays is in nobody's way.
+    let _left = fs::remove_dir_all(own);
+    findings
+}
+
+/// A folder for a lab that is only looked at.
+fn tempfolder() -> Result<std::path::PathBuf, Trouble> {
+    let folder = std::env::temp_dir().join(format!("pointsman-preflight-{}", std::process::id()));
+    fs::create_dir(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
+    Ok(folder)
+}
+
+/// Whether runs can be kept, and for how long.
+fn journal(store: &Store) -> Finding {
+    let (about, probe) = ("state folder", "space");
+    let runs = store.path("runs");
+    let advice = "name another folder with --state-dir, or make room there";
+    let there = runs.ancestors().find(|folder| folder.is_dir());
+    let Some(there) = there else {
+        return Finding::red(about, probe, format!("{} cannot be made", runs.display()), advice);
+    };
+    if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
+        return Finding::red(about, probe, format!("{} cannot be written", there.display()), advice);
+    }
+    match statvfs(there) {
+        Err(error) => Finding::amber(about, probe, format!("{}: {error}", there.display()), advice),
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize) / (1024 * 1024);
+            let seen = format!("{free} MiB free at {}", there.display());
+            match free {
+                ..FULL => Finding::red(about, probe, seen, advice),
+                FULL..TIGHT => Finding::amber(about, probe, seen, advice),
+                _ => Finding::green(about, probe, seen),
+            }
+        }
+    }
+}
