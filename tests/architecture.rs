@@ -70,6 +70,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hickory_proto::", &["provider/dns/", "lab/"]),
     ("axum", &["lab/"]),
     ("reqwest", &["provider/http/", "lab/"]),
+    ("rustls", &["provider/tls/", "provider/tcp/", "provider/http/"]),
+    ("x509_cert", &["provider/tls/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),
     ("clap", &["cli/"]),

@@ -4,7 +4,9 @@
 //! lab: what works there works elsewhere, through the same clients.
 
 pub mod action;
+pub mod again;
 pub mod aws;
+pub mod causes;
 pub mod connection;
 pub mod dms;
 pub mod dns;
@@ -12,10 +14,13 @@ pub mod expectation;
 pub mod http;
 pub mod manual;
 pub mod rds;
+pub mod reach;
 pub mod registry;
 pub mod shell;
 pub mod span;
 pub mod sql;
+pub mod tcp;
+pub mod tls;
 
 pub use action::Action;
 pub use connection::{Connections, HttpTarget, SqliteTarget, Target};

@@ -8,7 +8,7 @@ use crate::runbook::catalogue::{ActionSpec, Catalogue};
 use super::action::Action;
 use super::aws::AwsTarget;
 use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
-use super::{dms, dns, http, manual, rds, shell, sql};
+use super::{dms, dns, http, manual, rds, shell, sql, tcp};
 
 /// What a plan asks for, everything resolved.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,7 @@ const TABLES: &[&[ActionSpec]] = &[
     sql::table::ACTIONS,
     dns::table::ACTIONS,
     http::table::ACTIONS,
+    tcp::table::ACTIONS,
     shell::table::ACTIONS,
     manual::table::ACTIONS,
 ];
@@ -47,6 +48,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         Some("sql") => sql::table::build(request, connections),
         Some("dns") => dns::table::build(request, connections),
         Some("http") => http::table::build(request, connections),
+        Some("tcp") => tcp::table::build(request, connections),
         Some("shell") => shell::table::build(request, connections),
         Some("manual") => manual::table::build(request),
         _ => Err(BuildError::NoAction(request.uses.to_owned())),

@@ -53,7 +53,7 @@ pub const KINDS: &[(&str, &[&str])] = &[
         "aws",
         &["region", "account", "profile", "role_arn", "endpoint", "dns_server"],
     ),
-    ("http", &["url", "resolver"]),
+    ("http", &["url", "resolver", "headers", "bearer", "ca"]),
     ("ssh", &["host", "port", "user", "key", "host_key", "password"]),
 ];
 
@@ -74,6 +74,7 @@ impl Builder<'_> {
         let imports = self.imports(root, sources);
         let people = self.people(root.get("people"), node.get("people"));
         self.people = people.keys().cloned().collect();
+        self.roster.clone_from(&people);
         self.connections(root, node);
         let approvals = match node
             .get("approvals")
@@ -96,6 +97,7 @@ impl Builder<'_> {
         if node.get("requires_rehearsal").is_some() {
             self.rehearsal_rule(node.get("requires_rehearsal"));
         }
+        self.author = root.get("author").and_then(Node::text).map(str::to_owned);
         let window = node.get("window").and_then(|node| self.window(node));
         if self.kind == EnvironmentKind::Production {
             self.production(node, approvals, auto);
@@ -304,29 +306,23 @@ impl Builder<'_> {
         for (name, value) in entries.iter().filter(|(name, _)| name.text != "uses") {
             let text = value.text().unwrap_or_default();
             self.literal_secret(value.at, &name.text, text);
-            let json = if text.contains("secret.") {
+            let json = if name.text == "headers" {
+                self.connection_headers(value)
+            } else if text.contains("secret.") {
                 self.secret_use(value.at, text)
             } else {
                 self.value_known_now(value, "a connection's setting")
             };
             resolved.insert(name.text.clone(), json);
         }
-        if let Some(host) = resolved.get("host").and_then(Value::as_str)
-            && !host.is_ascii()
-        {
-            self.warn(
-                node.at,
-                format!("the host of {} has letters that are not ASCII", key.text),
-                "is it a look-alike?",
-            );
-        }
+        self.look_alikes(&key.text, node, &resolved);
         Some(Connection {
             uses: kind.to_owned(),
             settings: resolved,
         })
     }
 
-    fn secret_use(&mut self, at: Place, text: &str) -> Value {
+    pub(super) fn secret_use(&mut self, at: Place, text: &str) -> Value {
         let name = text
             .trim()
             .strip_prefix("${")

@@ -24,11 +24,13 @@ mod gate;
 mod graph;
 mod import;
 mod include;
+mod network;
 mod phases;
 mod poll;
 mod rollback;
 mod separation;
 mod step;
+mod voters;
 mod window;
 
 pub use document::{check, plan};

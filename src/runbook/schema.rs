@@ -243,6 +243,13 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Boolean => or(json!({ "type": "boolean" })),
         ParamKind::Duration => or(json!({ "$ref": "#/$defs/duration" })),
         ParamKind::OneOf(options) => or(json!({ "enum": options })),
+        ParamKind::Statuses => {
+            let one = json!({ "anyOf": [
+                { "type": "integer", "minimum": 100, "maximum": 599 },
+                { "type": "string", "pattern": "^[1-5]([0-9][0-9]|xx)$" },
+            ] });
+            or(json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] }))
+        }
         ParamKind::TextList | ParamKind::Argv => or(json!({ "type": "array", "items": { "type": "string" } })),
         ParamKind::Params => or(json!({ "type": "array" })),
         ParamKind::TextMap => or(json!({ "type": "object", "additionalProperties": { "type": "string" } })),
