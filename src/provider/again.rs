@@ -9,7 +9,7 @@ use super::action::{ActionError, ActionErrorKind, Cx, Outcome, Progress};
 
 /// The first pause where no pace is given; each is half as long again, up to `SLOWEST`.
 const FIRST: Duration = Duration::from_secs(1);
-const SLOWEST: Duration = Duration::from_secs(15);
+const SLOWEST: Duration = Duration::from_secs(5);
 /// What a single question gets, however little of the time is left: less would ask only itself.
 const LEAST: Duration = Duration::from_secs(1);
 

@@ -46,7 +46,8 @@ impl Builder<'_> {
                 self.keeps_to_loopback(place("url"), known(with, "url").map(host_of), with);
             }
             "tcp.check" => {
-                if !connected && !(has("host") && has("port")) {
+                let addressed = has("host") && has("port");
+                if !connected && !addressed {
                     let hint = "write with: { host: …, port: … }, or on: with a connection of kind http";
                     self.fault(node.at, "tcp.check does not say where", hint);
                 }

@@ -117,7 +117,7 @@ fn merge(with: &mut Value, more: Value) {
 
 /// The failure's class and words.
 pub fn fails(ended: Result<Outcome, ActionError>, kind: ActionErrorKind, words: &[&str]) {
-    let error = ended.expect_err("it holds");
+    let error = ended.unwrap_err();
     assert_eq!(error.kind, kind, "{}", error.message);
     for word in words {
         assert!(

@@ -9,6 +9,7 @@ use axum::response::Redirect;
 use axum::routing::{any, get};
 use pointsman::provider::action::ActionErrorKind::Permanent;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Bench, evidence, fails};
 use crate::peers;
@@ -191,6 +192,29 @@ async fn a_name_can_be_asked_at_an_address_before_dns_says_so() {
         .unwrap();
     assert!(outcome.summary.starts_with(&url), "{}", outcome.summary);
     assert_eq!(asked.lock().unwrap()[0].2["host"], format!("erp.example.com:{port}"));
+}
+
+#[tokio::test]
+async fn an_address_is_given_for_one_name_and_not_for_where_it_sends_us() {
+    let (base, _asked) = remembering().await;
+    let there = base.rsplit(':').next().unwrap().to_owned();
+    let port = peers::each("::1", move |mut stream| {
+        let head = format!("HTTP/1.1 302 Found\r\nlocation: http://localhost:{there}/\r\ncontent-length: 0\r\n\r\n");
+        async move {
+            peers::asked(&stream).await;
+            let _gone = stream.write_all(head.as_bytes()).await;
+            peers::until_gone(&mut stream).await;
+        }
+    })
+    .await;
+    let with = json!({ "resolve": "::1", "follow_redirects": true });
+    let url = format!("http://erp.example.com:{port}/");
+    let outcome = Bench::default().confined().http(&url, with).await.unwrap();
+    assert!(
+        evidence(&outcome, "answer").contains("answered by 127.0.0.1:"),
+        "{}",
+        outcome.summary
+    );
 }
 
 #[tokio::test]

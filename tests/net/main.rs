@@ -2,9 +2,13 @@
 //! its class and its words, and what may never be shown.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod bench;
 mod faults;
 mod http;
 mod peers;
+mod program;
 mod secure;
 mod tcp;

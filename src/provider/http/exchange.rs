@@ -90,9 +90,12 @@ impl Exchange {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);
         let late = |_elapsed| Miss::silent(format!("{url}: no answer within {}; {}", time(limit), SILENT));
-        let found = timeout_at(ends, self.reach.addresses(host, port))
-            .await
-            .map_err(late)??;
+        // What is pinned is one name, not wherever a redirect leads.
+        let reach = Reach {
+            pinned: self.reach.pinned.filter(|_| url.host() == self.url.host()),
+            ..self.reach
+        };
+        let found = timeout_at(ends, reach.addresses(host, port)).await.map_err(late)??;
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .no_proxy()

@@ -88,7 +88,7 @@ pub const ACTIONS: &[ActionSpec] = &[ActionSpec {
             "every",
             ParamKind::Duration,
             false,
-            "how often to ask: 2s; without it ever more slowly, from 1s to 15s",
+            "how often to ask: 2s; without it ever more slowly, from 1s to 5s",
         ),
     ],
     results: &[
