@@ -71,6 +71,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("axum", &["lab/"]),
     ("ssh2::", &["provider/ssh/"]),
     ("reqwest", &["provider/http/", "provider/preflight/", "lab/"]),
+    ("rustls", &["provider/tls/", "provider/tcp/", "provider/http/"]),
+    ("x509_cert", &["provider/tls/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),
     ("clap", &["cli/"]),

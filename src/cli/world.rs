@@ -1,6 +1,7 @@
 //! What a run acts on: the connections of its environment, and the lab where the environment is one. The only place
 //! that knows both the lab and the providers' connections.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::journal::Redactor;
 use crate::lab::endpoints::{ACCOUNT, RECORD, REGION};
 use crate::lab::{Endpoints, Fault, Lab, LabOptions, Measure, measure};
 use crate::provider::aws::{AwsTarget, Identity};
-use crate::provider::connection::{Connections, HttpTarget, SqliteTarget, Target};
+use crate::provider::connection::{Connections, Headers, HttpTarget, SqliteTarget, Target};
 use crate::provider::ssh::target::{Proof, SshTarget};
 use crate::runbook::plan::{Connection, EnvironmentKind, Plan};
 use crate::runbook::text::duration;
@@ -92,8 +93,10 @@ impl World {
         let app = HttpTarget {
             base: format!("http://{}:{}", RECORD.trim_end_matches('.'), endpoints.app_port),
             resolver: Some(endpoints.dns),
+            ..HttpTarget::default()
         };
         let connections = Connections::new()
+            .confined()
             .with("source", sqlite(&endpoints.source))
             .with("target", sqlite(&endpoints.target))
             .with("aws", Target::Aws(aws))
@@ -205,6 +208,8 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
         "http" => Ok(Target::Http(HttpTarget {
             base: needed("url")?.trim_end_matches('/').to_owned(),
             resolver: address("resolver")?,
+            headers: headers(name, connection, secrets, text("bearer"))?,
+            ca: text("ca").map(PathBuf::from),
         })),
         "ssh" => {
             let port = text("port").unwrap_or_else(|| "22".to_owned());
@@ -249,4 +254,20 @@ fn at_home(path: &str) -> Result<PathBuf, Trouble> {
     let home = std::env::var_os("HOME")
         .ok_or_else(|| Trouble::input(format!("{path}: HOME is not set")).hint("set it, or write the whole path"))?;
     Ok(PathBuf::from(home).join(rest))
+}
+
+/// What a connection sends with every request; `bearer` is a token for Authorization.
+fn headers(name: &str, connection: &Connection, secrets: &Secrets, bearer: Option<String>) -> Result<Headers, Trouble> {
+    let mut headers = BTreeMap::new();
+    let given = connection.settings.get("headers").and_then(Value::as_object);
+    for (header, value) in given.into_iter().flatten() {
+        let value = value.as_str().ok_or_else(|| {
+            Trouble::input(format!("connection {name}: header {header} is no text")).hint("put it in quotes")
+        })?;
+        headers.insert(header.clone(), secrets.reveal(value));
+    }
+    if let Some(token) = bearer {
+        headers.insert("authorization".to_owned(), format!("Bearer {token}"));
+    }
+    Ok(Headers::new(headers))
 }

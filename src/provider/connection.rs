@@ -1,6 +1,7 @@
 //! Connections as providers see them: resolved addresses and credentials, by name. Must not know where they come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,12 +16,38 @@ pub struct SqliteTarget {
 }
 
 /// A web application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpTarget {
     /// `http://host:port`
     pub base: String,
     /// A DNS server that knows the host, where the system's resolver does not.
     pub resolver: Option<SocketAddr>,
+    /// Sent with every request.
+    pub headers: Headers,
+    /// A file with PEM certificates that are trusted besides the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// Headers whose values may be secrets: they can be sent, and not printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(BTreeMap<String, String>);
+
+impl Headers {
+    /// From names and values.
+    pub const fn new(headers: BTreeMap<String, String>) -> Self {
+        Self(headers)
+    }
+
+    /// Names and values, for whoever sends them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// What a connection leads to.
@@ -49,6 +76,7 @@ impl Target {
 pub struct Connections {
     targets: BTreeMap<String, Target>,
     attempts: Option<Attempts>,
+    confined: bool,
 }
 
 impl Connections {
@@ -69,6 +97,18 @@ impl Connections {
     pub fn noting(mut self, attempts: Attempts) -> Self {
         self.attempts = Some(attempts);
         self
+    }
+
+    /// Nothing but loopback may be reached: this is a lab.
+    #[must_use]
+    pub const fn confined(mut self) -> Self {
+        self.confined = true;
+        self
+    }
+
+    /// Whether nothing but loopback may be reached.
+    pub const fn is_confined(&self) -> bool {
+        self.confined
     }
 
     /// Where commands note their attempts.

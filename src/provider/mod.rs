@@ -4,7 +4,9 @@
 //! lab: what works there works elsewhere, through the same clients.
 
 pub mod action;
+pub mod again;
 pub mod aws;
+pub mod causes;
 pub mod connection;
 pub mod dms;
 pub mod dns;
@@ -14,11 +16,14 @@ pub mod manual;
 mod output;
 pub mod preflight;
 pub mod rds;
+pub mod reach;
 pub mod registry;
 pub mod shell;
 pub mod span;
 pub mod sql;
 pub mod ssh;
+pub mod tcp;
+pub mod tls;
 
 pub use action::Action;
 pub use connection::{Connections, HttpTarget, SqliteTarget, Target};

@@ -9,7 +9,7 @@ use super::action::Action;
 use super::aws::AwsTarget;
 use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
 use super::ssh::target::SshTarget;
-use super::{dms, dns, http, manual, rds, shell, sql, ssh};
+use super::{dms, dns, http, manual, rds, shell, sql, ssh, tcp};
 
 /// What a plan asks for, everything resolved.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ const TABLES: &[&[ActionSpec]] = &[
     sql::table::ACTIONS,
     dns::table::ACTIONS,
     http::table::ACTIONS,
+    tcp::table::ACTIONS,
     shell::table::ACTIONS,
     ssh::table::ACTIONS,
     manual::table::ACTIONS,
@@ -49,6 +50,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         Some("sql") => sql::table::build(request, connections),
         Some("dns") => dns::table::build(request, connections),
         Some("http") => http::table::build(request, connections),
+        Some("tcp") => tcp::table::build(request, connections),
         Some("shell") => shell::table::build(request, connections),
         Some("ssh") => ssh::table::build(request, connections),
         Some("manual") => manual::table::build(request),

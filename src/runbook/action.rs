@@ -8,7 +8,7 @@ use super::expression::{Part, has_expression, names, parts};
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue};
 use super::plan::PlannedAction;
-use super::text::{duration, is_identifier};
+use super::text::{duration, is_identifier, statuses};
 
 /// Kinds of connections that `sql` stands for.
 const SQL: &[&str] = &["sqlite", "mysql", "postgres", "sqlserver"];
@@ -40,6 +40,7 @@ impl Builder<'_> {
         if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);
         }
+        self.network(node, spec, &on, &with);
         let action = PlannedAction {
             uses: name,
             on,
@@ -59,13 +60,16 @@ impl Builder<'_> {
         let declared = self.declared.clone();
         let connections = std::mem::replace(&mut self.connections, declared);
         let later = self.not_available.clone();
+        self.replaced = true;
         let _checked = self.action(node, what);
         self.not_available = later;
         self.connections = connections;
+        self.replaced = false;
     }
 
     fn targets(&mut self, node: &Node, spec: &ActionSpec) -> Vec<String> {
         let Some(target) = node.get("on") else {
+            // What asks over the network may say itself where.
             if !spec.on.is_empty() && spec.on != ["http"] {
                 let hint = format!("write on: with a connection of kind {}", spec.on.join(", "));
                 self.fault(node.at, format!("{} needs a connection", spec.uses), &hint);
@@ -201,6 +205,9 @@ impl Builder<'_> {
                 let good = value.as_str().is_some_and(|text| options.contains(&text));
                 (!good).then(|| options.join(" or "))
             }
+            ParamKind::Statuses => statuses(value)
+                .is_none()
+                .then(|| "200, 2xx or a list of these".to_owned()),
             ParamKind::TextList | ParamKind::Argv => (!texts(value)).then(|| "a list of texts".to_owned()),
             ParamKind::Params => (!scalars(value)).then(|| "a list of values".to_owned()),
             ParamKind::TextMap => {

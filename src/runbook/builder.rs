@@ -11,7 +11,7 @@ use super::expand::{Group, Origin};
 use super::expression::{ExpressionError, Part, evaluate, interpolate, names, parts, rename_steps};
 use super::fault::{Fault, Place, Severity};
 use super::node::{Node, NodeValue};
-use super::plan::{Connection, EnvironmentKind, Span};
+use super::plan::{Connection, EnvironmentKind, Person, Span};
 use super::text::{duration, looks_secret, names_a_secret};
 
 /// A reference to another step's output.
@@ -41,6 +41,10 @@ pub(super) struct Builder<'a> {
     pub declared: BTreeMap<String, Connection>,
     pub secrets: BTreeSet<String>,
     pub people: BTreeSet<String>,
+    /// What is known of those people.
+    pub roster: BTreeMap<String, Person>,
+    /// The runbook's author, where it names one.
+    pub author: Option<String>,
     /// Ids of people that were named without being defined: personas in the lab.
     pub personas: BTreeSet<String>,
     pub references: BTreeSet<Reference>,
@@ -55,6 +59,8 @@ pub(super) struct Builder<'a> {
     /// Where that step comes from.
     pub origin: Origin,
     pub own_outputs: bool,
+    /// The lab replaces what is being read: it is checked, and not executed.
+    pub replaced: bool,
 }
 
 /// A text with what is known before the run put in.
@@ -91,6 +97,8 @@ impl<'a> Builder<'a> {
             declared: BTreeMap::new(),
             secrets: BTreeSet::new(),
             people: BTreeSet::new(),
+            roster: BTreeMap::new(),
+            author: None,
             personas: BTreeSet::new(),
             references: BTreeSet::new(),
             groups: BTreeMap::new(),
@@ -99,6 +107,7 @@ impl<'a> Builder<'a> {
             step: String::new(),
             origin: Origin::default(),
             own_outputs: false,
+            replaced: false,
         }
     }
 

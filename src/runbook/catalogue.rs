@@ -47,6 +47,8 @@ pub enum ParamKind {
     Boolean,
     Duration,
     OneOf(&'static [&'static str]),
+    /// Statuses of HTTP: 200, 2xx, or a list of these.
+    Statuses,
     TextList,
     /// A list of scalars, bound as SQL parameters.
     Params,

@@ -149,14 +149,16 @@ impl Builder<'_> {
             }
             words
         });
-        GateKind::Quorum {
+        let quorum = GateKind::Quorum {
             roles,
             min: u32::try_from(min).unwrap_or(1),
             org: node
                 .get("org")
                 .and_then(|node| node.word("org", &mut self.faults).map(str::to_owned)),
             distinct_from: distinct_from.unwrap_or_default(),
-        }
+        };
+        self.can_be_filled(node, &quorum);
+        quorum
     }
 
     /// A person that is named: defined, or a persona of the lab.

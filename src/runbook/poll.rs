@@ -90,7 +90,7 @@ impl Builder<'_> {
                 "name more roles, or ask for fewer",
             );
         }
-        GateKind::Poll {
+        let poll = GateKind::Poll {
             quorum,
             deputies: self.deputies(node.get("deputies"), with.get("deputies"), &roles),
             no_go: match with.get("no_go").and_then(Value::as_str) {
@@ -98,7 +98,9 @@ impl Builder<'_> {
                 Some(_) | None => NoGo::Ask,
             },
             roles,
-        }
+        };
+        self.can_be_filled(node, &poll);
+        poll
     }
 
     fn deputies(

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::catalogue::{ActionSpec, Catalogue, ParamKind};
-use super::environment::KINDS;
+use super::connections::KINDS;
 
 /// The schema for a catalogue of actions.
 pub fn schema(catalogue: &Catalogue) -> Value {
@@ -253,6 +253,13 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Boolean => or(json!({ "type": "boolean" })),
         ParamKind::Duration => or(json!({ "$ref": "#/$defs/duration" })),
         ParamKind::OneOf(options) => or(json!({ "enum": options })),
+        ParamKind::Statuses => {
+            let one = json!({ "anyOf": [
+                { "type": "integer", "minimum": 100, "maximum": 599 },
+                { "type": "string", "pattern": "^[1-5]([0-9][0-9]|xx)$" },
+            ] });
+            or(json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] }))
+        }
         ParamKind::TextList | ParamKind::Argv => or(json!({ "type": "array", "items": { "type": "string" } })),
         ParamKind::Params => or(json!({ "type": "array" })),
         ParamKind::TextMap => or(json!({ "type": "object", "additionalProperties": { "type": "string" } })),

@@ -1,5 +1,7 @@
 //! Small grammars of scalars: ids, durations, times of day, characters that must not appear. Pure.
 
+use serde_json::Value;
+
 use super::plan::Span;
 
 /// Whether a character is not seen as itself: controls, bidirectional and zero-width characters.
@@ -37,6 +39,28 @@ pub fn is_identifier(text: &str) -> bool {
     };
     let mut parts = text.split('.');
     parts.clone().count() <= 2 && parts.all(part)
+}
+
+/// Statuses of HTTP as ranges, both ends included: `200`, `"2xx"`, `[200, 204, "3xx"]`.
+pub fn statuses(value: &Value) -> Option<Vec<(u16, u16)>> {
+    let one = |value: &Value| match value {
+        Value::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    let class = |value: &Value| {
+        let digit: u16 = value.as_str()?.strip_suffix("xx")?.parse().ok()?;
+        (1..=5).contains(&digit).then_some((digit * 100, digit * 100 + 99))
+    };
+    let range = |value: &Value| {
+        let exact = one(value).filter(|status| (100..=599).contains(status));
+        exact.map(|status| (status, status)).or_else(|| class(value))
+    };
+    match value.as_array() {
+        Some(items) if items.is_empty() => None,
+        Some(items) => items.iter().map(range).collect(),
+        None => range(value).map(|range| vec![range]),
+    }
 }
 
 /// `500ms`, `90s`, `12m`, `2h`, `14d`.
