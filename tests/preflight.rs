@@ -100,7 +100,7 @@ connections:
 environments:
   staging:
     kind: rehearsal
-    inherit: [db, web, cloud]
+    connections: { inherit: [db, web, cloud] }
 phases:
   - id: all
     title: All

@@ -236,7 +236,8 @@ fn call(parts: &Parts, text: &str, form: &BTreeMap<String, String>, json: &Value
     } else {
         "rds"
     };
-    let mutating = rds::answer::mutates(&operation);
+    // What names no operation changes nothing.
+    let mutating = !operation.is_empty() && rds::answer::mutates(&operation);
     let name = rds::answer::name(&operation, form).filter(|_| mutating);
     let params = form
         .iter()
