@@ -6,7 +6,7 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::change::Change;
-use super::lookup::Lookup;
+use super::reading::Lookup;
 
 const ZONE: ParamSpec = ParamSpec::new("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
 const RECORD: ParamSpec = ParamSpec::new("record", ParamKind::Text, true, "the record's name: erp.example.com");
@@ -20,7 +20,13 @@ const UNTIL: ParamSpec = ParamSpec::new(
     "until",
     ParamKind::TextList,
     false,
-    "what to wait for after INSYNC: authoritative (always), ttl_passed",
+    "what to wait for after INSYNC: authoritative (always), resolvers, ttl_passed",
+);
+const RESOLVERS: ParamSpec = ParamSpec::new(
+    "resolvers",
+    ParamKind::TextList,
+    false,
+    "caching resolvers that are asked, too: address or address:port",
 );
 
 pub const ACTIONS: &[ActionSpec] = &[
@@ -41,8 +47,18 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "new TTL in seconds",
             ),
             ParamSpec::new("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
+            RESOLVERS,
+            UNTIL,
         ],
-        results: &["prior", "change_id", "ttl", "request_id"],
+        results: &[
+            "prior",
+            "lowered",
+            "change_id",
+            "ttl",
+            "request_id",
+            "servers",
+            "requests",
+        ],
         available: true,
     },
     ActionSpec {
@@ -62,9 +78,16 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "new TTL in seconds; as before",
             ),
+            ParamSpec::new(
+                "lowered",
+                ParamKind::Any,
+                false,
+                "the output lowered of dns.lower_ttl: refused until the old TTL has passed since, or every resolver holds the lowered one",
+            ),
+            RESOLVERS,
             UNTIL,
         ],
-        results: &["prior", "change_id", "ttl", "request_id"],
+        results: &["prior", "change_id", "ttl", "request_id", "servers", "requests"],
         available: true,
     },
     ActionSpec {
@@ -84,18 +107,25 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "put back the TTL only, whatever the record points at by now",
             ),
+            RESOLVERS,
             UNTIL,
         ],
-        results: &["change_id", "ttl", "request_id"],
+        results: &["change_id", "ttl", "request_id", "servers", "requests"],
         available: true,
     },
     ActionSpec {
         uses: "dns.lookup",
-        doc: "Asks the authoritative server.",
+        doc: "Asks the authoritative servers and the listed resolvers, and shows who answers what.",
         effect: Effect::Read,
         reversibility: Reversibility::Nothing,
         on: &["aws"],
         params: &[
+            ParamSpec::new(
+                "zone",
+                ParamKind::Text,
+                false,
+                "the hosted zone, whose name servers are asked where the connection names no dns_server",
+            ),
             RECORD,
             TYPE,
             ParamSpec::new(
@@ -104,8 +134,15 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "what must hold: values == ['10.0.0.1'] and ttl <= 60",
             ),
+            RESOLVERS,
+            ParamSpec::new(
+                "until",
+                ParamKind::TextList,
+                false,
+                "what to wait for: resolvers (all give the authoritative answer)",
+            ),
         ],
-        results: &["values", "ttl", "authoritative"],
+        results: &["values", "ttl", "authoritative", "servers", "requests"],
         available: true,
     },
     ActionSpec {
