@@ -7,7 +7,7 @@
 //! requests and a cache's true behaviour until a TTL has run out; `dig` is the second opinion. What is not: AWS's own
 //! propagation, name servers found through a zone's delegation, and weighted records, which Knot does not have (they are
 //! held against the lab in `shift.rs`).
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,3 +17,4 @@ mod lowered;
 mod mirror;
 mod peers;
 mod resolvers;
+mod shift;

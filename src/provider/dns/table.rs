@@ -7,6 +7,7 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::change::Change;
 use super::reading::Lookup;
+use super::shift::Shift;
 
 const ZONE: ParamSpec = ParamSpec::new("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
 const RECORD: ParamSpec = ParamSpec::new("record", ParamKind::Text, true, "the record's name: erp.example.com");
@@ -147,13 +148,84 @@ pub const ACTIONS: &[ActionSpec] = &[
     },
     ActionSpec {
         uses: "dns.shift",
-        doc: "Shifts shares of the traffic between weighted records.",
+        doc: "Shifts shares of the traffic to other values in stages, each held, sampled and analysed before the next.",
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["dns.restore"]),
         on: &["aws"],
-        params: &[ZONE, RECORD, TYPE],
-        results: &["prior"],
-        available: false,
+        params: &[
+            ZONE,
+            RECORD,
+            TYPE,
+            ParamSpec::new("to", ParamKind::TextList, true, "the values of the new side"),
+            ParamSpec::new(
+                "ttl",
+                ParamKind::Integer { min: 1, max: 86_400 },
+                false,
+                "TTL in seconds of both members; as before",
+            ),
+            ParamSpec::new(
+                "stages",
+                ParamKind::Stages,
+                true,
+                "rising shares in percent: [5, 25, 50, 100], or { share: 5, hold: 2m }",
+            ),
+            ParamSpec::new("hold", ParamKind::Duration, false, "how long a stage is held; 1m"),
+            ParamSpec::new(
+                "analysis",
+                ParamKind::Checks,
+                false,
+                "reads that have to hold, four times in each hold: http.check, sql.assert",
+            ),
+            ParamSpec::new(
+                "clients",
+                ParamKind::Checks,
+                false,
+                "what a client does, with each sample: http.check; its failures are the client error share",
+            ),
+            ParamSpec::new(
+                "new_if",
+                ParamKind::Text,
+                false,
+                "predicate over a client's result: the new side answered: json.side == 'new'",
+            ),
+            ParamSpec::new(
+                "max_client_errors",
+                ParamKind::Number,
+                false,
+                "client error share in percent that is no breach yet; 1",
+            ),
+            ParamSpec::new(
+                "samples",
+                ParamKind::Integer { min: 4, max: 1_000 },
+                false,
+                "resolutions in each hold; 50",
+            ),
+            ParamSpec::new(
+                "on_breach",
+                ParamKind::OneOf(&["hold", "revert"]),
+                false,
+                "stay at the stage, or go back by itself; revert",
+            ),
+            ParamSpec::new(
+                "revert_to",
+                ParamKind::OneOf(&["previous", "start"]),
+                false,
+                "how far back; start: the exact record sets from before",
+            ),
+            RESOLVERS,
+            UNTIL,
+        ],
+        results: &[
+            "prior",
+            "reached",
+            "stages",
+            "client_error_share",
+            "breach",
+            "changes",
+            "servers",
+            "requests",
+        ],
+        available: true,
     },
 ];
 
@@ -162,6 +234,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     let target = request.aws(connections, 0)?;
     Ok(match request.uses {
         "dns.lookup" => Box::new(Lookup::new(request, target)?),
+        "dns.shift" => Box::new(Shift::new(request, target, connections)?),
         _ => Box::new(Change::new(request, target)?),
     })
 }
