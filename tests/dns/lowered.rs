@@ -58,6 +58,35 @@ async fn a_flip_is_refused_until_the_old_ttl_has_passed_or_every_resolver_holds_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_route_53_would_refuse_is_refused_before_it_is_sent() {
+    let bench = Bench::lab(200.0, &[]).await;
+    for to in [
+        json!(["127.0.0.256"]),
+        json!(["::1"]),
+        json!([]),
+        json!(["127.0.0.2", "127.0.0.2"]),
+    ] {
+        for (uses, more) in [("dns.flip", json!({})), ("dns.shift", json!({ "stages": [5, 100] }))] {
+            let mut with = json!({ "to": to });
+            with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let action = bench.on_record(uses, with);
+            for refused in [
+                action.check(&bench.cx("pm-x", Value::Null)).await.map(|_| ()),
+                action.execute(&bench.cx("pm-x", Value::Null)).await.map(|_| ()),
+            ] {
+                let error = refused.unwrap_err();
+                assert_eq!(error.kind, ActionErrorKind::Permanent, "{uses} {to}: {error}");
+                assert!(
+                    error.message.contains("Route 53 would refuse it"),
+                    "{uses} {to}: {error}"
+                );
+            }
+        }
+    }
+    assert_eq!(bench.changes(), Vec::<String>::new(), "nothing was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_old_ttl_passes_by_the_clock() {
     let bench = Bench::lab(200.0, &[]).await;
     let flip = |seconds: i64| {

@@ -18,6 +18,7 @@ use super::lookup::Asked;
 use super::lowered::Lowered;
 use super::reading::address;
 use super::records::{RecordSet, Zone, canonical};
+use super::refusal::acceptable;
 use super::servers::{Kind, Server, authorities, resolvers};
 use super::settle::{Until, in_sync, longest_ttl, resolved, since, wait_out};
 use super::verdict::{Meant, Verdict};
@@ -313,6 +314,7 @@ impl Action for Change {
         let servers = authorities(&self.target, Some(&zone)).await?;
         let current = zone.read(&self.record, &self.kind).await?;
         let meant = self.meant(&current)?;
+        acceptable(&meant)?;
         let mut facts: Vec<String> = current.iter().map(|set| format!("now: {}", set.words())).collect();
         if current == meant {
             facts.push("it is so already; nothing will be sent".to_owned());

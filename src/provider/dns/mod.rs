@@ -6,6 +6,7 @@ pub mod lookup;
 pub mod lowered;
 pub mod reading;
 pub mod records;
+pub mod refusal;
 pub mod sampling;
 pub mod servers;
 pub mod settle;

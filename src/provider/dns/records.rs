@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::aws::{AwsTarget, Sent, classify};
 
+use super::refusal::acceptable;
+
 /// One record set as it is bound, journaled and put back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +153,7 @@ impl Zone {
         meant: &[RecordSet],
         comment: &str,
     ) -> Result<Accepted, ActionError> {
+        acceptable(meant)?;
         let mut batch = ChangeBatch::builder().comment(comment);
         for old in current
             .iter()
@@ -172,6 +175,7 @@ impl Zone {
         meant: &[RecordSet],
         comment: &str,
     ) -> Result<Accepted, ActionError> {
+        acceptable(meant)?;
         let mut batch = ChangeBatch::builder().comment(comment);
         for old in current.iter().filter(|old| !meant.contains(old)) {
             batch = batch.changes(change(ChangeAction::Delete, old)?);

@@ -21,6 +21,7 @@ use crate::provider::span::Within;
 use super::lookup::Asked;
 use super::reading::address;
 use super::records::{RecordSet, Zone, canonical};
+use super::refusal::acceptable;
 use super::sampling::{Held, Probe, Sampler, Stop, Written as Read, nominal, probes};
 use super::servers::{Server, authorities, resolvers};
 use super::settle::{Until, in_sync, longest_ttl, resolved, wait_out};
@@ -342,6 +343,7 @@ impl Action for Shift {
         let servers = authorities(&self.target, Some(&zone)).await?;
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
         let meant = self.at(&current, self.last())?;
+        acceptable(&meant)?;
         let mut facts: Vec<String> = current.iter().map(|set| format!("now: {}", set.words())).collect();
         let ttl = longest_ttl(&meant);
         if let Some(short) = self.stages.iter().find(|stage| stage.hold < ttl) {
