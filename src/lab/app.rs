@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::cloud::Cloud;
 use super::endpoints::{NEW, OLD};
 use super::fault::Fault;
+use super::route53::new_share;
 use super::world::LabError;
 
 /// Opens the same port on both addresses: `wanted`, or any.
@@ -42,7 +43,9 @@ pub async fn serve(cloud: Arc<Cloud>, side: &'static str, listener: TcpListener,
 }
 
 async fn answer(cloud: Arc<Cloud>, side: &'static str) -> (StatusCode, Json<Value>) {
-    let sick = side == "new" && cloud.has(Fault::TargetUnhealthy);
+    let loaded = || new_share(&cloud).is_ok_and(|share| share >= 25.0);
+    let sick =
+        side == "new" && (cloud.has(Fault::TargetUnhealthy) || (cloud.has(Fault::TargetUnhealthyAfter25) && loaded()));
     let (code, status) = if sick {
         (StatusCode::SERVICE_UNAVAILABLE, "failing")
     } else {

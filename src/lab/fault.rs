@@ -28,6 +28,8 @@ pub enum Fault {
     DnsNotInSync,
     /// The new application answers 503.
     TargetUnhealthy,
+    /// The new application answers 503 as long as DNS gives it 25 % of the traffic or more.
+    TargetUnhealthyAfter25,
 }
 
 const ALL: &[(&str, Fault)] = &[
@@ -42,6 +44,7 @@ const ALL: &[(&str, Fault)] = &[
     ("row-differs", Fault::RowDiffers),
     ("dns-not-in-sync", Fault::DnsNotInSync),
     ("target-unhealthy", Fault::TargetUnhealthy),
+    ("target-unhealthy-after-25", Fault::TargetUnhealthyAfter25),
 ];
 
 /// A name that is no fault.

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::cloud::{Cloud, IN_SYNC, now_ms};
-use super::endpoints::{ZONE, ZONE_ID};
+use super::endpoints::{NEW, RECORD, ZONE, ZONE_ID};
 use super::fault::Fault;
 use super::world::LabError;
 use super::xml::{Answer, leaf, ok, refusal};
@@ -106,6 +106,21 @@ pub fn served(cloud: &Cloud) -> Result<Vec<Set>, LabError> {
         Ok(db.query_row(sql, [before], |row| row.get(0))?)
     })?;
     Ok(serde_json::from_str(&text)?)
+}
+
+/// The share of the traffic in percent that DNS sends to the new application.
+pub fn new_share(cloud: &Cloud) -> Result<f64, LabError> {
+    let sets = served(cloud)?;
+    let application: Vec<&Set> = sets.iter().filter(|set| set.name == RECORD).collect();
+    let all_zero = application.iter().all(|set| set.weight == Some(0));
+    let weight = |set: &Set| if all_zero { 1 } else { set.weight.unwrap_or(1) };
+    let whole: i64 = application.iter().map(|set| weight(set)).sum();
+    let new = application
+        .iter()
+        .filter(|set| set.values.iter().any(|value| value == NEW));
+    let new: i64 = new.map(|set| weight(set)).sum();
+    // Weights are small enough to be exact.
+    Ok(100.0 * new as f64 / whole.max(1) as f64)
 }
 
 /// Answers a request.

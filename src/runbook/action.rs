@@ -174,6 +174,12 @@ impl Builder<'_> {
         if param.kind == ParamKind::Predicate {
             return self.predicate(node, results);
         }
+        if param.kind == ParamKind::Checks {
+            return self.nested_checks(node, param.name);
+        }
+        if param.kind == ParamKind::Stages {
+            return self.stages(node, param.name);
+        }
         let value = self.value(node, param.name);
         let deferred = value.as_str().is_some_and(has_expression);
         if !deferred {
@@ -218,7 +224,7 @@ impl Builder<'_> {
                 let good = value.as_object().is_some_and(|map| map.values().all(texts));
                 (!good).then(|| "a map of lists of texts".to_owned())
             }
-            ParamKind::Any | ParamKind::Sql | ParamKind::Predicate => None,
+            ParamKind::Any | ParamKind::Sql | ParamKind::Predicate | ParamKind::Checks | ParamKind::Stages => None,
         };
         if let Some(wanted) = wanted {
             let found = if value.is_null() {

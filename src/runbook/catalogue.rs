@@ -58,6 +58,10 @@ pub enum ParamKind {
     TextMap,
     /// A map of text to lists of texts.
     TextLists,
+    /// Stages of a shift: rising shares in percent, each alone or with its hold.
+    Stages,
+    /// Reads as checks are written: `uses`, `on`, `with`.
+    Checks,
     /// Any value, usually one whole expression (`${ steps.X.outputs.Y }`).
     Any,
 }

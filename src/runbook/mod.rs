@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod digest;
 pub mod expression;
 pub mod fault;
+mod nested;
 pub mod node;
 pub mod parse;
 pub mod plan;

@@ -266,6 +266,22 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::TextLists => or(json!({ "type": "object", "additionalProperties": {
             "type": "array", "items": { "type": "string" },
         } })),
+        ParamKind::Stages => {
+            let share = json!({ "type": "integer", "minimum": 1, "maximum": 100 });
+            let held = json!({
+                "type": "object",
+                "properties": { "share": share, "hold": { "$ref": "#/$defs/duration" } },
+                "required": ["share"],
+                "additionalProperties": false,
+            });
+            json!({ "type": "array", "minItems": 1, "items": { "anyOf": [share, held] } })
+        }
+        ParamKind::Checks => json!({ "type": "array", "items": {
+            "type": "object",
+            "properties": { "uses": { "type": "string" }, "on": {}, "with": { "type": "object" } },
+            "required": ["uses"],
+            "additionalProperties": false,
+        } }),
         ParamKind::Any => json!({}),
     }
 }

@@ -1,13 +1,15 @@
 //! Route 53: lower, flip, restore, look up; what somebody else changed is left alone.
 
 use pointsman::provider::action::{ActionErrorKind, Observed};
+use pointsman::provider::dns::records::Zone;
+use pointsman::provider::dns::stages::members;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, RECORD, followed, on};
 
-on!(lab: a_record_goes_over_and_comes_back, a_zone_that_nobody_has_is_named, what_somebody_else_changed_is_left_alone);
+on!(lab: a_record_goes_over_and_comes_back, a_zone_that_nobody_has_is_named, what_somebody_else_changed_is_left_alone, a_swap_is_one_batch_and_comes_back);
 on!(moto: a_record_goes_over_and_comes_back, a_zone_that_nobody_has_is_named, what_somebody_else_changed_is_left_alone);
-on!(ministack: a_record_goes_over_and_comes_back, a_zone_that_nobody_has_is_named, what_somebody_else_changed_is_left_alone, a_change_is_pending_first);
+on!(ministack: a_record_goes_over_and_comes_back, a_zone_that_nobody_has_is_named, what_somebody_else_changed_is_left_alone, a_swap_is_one_batch_and_comes_back, a_change_is_pending_first);
 
 fn with(bench: &Bench, more: Value) -> Value {
     let mut with = json!({ "zone": bench.names.zone, "record": RECORD });
@@ -69,6 +71,29 @@ async fn what_somebody_else_changed_is_left_alone(bench: Bench) {
     assert_eq!(bench.acked(), before, "nothing was sent");
     let seen = ours.observe(&cx).await.unwrap();
     assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+}
+
+async fn a_swap_is_one_batch_and_comes_back(bench: Bench) {
+    let zone = Zone::find(&bench.target, &bench.names.zone).await.unwrap();
+    let read = async || zone.read(RECORD, "A").await.unwrap();
+    let simple = read().await;
+    let to = ["127.0.0.2".to_owned()];
+    let mut standing = simple.clone();
+    for share in [5, 25, 100] {
+        let meant = members(&simple, &to, Some(60), share).unwrap();
+        zone.swap(&standing, &meant, &format!("pm-swap at {share}"))
+            .await
+            .unwrap();
+        standing = read().await;
+        assert_eq!(standing, meant);
+    }
+    // Whoever holds the record for what it was before is refused, and nothing is changed.
+    let stale = members(&simple, &to, Some(60), 25).unwrap();
+    let error = zone.swap(&stale, &simple, "pm-stale").await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
+    assert_eq!(read().await, standing);
+    zone.swap(&standing, &simple, "pm-swap back").await.unwrap();
+    assert_eq!(read().await, simple);
 }
 
 async fn a_change_is_pending_first(bench: Bench) {

@@ -1,23 +1,28 @@
-//! `dns.lower_ttl`, `dns.flip`, `dns.restore`: one atomic change, then INSYNC, then the authoritative answer, then the
-//! old TTL where it has to run out. What was before is bound by the approval, so that the way back is known even when
-//! the answer of the change was lost.
+//! `dns.lower_ttl`, `dns.flip`, `dns.restore`: one atomic change, then INSYNC, then every authoritative answer, then the
+//! resolvers and the old TTL where they are waited for. What was before is bound by the approval, so that the way back is
+//! known even when the answer of the change was lost.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
-use crate::provider::aws::{AwsTarget, accepted};
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
+use crate::provider::aws::AwsTarget;
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
-use super::lookup::{Asked, address, ask, server_of};
+use super::lookup::Asked;
+use super::lowered::Lowered;
+use super::reading::address;
 use super::records::{RecordSet, Zone, canonical};
-
-/// How long INSYNC and the authoritative answer may take.
-const SETTLE: Duration = Duration::from_secs(10 * 60);
+use super::refusal::acceptable;
+use super::servers::{Kind, Server, authorities, resolvers};
+use super::settle::{Until, in_sync, longest_ttl, resolved, since, wait_out};
+use super::verdict::{Meant, Verdict};
+use super::watch::Watch;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +35,9 @@ struct Parameters {
     wait: Option<bool>,
     to: Option<To>,
     only: Option<Only>,
+    lowered: Option<Lowered>,
+    #[serde(default)]
+    resolvers: Vec<String>,
     #[serde(default)]
     until: Vec<String>,
 }
@@ -66,37 +74,31 @@ pub struct Change {
     record: String,
     kind: String,
     what: What,
-    wait_ttl: bool,
+    lowered: Option<Lowered>,
+    resolvers: Vec<Server>,
+    until: Until,
 }
 
 impl Change {
     /// From its parameters.
     pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
-        for word in &with.until {
-            match word.as_str() {
-                "authoritative" | "ttl_passed" => {}
-                "resolvers" | "drained" => return Err(BuildError::NotAvailable(format!("until: {word}"))),
-                other => return Err(BuildError::Parameter(format!("until: {other} is not known"))),
-            }
-        }
+        let resolvers = resolvers(&with.resolvers, &target)?;
+        let mut until = Until::parse(&with.until, &resolvers)?;
         let missing = |name: &str| BuildError::Parameter(format!("{} needs {name}", request.uses));
-        let ttl_passed = with.until.iter().any(|word| word == "ttl_passed");
-        let (what, wait_ttl) = match (request.uses, with.to) {
-            ("dns.lower_ttl", _) => (
-                What::LowerTtl(with.ttl.ok_or_else(|| missing("ttl"))?),
-                with.wait.unwrap_or(true),
-            ),
+        if request.uses == "dns.lower_ttl" {
+            until.ttl_passed |= with.wait.unwrap_or(true);
+        }
+        let what = match (request.uses, with.to) {
+            ("dns.lower_ttl", _) => What::LowerTtl(with.ttl.ok_or_else(|| missing("ttl"))?),
             ("dns.flip", Some(To::Values(mut values))) => {
                 values.sort();
-                (What::Flip { values, ttl: with.ttl }, ttl_passed)
+                What::Flip { values, ttl: with.ttl }
             }
-            ("dns.restore", Some(To::Sets(sets))) if with.only == Some(Only::Ttl) => {
-                (What::RestoreTtl(sets), ttl_passed)
-            }
-            ("dns.restore", Some(To::Sets(sets))) => (What::Restore(sets), ttl_passed),
+            ("dns.restore", Some(To::Sets(sets))) if with.only == Some(Only::Ttl) => What::RestoreTtl(sets),
+            ("dns.restore", Some(To::Sets(sets))) => What::Restore(sets),
             // An empty list of record sets: there was nothing before.
-            ("dns.restore", Some(To::Values(values))) if values.is_empty() => (What::Restore(Vec::new()), ttl_passed),
+            ("dns.restore", Some(To::Values(values))) if values.is_empty() => What::Restore(Vec::new()),
             _ => return Err(missing("to")),
         };
         Ok(Self {
@@ -105,7 +107,9 @@ impl Change {
             record: canonical(&with.record),
             kind: with.kind,
             what,
-            wait_ttl,
+            lowered: with.lowered,
+            resolvers,
+            until,
         })
     }
 
@@ -184,71 +188,72 @@ impl Change {
 
     /// How long the old answer may still be given by caches.
     fn to_wait(&self, before: &[RecordSet]) -> Duration {
-        let ttl = before.iter().map(|set| set.ttl).max().unwrap_or(0);
-        if self.wait_ttl {
-            Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+        if self.until.ttl_passed {
+            longest_ttl(before)
         } else {
             Duration::ZERO
         }
     }
 
-    async fn answers(&self, meant: &[RecordSet]) -> Result<bool, ActionError> {
-        let asked = Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             name: self.record.clone(),
             kind: self.kind.clone(),
+        }
+    }
+
+    async fn watch(&self, zone: &Zone, cx: &Cx) -> Result<Watch, ActionError> {
+        let servers = authorities(&self.target, Some(zone)).await?;
+        let mut watch = Watch::new(self.asked(), servers, cx.speed);
+        watch.also(self.resolvers.iter().cloned());
+        Ok(watch)
+    }
+
+    /// What comes after the change: INSYNC, the authoritative servers, the resolvers, what is left of the old TTL.
+    async fn follow(
+        &self,
+        (zone, change): (&Zone, Option<&str>),
+        meant: Meant<'_>,
+        begun: Option<DateTime<Utc>>,
+        cx: &Cx,
+    ) -> Result<(Watch, DateTime<Utc>), ActionError> {
+        let mut watch = self.watch(zone, cx).await?;
+        in_sync(zone, change, &mut watch, meant, cx).await?;
+        let visible = Utc::now();
+        if self.until.resolvers {
+            resolved(&mut watch, meant, cx).await?;
+        }
+        let wait = if change.is_some() || begun.is_some() {
+            self.to_wait(meant.before)
+        } else {
+            Duration::ZERO
         };
-        let answer = ask(server_of(&self.target)?, &asked).await?;
-        let weighted = meant.iter().any(|set| set.weight.is_some());
-        Ok(meant.iter().any(|set| {
-            let ttl = u32::try_from(set.ttl).is_ok_and(|ttl| ttl == answer.ttl);
-            set.values == answer.values && (ttl || weighted)
-        }) || (meant.is_empty() && answer.values.is_empty()))
+        wait_out(wait.saturating_sub(since(begun.unwrap_or(visible), cx.speed)), cx).await?;
+        Ok((watch, visible))
     }
 
-    /// INSYNC, then the authoritative server gives the new answer.
-    async fn settle(&self, zone: &Zone, change: Option<&str>, meant: &[RecordSet], cx: &Cx) -> Result<(), ActionError> {
-        let beat = Duration::from_secs(2);
-        let mut waited = Duration::ZERO;
-        loop {
-            let synced = match change {
-                Some(change) => zone.in_sync(change).await,
-                None => Ok(true),
-            };
-            let state = match synced {
-                Ok(true) => match self.answers(meant).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => "INSYNC; the authoritative server still gives another answer".to_owned(),
-                    Err(error) if error.kind == ActionErrorKind::Transient => error.message,
-                    Err(error) if change.is_some() => return Err(accepted(error)),
-                    Err(error) => return Err(error),
-                },
-                Ok(false) => "PENDING".to_owned(),
-                Err(error) if error.kind == ActionErrorKind::Transient => error.message,
-                Err(error) if change.is_some() => return Err(accepted(error)),
-                Err(error) => return Err(error),
-            };
-            if waited >= SETTLE {
-                let words = format!("{}: the change was made but did not settle: {state}", self.record);
-                return Err(ActionError::new(ActionErrorKind::Permanent, words));
-            }
-            cx.reporter.progress(Progress::State(state));
-            cx.pause(beat).await?;
-            waited += beat;
+    /// A flip is not sent while caches may hold the record for longer than they should.
+    async fn lowered_long_ago(&self, current: &[RecordSet], cx: &Cx) -> Result<Option<String>, ActionError> {
+        match &self.lowered {
+            Some(lowered) => lowered
+                .proven(&self.asked(), current, &self.resolvers, cx.speed)
+                .await
+                .map(Some),
+            None => Ok(None),
         }
     }
 
-    async fn wait_out(&self, wait: Duration, cx: &Cx) -> Result<(), ActionError> {
-        let whole = wait.as_secs_f64();
-        let mut left = wait;
-        while left > Duration::ZERO {
-            let beat = left.min(Duration::from_secs(5));
-            let share = 1.0 - left.as_secs_f64() / whole.max(1.0);
-            let text = format!("waiting out the old TTL: {} s left", left.as_secs());
-            cx.reporter.progress(Progress::Share { done: share, text });
-            cx.pause(beat).await?;
-            left -= beat;
+    /// What a flip has to know of it.
+    fn tell_lowered(&self, at: DateTime<Utc>, prior: &[RecordSet], outcome: &mut Outcome) {
+        if let What::LowerTtl(ttl) = self.what {
+            let old_ttl = prior.iter().map(|set| set.ttl).max().unwrap_or(ttl);
+            let lowered = Lowered {
+                at,
+                old_ttl,
+                ttl: ttl.min(old_ttl),
+            };
+            outcome.result.insert("lowered".to_owned(), json!(lowered));
         }
-        Ok(())
     }
 }
 
@@ -290,9 +295,9 @@ impl Action for Change {
                 )
             }
         };
-        let mut notes = vec!["waits for INSYNC, then for the authoritative server's answer".to_owned()];
-        if self.wait_ttl {
-            notes.push("then waits until the old TTL has run out".to_owned());
+        let mut notes = self.until.notes();
+        if self.lowered.is_some() {
+            notes.push("is refused while the old TTL has not passed since it was lowered".to_owned());
         }
         let commands = vec![format!("route53:ChangeResourceRecordSets zone {}: {change}", self.zone)];
         Preview {
@@ -302,17 +307,22 @@ impl Action for Change {
         }
     }
 
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
-        // Without one nobody could tell afterwards what is answered.
-        server_of(&self.target)?;
         let zone = Zone::find(&self.target, &self.zone).await?;
+        // Without one nobody could tell afterwards what is answered.
+        let servers = authorities(&self.target, Some(&zone)).await?;
         let current = zone.read(&self.record, &self.kind).await?;
         let meant = self.meant(&current)?;
+        acceptable(&meant)?;
         let mut facts: Vec<String> = current.iter().map(|set| format!("now: {}", set.words())).collect();
         if current == meant {
             facts.push("it is so already; nothing will be sent".to_owned());
+        } else {
+            facts.extend(self.lowered_long_ago(&current, cx).await?);
         }
+        let labels: Vec<&str> = servers.iter().map(|server| server.label.as_str()).collect();
+        facts.push(format!("authoritative: {}", labels.join(", ")));
         let mut identity = self.target.identity_json();
         if let Some(fields) = identity.as_object_mut() {
             fields.insert("zone".to_owned(), json!(zone.id));
@@ -331,20 +341,29 @@ impl Action for Change {
             let words = format!("{} was changed by somebody else: now {}", self.record, now.join("; "));
             return Err(ActionError::new(ActionErrorKind::Permanent, words));
         }
+        let judged = Meant {
+            now: &meant,
+            before: &prior,
+        };
         if current == meant {
-            self.settle(&zone, None, &meant, cx).await?;
-            return Ok(self.outcome(&prior, &meant, None));
+            let (watch, visible) = self.follow((&zone, None), judged, None, cx).await?;
+            let mut outcome = self.outcome(&prior, &meant, None);
+            watch.keep(&mut outcome);
+            self.tell_lowered(visible, &prior, &mut outcome);
+            return Ok(outcome);
         }
+        self.lowered_long_ago(&current, cx).await?;
         let change = zone.change(&current, &meant, &cx.key).await?;
         cx.reporter.ack(&change.id).await?;
-        let settled = self.settle(&zone, Some(&change.id), &meant, cx).await;
-        settled.map_err(|error| ActionError {
+        let followed = self.follow((&zone, Some(&change.id)), judged, None, cx).await;
+        let (watch, visible) = followed.map_err(|error| ActionError {
             request_id: error.request_id.clone().or_else(|| change.request_id.clone()),
             ..error
         })?;
-        self.wait_out(self.to_wait(&current), cx).await?;
         let mut outcome = self.outcome(&prior, &meant, Some(&change.id));
         outcome.result.insert("request_id".to_owned(), json!(change.request_id));
+        watch.keep(&mut outcome);
+        self.tell_lowered(visible, &prior, &mut outcome);
         Ok(outcome)
     }
 
@@ -366,30 +385,72 @@ impl Action for Change {
                 },
             });
         }
-        let unchanged = bound.as_ref().is_some_and(|prior| *prior == meant);
-        if !self.answers(&meant).await? {
+        let before = bound.clone().unwrap_or_else(|| meant.clone());
+        let mut watch = self.watch(&zone, cx).await?;
+        watch
+            .round(Meant {
+                now: &meant,
+                before: &before,
+            })
+            .await;
+        let given = |kind: Kind| {
+            let rows = watch.rows().into_iter();
+            rows.filter(|row| row.kind == kind)
+                .all(|row| row.verdict == Verdict::New)
+        };
+        if !given(Kind::Authority) || (self.until.resolvers && !given(Kind::Resolver)) {
             return Ok(Observed::Running {
-                detail: "changed; not yet answered by the authoritative server".to_owned(),
+                detail: format!("changed; {}", watch.words()),
             });
         }
-        let before = bound.clone().unwrap_or_else(|| meant.clone());
-        let nominal = (chrono::Utc::now() - cx.intent_at)
-            .to_std()
-            .unwrap_or_default()
-            .mul_f64(cx.speed.max(1.0));
-        let wait = self.to_wait(&before);
+        let unchanged = bound.as_ref().is_some_and(|prior| *prior == meant);
+        let (nominal, wait) = (since(cx.intent_at, cx.speed), self.to_wait(&before));
         if nominal < wait && !unchanged {
             let left = (wait - nominal).as_secs();
             return Ok(Observed::Running {
                 detail: format!("changed; the old TTL runs for {left} s more"),
             });
         }
+        Ok(Observed::Done(self.found(bound, &meant, &watch, cx)))
+    }
+
+    async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let zone = Zone::find(&self.target, &self.zone).await?;
+        let current = zone.read(&self.record, &self.kind).await?;
+        let bound = Self::prior_of(cx);
+        let before = bound.clone().unwrap_or_else(|| current.clone());
+        let meant = self.meant(&before)?;
+        if current != meant {
+            let words = format!("{} is not as meant any more; look at the record", self.record);
+            return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+        }
+        let judged = Meant {
+            now: &meant,
+            before: &before,
+        };
+        let begun = (before != meant).then_some(cx.intent_at);
+        let (watch, _visible) = self.follow((&zone, None), judged, begun, cx).await?;
+        Ok(self.found(bound, &meant, &watch, cx))
+    }
+}
+
+impl Change {
+    /// What is told of a change that was found by reading.
+    fn found(&self, bound: Option<Vec<RecordSet>>, meant: &[RecordSet], watch: &Watch, cx: &Cx) -> Outcome {
         let prior = bound.unwrap_or_default();
-        let mut outcome = self.outcome(&prior, &meant, None);
+        let mut outcome = self.outcome(&prior, meant, None);
         outcome.summary = format!("{} (found by reading)", outcome.summary);
+        watch.keep(&mut outcome);
+        // Nobody knows when it became visible: not before the intent where the TTL was waited out, else only now.
+        let at = if self.until.ttl_passed {
+            cx.intent_at
+        } else {
+            Utc::now()
+        };
+        self.tell_lowered(at, &prior, &mut outcome);
         if prior.is_empty() {
             outcome.result.insert("prior".to_owned(), Value::Null);
         }
-        Ok(Observed::Done(outcome))
+        outcome
     }
 }

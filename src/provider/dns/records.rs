@@ -2,6 +2,7 @@
 
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::RequestId;
+use aws_sdk_route53::types::builders::ChangeBatchBuilder;
 use aws_sdk_route53::types::{
     Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::aws::{AwsTarget, Sent, classify};
+
+use super::refusal::acceptable;
 
 /// One record set as it is bound, journaled and put back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,6 +129,23 @@ impl Zone {
         Ok(sets)
     }
 
+    /// The names of the servers that the zone is delegated to.
+    pub async fn name_servers(&self) -> Result<Vec<String>, ActionError> {
+        let answer = self
+            .reads
+            .get_hosted_zone()
+            .id(&self.id)
+            .send()
+            .await
+            .map_err(|error| classify(error, "route53:GetHostedZone", Sent::Read))?;
+        let mut names = answer
+            .delegation_set()
+            .map(|set| set.name_servers().to_vec())
+            .unwrap_or_default();
+        names.sort();
+        Ok(names)
+    }
+
     /// Changes `current` into `meant` in one atomic batch; gives what was accepted.
     pub async fn change(
         &self,
@@ -133,6 +153,7 @@ impl Zone {
         meant: &[RecordSet],
         comment: &str,
     ) -> Result<Accepted, ActionError> {
+        acceptable(meant)?;
         let mut batch = ChangeBatch::builder().comment(comment);
         for old in current
             .iter()
@@ -143,6 +164,29 @@ impl Zone {
         for new in meant.iter().filter(|new| !current.contains(new)) {
             batch = batch.changes(change(ChangeAction::Upsert, new)?);
         }
+        self.send(batch).await
+    }
+
+    /// Puts `meant` in the place of exactly `current`, in one atomic batch of DELETE and CREATE: Route 53 refuses it where
+    /// anybody changed one of these record sets since they were read.
+    pub async fn swap(
+        &self,
+        current: &[RecordSet],
+        meant: &[RecordSet],
+        comment: &str,
+    ) -> Result<Accepted, ActionError> {
+        acceptable(meant)?;
+        let mut batch = ChangeBatch::builder().comment(comment);
+        for old in current.iter().filter(|old| !meant.contains(old)) {
+            batch = batch.changes(change(ChangeAction::Delete, old)?);
+        }
+        for new in meant.iter().filter(|new| !current.contains(new)) {
+            batch = batch.changes(change(ChangeAction::Create, new)?);
+        }
+        self.send(batch).await
+    }
+
+    async fn send(&self, batch: ChangeBatchBuilder) -> Result<Accepted, ActionError> {
         let batch = batch.build().map_err(|error| permanent(error.to_string()))?;
         let answer = self
             .writes

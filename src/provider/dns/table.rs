@@ -6,7 +6,8 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::change::Change;
-use super::lookup::Lookup;
+use super::reading::Lookup;
+use super::shift::Shift;
 
 const ZONE: ParamSpec = ParamSpec::new("zone", ParamKind::Text, true, "the hosted zone: its id or its name");
 const RECORD: ParamSpec = ParamSpec::new("record", ParamKind::Text, true, "the record's name: erp.example.com");
@@ -20,7 +21,13 @@ const UNTIL: ParamSpec = ParamSpec::new(
     "until",
     ParamKind::TextList,
     false,
-    "what to wait for after INSYNC: authoritative (always), ttl_passed",
+    "what to wait for after INSYNC: authoritative (always), resolvers, ttl_passed",
+);
+const RESOLVERS: ParamSpec = ParamSpec::new(
+    "resolvers",
+    ParamKind::TextList,
+    false,
+    "caching resolvers that are asked, too: address or address:port",
 );
 
 pub const ACTIONS: &[ActionSpec] = &[
@@ -41,8 +48,18 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "new TTL in seconds",
             ),
             ParamSpec::new("wait", ParamKind::Boolean, false, "wait the old TTL out; true"),
+            RESOLVERS,
+            UNTIL,
         ],
-        results: &["prior", "change_id", "ttl", "request_id"],
+        results: &[
+            "prior",
+            "lowered",
+            "change_id",
+            "ttl",
+            "request_id",
+            "servers",
+            "requests",
+        ],
         available: true,
     },
     ActionSpec {
@@ -62,9 +79,16 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "new TTL in seconds; as before",
             ),
+            ParamSpec::new(
+                "lowered",
+                ParamKind::Any,
+                false,
+                "the output lowered of dns.lower_ttl: refused until the old TTL has passed since, or every resolver holds the lowered one",
+            ),
+            RESOLVERS,
             UNTIL,
         ],
-        results: &["prior", "change_id", "ttl", "request_id"],
+        results: &["prior", "change_id", "ttl", "request_id", "servers", "requests"],
         available: true,
     },
     ActionSpec {
@@ -84,18 +108,25 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "put back the TTL only, whatever the record points at by now",
             ),
+            RESOLVERS,
             UNTIL,
         ],
-        results: &["change_id", "ttl", "request_id"],
+        results: &["change_id", "ttl", "request_id", "servers", "requests"],
         available: true,
     },
     ActionSpec {
         uses: "dns.lookup",
-        doc: "Asks the authoritative server.",
+        doc: "Asks the authoritative servers and the listed resolvers, and shows who answers what.",
         effect: Effect::Read,
         reversibility: Reversibility::Nothing,
         on: &["aws"],
         params: &[
+            ParamSpec::new(
+                "zone",
+                ParamKind::Text,
+                false,
+                "the hosted zone, whose name servers are asked where the connection names no dns_server",
+            ),
             RECORD,
             TYPE,
             ParamSpec::new(
@@ -104,19 +135,97 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "what must hold: values == ['10.0.0.1'] and ttl <= 60",
             ),
+            RESOLVERS,
+            ParamSpec::new(
+                "until",
+                ParamKind::TextList,
+                false,
+                "what to wait for: resolvers (all give the authoritative answer)",
+            ),
         ],
-        results: &["values", "ttl", "authoritative"],
+        results: &["values", "ttl", "authoritative", "servers", "requests"],
         available: true,
     },
     ActionSpec {
         uses: "dns.shift",
-        doc: "Shifts shares of the traffic between weighted records.",
+        doc: "Shifts shares of the traffic to other values in stages, each held, sampled and analysed before the next.",
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["dns.restore"]),
         on: &["aws"],
-        params: &[ZONE, RECORD, TYPE],
-        results: &["prior"],
-        available: false,
+        params: &[
+            ZONE,
+            RECORD,
+            TYPE,
+            ParamSpec::new("to", ParamKind::TextList, true, "the values of the new side"),
+            ParamSpec::new(
+                "ttl",
+                ParamKind::Integer { min: 1, max: 86_400 },
+                false,
+                "TTL in seconds of both members; as before",
+            ),
+            ParamSpec::new(
+                "stages",
+                ParamKind::Stages,
+                true,
+                "rising shares in percent: [5, 25, 50, 100], or { share: 5, hold: 2m }",
+            ),
+            ParamSpec::new("hold", ParamKind::Duration, false, "how long a stage is held; 1m"),
+            ParamSpec::new(
+                "analysis",
+                ParamKind::Checks,
+                false,
+                "reads that have to hold, four times in each hold: http.check, sql.assert",
+            ),
+            ParamSpec::new(
+                "clients",
+                ParamKind::Checks,
+                false,
+                "what a client does, with each sample: http.check; its failures are the client error share",
+            ),
+            ParamSpec::new(
+                "new_if",
+                ParamKind::Text,
+                false,
+                "predicate over a client's result: the new side answered: json.side == 'new'",
+            ),
+            ParamSpec::new(
+                "max_client_errors",
+                ParamKind::Number,
+                false,
+                "client error share in percent that is no breach yet; 1",
+            ),
+            ParamSpec::new(
+                "samples",
+                ParamKind::Integer { min: 4, max: 1_000 },
+                false,
+                "resolutions in each hold; 50",
+            ),
+            ParamSpec::new(
+                "on_breach",
+                ParamKind::OneOf(&["hold", "revert"]),
+                false,
+                "stay at the stage, or go back by itself; revert",
+            ),
+            ParamSpec::new(
+                "revert_to",
+                ParamKind::OneOf(&["previous", "start"]),
+                false,
+                "how far back; start: the exact record sets from before",
+            ),
+            RESOLVERS,
+            UNTIL,
+        ],
+        results: &[
+            "prior",
+            "reached",
+            "stages",
+            "client_error_share",
+            "breach",
+            "changes",
+            "servers",
+            "requests",
+        ],
+        available: true,
     },
 ];
 
@@ -125,6 +234,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     let target = request.aws(connections, 0)?;
     Ok(match request.uses {
         "dns.lookup" => Box::new(Lookup::new(request, target)?),
+        "dns.shift" => Box::new(Shift::new(request, target, connections)?),
         _ => Box::new(Change::new(request, target)?),
     })
 }
