@@ -70,6 +70,7 @@ impl Bench {
             key: "pm-key".to_owned(),
             intent_at: Utc::now(),
             identity: Value::Null,
+            forward: Value::Null,
             answers: std::collections::BTreeMap::new(),
             mutates: true,
             target_written: false,

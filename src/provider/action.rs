@@ -119,6 +119,9 @@ pub struct Cx {
     pub intent_at: DateTime<Utc>,
     /// What `check` observed and the approval bound: the way back is found here after a crash.
     pub identity: Value,
+    /// Of a way back: what was bound when the way was begun, so that it is told whether the world is still as the way
+    /// left it. Null of everything else.
+    pub forward: Value,
     /// The plan counts it as a change: false for checks and for commands that are declared reads.
     pub mutates: bool,
     /// What each role answered, where the gate was a poll: `go`, `no_go` or `abstain`.

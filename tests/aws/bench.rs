@@ -197,6 +197,7 @@ impl Bench {
             key: key.to_owned(),
             intent_at,
             identity,
+            forward: Value::Null,
             mutates: true,
             answers: BTreeMap::new(),
             target_written: false,

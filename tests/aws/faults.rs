@@ -317,6 +317,38 @@ async fn what_is_refused_after_it_was_accepted_is_in_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_of_the_server_is_in_doubt_whatever_it_is_called() {
+    let errors = refused(&Fault::Answer(408, refusal!("RequestTimeout")), |_| {}).await;
+    all_are(&errors, ActionErrorKind::InDoubt, "may have happened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_not_listed_yet_is_waited_for() {
+    let bench = Bench::lab().await.unwrap();
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let snapshot = json!({ "instance": bench.names.instance });
+    let snapshot = action(&bench.through(&proxy.url()), "rds.snapshot", snapshot);
+    proxy.arm(
+        "DescribeDBSnapshots",
+        Fault::Answer(404, refusal!("DBSnapshotNotFound")),
+        2,
+    );
+    bench.perform(&*snapshot, "pm-late").await.unwrap();
+    assert_eq!(proxy.count("CreateDBSnapshot"), 1);
+    // One that failed is no error of the look: a person decides.
+    proxy.arm(
+        "DescribeDBSnapshots",
+        Fault::Rewrite("<Status>available", "<Status>failed"),
+        1,
+    );
+    let seen = snapshot.observe(&bench.cx("pm-late", Value::Null)).await.unwrap();
+    let Observed::Unknown { detail } = seen else {
+        panic!("{seen:?}")
+    };
+    assert!(detail.contains("is failed"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_are_not_there_send_nothing() {
     let bench = Bench::lab().await.unwrap();
     let proxy = Proxy::start(bench.endpoint()).await;

@@ -1,14 +1,14 @@
 //! RDS: modify, promote, failover. Done is what the database says, not what the call answers.
 
 use chrono::{TimeDelta, Utc};
-use pointsman::provider::action::{ActionErrorKind, Observed};
+use pointsman::provider::action::{Action, ActionErrorKind, Cx, Observed};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, followed, on};
 
-on!(lab: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_replica_is_promoted, an_instance_fails_over);
+on!(lab: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_somebody_set_since_is_not_taken_back, another_database_of_that_name_is_left_alone, only_what_was_changed_is_taken_back, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_replica_is_promoted, an_instance_fails_over);
 on!(slow_lab: what_waits_is_told, a_database_that_is_busy_is_refused);
-on!(moto: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_promotion_that_only_says_so_is_not_done, a_failover_that_only_says_so_is_not_done);
+on!(moto: settings_change_and_come_back, a_cluster_changes_and_comes_back, what_is_so_already_is_not_sent, a_foreign_value_is_left_alone, what_somebody_set_since_is_not_taken_back, another_database_of_that_name_is_left_alone, only_what_was_changed_is_taken_back, what_cannot_be_changed_is_refused, a_cluster_fails_over, a_promotion_that_only_says_so_is_not_done, a_failover_that_only_says_so_is_not_done);
 
 fn modify(bench: &Bench, more: Value) -> Value {
     let mut with = json!({ "instance": bench.names.instance });
@@ -89,6 +89,77 @@ async fn a_foreign_value_is_left_alone(bench: Bench) {
     assert_eq!(error.kind, ActionErrorKind::Permanent);
     assert!(error.message.contains("backup_retention is 3"), "{error:?}");
     assert_eq!(bench.acked(), acked, "nothing was sent");
+}
+
+/// Changes, and gives the way back with what it is told of the way.
+async fn changed(bench: &Bench, wanted: Value) -> (Box<dyn Action>, Cx) {
+    let change = bench.action("rds.modify", modify(bench, wanted));
+    let identity = change.check(&bench.cx("pm-way", Value::Null)).await.unwrap().identity;
+    let done = change.execute(&bench.cx("pm-way", identity.clone())).await.unwrap();
+    let back = bench.action("rds.modify", modify(bench, json!({ "to": done.result["prior"] })));
+    let mut cx = bench.cx("pm-back", Value::Null);
+    cx.forward = identity;
+    (back, cx)
+}
+
+/// A way back that sends nothing: neither look nor doing nor reading takes it for its own.
+async fn left_alone(bench: &Bench, back: &dyn Action, cx: &Cx, words: &str) {
+    let acked = bench.acked();
+    for error in [back.check(cx).await.unwrap_err(), back.execute(cx).await.unwrap_err()] {
+        assert_eq!(error.kind, ActionErrorKind::Permanent);
+        assert!(error.message.contains(words), "{error:?}");
+        assert!(error.message.contains("look who changed it"), "{error:?}");
+    }
+    let seen = back.observe(cx).await.unwrap();
+    assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+    assert_eq!(bench.acked(), acked, "nothing was sent");
+}
+
+async fn what_somebody_set_since_is_not_taken_back(bench: Bench) {
+    let (back, cx) = changed(&bench, json!({ "class": "db.m6g.large" })).await;
+    let other = bench.action("rds.modify", modify(&bench, json!({ "class": "db.m6g.16xlarge" })));
+    bench.perform(&*other, "pm-other").await.unwrap();
+    left_alone(&bench, &*back, &cx, "is db.m6g.16xlarge, neither as before").await;
+    // A way back that names its values has to ask as well.
+    let named = bench.action("rds.modify", modify(&bench, json!({ "class": "db.t4g.medium" })));
+    left_alone(&bench, &*named, &cx, "is db.m6g.16xlarge, neither as before").await;
+    let again = bench.action("rds.modify", modify(&bench, json!({ "class": "db.m6g.large" })));
+    bench.perform(&*again, "pm-again").await.unwrap();
+    back.check(&cx).await.unwrap();
+    back.execute(&cx).await.unwrap();
+    assert_eq!(bench.describe(&bench.names.instance).await["class"], "db.t4g.medium");
+    let seen = back.observe(&cx).await.unwrap();
+    assert!(matches!(seen, Observed::Done(_)), "{seen:?}");
+}
+
+async fn another_database_of_that_name_is_left_alone(bench: Bench) {
+    let (back, mut cx) = changed(&bench, json!({ "backup_retention": 7 })).await;
+    assert!(cx.forward["resource"].is_string(), "{:?}", cx.forward);
+    cx.forward["resource"] = json!("db-THEONEBEFORE");
+    left_alone(&bench, &*back, &cx, "than the one that was changed (db-THEONEBEFORE)").await;
+}
+
+async fn only_what_was_changed_is_taken_back(bench: Bench) {
+    let wanted = json!({ "class": "db.m6g.large", "backup_retention": 1 });
+    let change = bench.action("rds.modify", modify(&bench, wanted.clone()));
+    let identity = change.check(&bench.cx("pm-x", Value::Null)).await.unwrap().identity;
+    assert_eq!(identity["prior"], json!({ "class": "db.t4g.medium" }));
+    assert_eq!(identity["set"], json!({ "class": "db.m6g.large" }));
+    // Somebody else sets it before us: nothing is sent, so nothing is taken back.
+    let other = bench.action("rds.modify", modify(&bench, wanted));
+    bench.perform(&*other, "pm-other").await.unwrap();
+    let acked = bench.acked();
+    let done = change.execute(&bench.cx("pm-x", identity.clone())).await.unwrap();
+    assert!(done.summary.contains("nothing was sent"), "{}", done.summary);
+    assert_eq!(done.result["prior"], json!({}));
+    let back = bench.action("rds.modify", modify(&bench, json!({ "to": done.result["prior"] })));
+    let mut cx = bench.cx("pm-back", Value::Null);
+    cx.forward = identity;
+    back.check(&cx).await.unwrap();
+    let done = back.execute(&cx).await.unwrap();
+    assert!(done.summary.contains("nothing was changed"), "{}", done.summary);
+    assert_eq!(bench.acked(), acked, "nothing was sent");
+    assert_eq!(bench.describe(&bench.names.instance).await["class"], "db.m6g.large");
 }
 
 async fn what_cannot_be_changed_is_refused(bench: Bench) {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, action, fresh, on};
 use crate::proxy::{Fault, Proxy};
 
-on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
-on!(slow_lab: whoever_ends_it_leaves_nothing);
+on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again, whatever_ends_the_look_after_a_lost_answer_it_is_in_doubt, what_is_not_listed_yet_is_not_gone);
+on!(slow_lab: whoever_ends_it_leaves_nothing, whoever_ends_it_too_early_is_told_what_stands, what_is_being_created_is_deleted_later);
 on!(moto: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
 
 async fn snapshot(bench: &Bench) -> String {
@@ -172,19 +172,100 @@ async fn a_deletion_is_asked_for_again(bench: Bench) {
     assert_eq!(standing(&bench, &key).await, [key]);
 }
 
-async fn whoever_ends_it_leaves_nothing(bench: Bench) {
-    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
-    let test = bench.action("rds.restore_test", json!({ "snapshot": snapshot }));
+const THROTTLED: &str =
+    "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+const DENIED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+const MISSING: &str =
+    "<ErrorResponse><Error><Code>DBInstanceNotFound</Code><Message>not found</Message></Error></ErrorResponse>";
+
+/// Ends a test once its instance is heard to be in a state.
+async fn ended_at(bench: &Bench, proxy: &Proxy, status: &str) -> (String, pointsman::provider::action::ActionError) {
+    let (snapshot, key) = (snapshot(bench).await, fresh("pm-test"));
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
     let cx = bench.cx(&key, Value::Null);
     let running = tokio::spawn(async move { test.execute(&cx).await });
-    while standing(&bench, &key).await.is_empty() {
+    let words = format!("{key}: {status}");
+    while !bench.heard.progress.lock().unwrap().contains(&words) {
         tokio::task::yield_now().await;
     }
     bench.cancel.cancel();
-    let error = running.await.unwrap().unwrap_err();
-    assert_eq!(error.kind, ActionErrorKind::Cancelled, "{error:?}");
+    (key, running.await.unwrap().unwrap_err())
+}
+
+async fn whoever_ends_it_leaves_nothing(bench: Bench) {
+    let proxy = Proxy::start(bench.endpoint()).await;
+    // The deletion is not taken at once: it is asked for again.
+    proxy.arm("DeleteDBInstance", Fault::Answer(400, THROTTLED), 2);
+    let (key, error) = ended_at(&bench, &proxy, "backing-up").await;
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "nothing is in doubt: {error:?}");
     assert!(error.message.contains("is being deleted"), "{error:?}");
+    assert_eq!(proxy.count("DeleteDBInstance"), 3);
     while !standing(&bench, &key).await.is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+async fn whoever_ends_it_too_early_is_told_what_stands(bench: Bench) {
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let (key, error) = ended_at(&bench, &proxy, "creating").await;
+    assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
+    assert!(error.message.contains("it is creating"), "{error:?}");
+    let words = format!("--db-instance-identifier {key} --skip-final-snapshot");
+    assert!(error.message.contains(&words), "{error:?}");
+    assert!(proxy.count("DeleteDBInstance") > 1, "it is asked for a little longer");
+    assert_eq!(standing(&bench, &key).await, [key]);
+}
+
+async fn what_is_being_created_is_deleted_later(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
+    // The list of what is left, then the first look at what comes up, which ends the test early.
+    proxy.arm("DescribeDBInstances", Fault::Rewrite("available", "available"), 1);
+    proxy.arm("DescribeDBInstances", Fault::Answer(403, DENIED), 1);
+    let error = test.execute(&bench.cx(&key, Value::Null)).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+    assert!(error.message.contains("is deleted"), "{error:?}");
+    assert_eq!(standing(&bench, &key).await, [""; 0]);
+}
+
+async fn what_is_not_listed_yet_is_not_gone(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
+    proxy.arm("DescribeDBInstances", Fault::Rewrite("available", "available"), 1);
+    proxy.arm("DescribeDBInstances", Fault::Answer(403, DENIED), 1);
+    proxy.arm("DescribeDBInstances", Fault::Answer(404, MISSING), 3);
+    let error = test.execute(&bench.cx(&key, Value::Null)).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+    assert_eq!(standing(&bench, &key).await, [""; 0], "{error:?}");
+}
+
+async fn whatever_ends_the_look_after_a_lost_answer_it_is_in_doubt(bench: Bench) {
+    let (snapshot, key) = (snapshot(&bench).await, fresh("pm-test"));
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let test = action(
+        &bench.through(&proxy.url()),
+        "rds.restore_test",
+        json!({ "snapshot": snapshot }),
+    );
+    proxy.arm("RestoreDBInstanceFromDBSnapshot", Fault::ResetAfter, 1);
+    proxy.arm("DescribeDBInstances", Fault::Rewrite("available", "available"), 1);
+    proxy.arm("DescribeDBInstances", Fault::Answer(403, DENIED), 1);
+    let error = test.execute(&bench.cx(&key, Value::Null)).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
+    assert!(error.message.contains(&format!("{key} may stand")), "{error:?}");
+    assert_eq!(standing(&bench, &key).await, [key]);
 }

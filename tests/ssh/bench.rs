@@ -83,6 +83,7 @@ impl Bench {
             // The machine has been up for longer than that.
             intent_at: Utc::now(),
             identity: Value::Null,
+            forward: Value::Null,
             mutates: true,
             answers: std::collections::BTreeMap::new(),
             target_written: false,

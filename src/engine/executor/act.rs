@@ -12,6 +12,7 @@ use crate::run::Command;
 use crate::run::command::Outcome;
 use crate::run::event::{Fidelity, OutcomeResult, Role};
 use crate::run::facts::{RequestId, StepId};
+use crate::run::state::EffectState;
 use crate::runbook::catalogue::Effect;
 use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
@@ -280,10 +281,39 @@ impl Job {
                 outcome.observed = true;
                 (outcome, Vec::new())
             }
+            Observed::NotStarted { detail } if bound.mutates && self.was_accepted(step, role) => {
+                // The peer took it: what does not show now may still come, or has come and gone.
+                let words = format!("it was accepted, and now {detail}; look at the peer's own log");
+                (in_doubt(&self.setup.redactor.redact(&words), true), Vec::new())
+            }
             Observed::NotStarted { detail } => (plain(OutcomeResult::NotSent, &detail), Vec::new()),
             Observed::Unknown { detail } => (in_doubt(&self.setup.redactor.redact(&detail), true), Vec::new()),
             Observed::Running { detail } => (in_doubt(&detail, true), Vec::new()),
         })
+    }
+
+    /// Whether the peer acknowledged the effect of a role, as the journal has it.
+    fn was_accepted(&self, step: &StepId, role: Role) -> bool {
+        let effect = self.errand.state.step(step).map(|step| match role {
+            Role::Do => &step.act,
+            Role::Undo => &step.undo,
+            Role::Close => &step.close,
+        });
+        match effect {
+            Some(
+                EffectState::InFlight { acked, .. }
+                | EffectState::Orphaned { acked, .. }
+                | EffectState::InDoubt { acked, .. },
+            ) => acked.is_some(),
+            Some(
+                EffectState::None
+                | EffectState::Done
+                | EffectState::Failed
+                | EffectState::MaybeHappened
+                | EffectState::NotSent,
+            )
+            | None => false,
+        }
     }
 
     /// Follows an effect that runs without us, as long as the step may take; from then on a person decides.

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx};
-use crate::run::event::{Decision, Role};
+use crate::run::event::{Decision, Role, Subject};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::poll;
-use crate::run::state::{Request, Stage};
+use crate::run::state::{Request, RequestStatus, Stage};
 use crate::runbook::catalogue::Effect;
 use crate::runbook::digest::{canonical, digest};
 use crate::runbook::expression;
@@ -39,13 +39,45 @@ impl Job {
         }
         let state = &self.errand.state;
         for (facts, step) in state.each().filter(|(facts, _)| text.contains(&facts.id.0)) {
-            if step.stage == Stage::Done || !step.outputs.is_empty() {
-                known.insert(facts.id.0.clone(), step.outputs.clone());
+            let mut outputs = if step.stage == Stage::Done || !step.outputs.is_empty() {
+                step.outputs.clone()
             } else if facts.id == *own {
-                known.insert(facts.id.0.clone(), step.result.clone());
+                step.result.clone()
+            } else {
+                continue;
+            };
+            if step.act.stands() || step.residue {
+                self.as_approved(&facts.id, step.attempt, &mut outputs);
             }
+            known.insert(facts.id.0.clone(), outputs);
         }
         known
+    }
+
+    /// Adds outputs that nobody could take, as the approval bound them: an effect that failed after it was accepted, or
+    /// that a person decided, has no result, and what was before it is known all the same.
+    fn as_approved(&self, step: &StepId, attempt: u32, outputs: &mut Map<String, Value>) {
+        let (Ok(planned), Some(bound)) = (self.planned(step), self.forward(step, attempt)) else {
+            return;
+        };
+        for (name, path) in &planned.outputs {
+            if let Some(value) = path.strip_prefix("result.").and_then(|field| bound.get(field)) {
+                outputs.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+
+    /// What the approval bound under which a step's effect was begun last, up to an attempt.
+    fn forward(&self, step: &StepId, attempt: u32) -> Option<&Value> {
+        let requests = self.errand.state.requests.values().rev().map(AsRef::as_ref);
+        let begun = |request: &&Request| {
+            request.subject == Subject::Step
+                && request.status == RequestStatus::Consumed
+                && request.step.as_ref() == Some(step)
+                && request.attempt.is_some_and(|of| of <= attempt)
+        };
+        let mut begun = requests.filter(begun);
+        begun.next().map(|request: &Request| &request.identity)
     }
 
     /// Resolves and builds an action of a step.
@@ -94,6 +126,10 @@ impl Job {
             (Role::Do, Some(request)) => (request.identity.clone(), answers(request)),
             (Role::Do | Role::Undo | Role::Close, _) => (Value::Null, BTreeMap::new()),
         };
+        let forward = match role {
+            Role::Do => None,
+            Role::Undo | Role::Close => self.forward(step, attempt),
+        };
         Cx {
             mutates: bound.mutates,
             target_written: self.errand.state.target_written,
@@ -108,6 +144,7 @@ impl Job {
             ),
             intent_at: self.errand.intent_at,
             identity,
+            forward: forward.cloned().unwrap_or_default(),
             answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,

@@ -58,7 +58,7 @@ impl What {
     /// States with the nominal second until which each lasts. A change that waits for RDS still says `available`.
     const fn stages(&self) -> &'static [(f64, &'static str)] {
         match self {
-            Self::Create => &[(60.0, "creating"), (75.0, "backing-up")],
+            Self::Create => &[(90.0, "creating"), (110.0, "backing-up")],
             Self::Modify { .. } => &[(4.0, "available"), (40.0, "modifying")],
             Self::Promote => &[(4.0, "available"), (25.0, "modifying"), (35.0, "rebooting")],
             Self::Failover => &[(25.0, "rebooting")],
@@ -346,6 +346,10 @@ pub fn delete(cloud: &Cloud, form: &Form) -> Result<Answer, LabError> {
     };
     if status == "deleting" {
         let words = format!("Instance {name} is already being deleted.");
+        return Ok(refusal(400, "InvalidDBInstanceState", &words));
+    }
+    if status == "creating" {
+        let words = format!("Instance {name} is currently creating - try again once it is available.");
         return Ok(refusal(400, "InvalidDBInstanceState", &words));
     }
     if form.get("SkipFinalSnapshot").map(String::as_str) != Some("true") {

@@ -110,7 +110,8 @@ fn kind_of(status: u16, code: Option<&str>, unanswered: ActionErrorKind) -> Acti
     match (status, code) {
         (_, Some(code)) if LATER.contains(&code) => ActionErrorKind::Transient,
         (429, None) => ActionErrorKind::Transient,
-        (408, None) => unanswered,
+        // The server gave up on a request that it may have begun, whatever it calls that.
+        (408, _) => unanswered,
         (400..=499, _) => ActionErrorKind::Permanent,
         _ => unanswered,
     }

@@ -18,6 +18,12 @@ use super::task::{Task, client, describe, writer};
 
 /// How far the clocks of AWS and this machine may differ.
 const SKEW_MS: i64 = 2_000;
+/// How long a change that was accepted may show nothing, nominally.
+const SETTLE: Duration = Duration::from_secs(5 * 60);
+/// How often a task is looked at, nominally.
+const BEAT: Duration = Duration::from_secs(2);
+/// The preparation of target tables that leaves their rows.
+const KEEPS: &str = "DO_NOTHING";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,11 +89,40 @@ impl Control {
         .await
     }
 
+    /// A first start prepares the target's tables as the task is set up to: every preparation but one takes rows away, so
+    /// that nothing may be there.
+    fn spares(&self, task: &Task, counts: &[(String, u64)]) -> Result<(), ActionError> {
+        let preparation = task.preparation.as_deref();
+        if task.started.is_some() || preparation == Some(KEEPS) {
+            return Ok(());
+        }
+        let how = preparation.unwrap_or("nobody knows how");
+        let filled: Vec<&str> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(table, _)| table.as_str())
+            .collect();
+        if self.sql.is_none() {
+            return Err(permanent(format!(
+                "{} would prepare the target's tables ({how}), which takes rows away, and no target is named to count them; write on: [aws, target], or set TargetTablePrepMode to {KEEPS}",
+                self.task
+            )));
+        }
+        if !filled.is_empty() {
+            return Err(permanent(format!(
+                "{} would prepare the target's tables ({how}) and take the rows of {}; empty the target first, or set TargetTablePrepMode to {KEEPS}",
+                self.task,
+                filled.join(", ")
+            )));
+        }
+        Ok(())
+    }
+
     fn allowed(&self, task: &Task) -> Result<(), ActionError> {
         let status = task.status.as_str();
         match (self.verb, status) {
             (Verb::Start, "ready" | "created" | "stopped")
-            | (Verb::Stop, "running" | "starting" | "stopped" | "ready") => Ok(()),
+            | (Verb::Stop, "running" | "starting" | "stopped" | "ready" | "failed") => Ok(()),
             (Verb::Resume, "stopped" | "running") => Ok(()),
             (Verb::Resume, "ready") => Err(permanent(format!("{} was never started; use dms.start", self.task))),
             (Verb::Start, _) => Err(permanent(format!(
@@ -109,8 +144,10 @@ impl Control {
         let mut result = Map::new();
         result.insert("status".to_owned(), json!(task.status));
         result.insert("started".to_owned(), json!(task.started));
+        let failure = task.failure.as_ref().filter(|_| task.status == "failed");
+        let failure = failure.map(|words| format!("; it failed: {words}")).unwrap_or_default();
         Outcome {
-            summary: format!("{} {words}", self.task),
+            summary: format!("{} {words}{failure}", self.task),
             result,
             evidence: Vec::new(),
         }
@@ -120,9 +157,11 @@ impl Control {
     fn reached(&self, task: &Task) -> Result<Option<bool>, ActionError> {
         let failure = || task.failure.clone().unwrap_or_else(|| "no reason given".to_owned());
         Ok(match (self.verb, task.status.as_str()) {
-            (Verb::Start | Verb::Resume, "running") | (Verb::Stop, "stopped") => Some(true),
+            (Verb::Start | Verb::Resume, "running") | (Verb::Stop, "stopped" | "failed") => Some(true),
             (Verb::Start | Verb::Resume, "starting") | (Verb::Stop, "stopping") => Some(false),
-            (_, "failed") => return Err(permanent(format!("{} failed: {}", self.task, failure()))),
+            (Verb::Start | Verb::Resume, "failed") => {
+                return Err(permanent(format!("{} failed: {}", self.task, failure())));
+            }
             _ => None,
         })
     }
@@ -171,12 +210,7 @@ impl Action for Control {
                     .iter()
                     .map(|(table, count)| format!("target {table}: {count} rows")),
             );
-            let filled = counts.iter().any(|(_, count)| *count > 0);
-            let fresh = task.started.is_none();
-            if preparation.contains("DROP_AND_CREATE") && filled && fresh {
-                let words = format!("{} would drop tables of a target that has rows", self.task);
-                return Err(permanent(words));
-            }
+            self.spares(&task, &counts)?;
         }
         let mut identity = self.aws.identity_json();
         if let Some(fields) = identity.as_object_mut() {
@@ -200,7 +234,7 @@ impl Action for Control {
         self.allowed(&before)?;
         let there = match self.verb {
             Verb::Start => false,
-            Verb::Stop => matches!(before.status.as_str(), "stopped" | "ready"),
+            Verb::Stop => matches!(before.status.as_str(), "stopped" | "ready" | "failed"),
             Verb::Resume => before.status == "running",
         };
         if there {
@@ -228,6 +262,7 @@ impl Action for Control {
             }
         };
         cx.reporter.ack(&self.task).await?;
+        let mut stale = Duration::ZERO;
         loop {
             match describe(&client, &self.task).await {
                 Ok(task) => match self.reached(&task)? {
@@ -237,9 +272,17 @@ impl Action for Control {
                         return Ok(outcome);
                     }
                     Some(false) => cx.reporter.progress(Progress::State(task.status)),
+                    // DMS may say for a while what was before.
+                    None if stale < SETTLE => {
+                        stale += BEAT;
+                        cx.reporter.progress(Progress::State(format!("still {}", task.status)));
+                    }
                     None => {
                         let words = format!("{} is {} after it was accepted", self.task, task.status);
-                        return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+                        return Err(ActionError {
+                            request_id,
+                            ..ActionError::new(ActionErrorKind::InDoubt, words)
+                        });
                     }
                 },
                 Err(error) if error.kind == ActionErrorKind::Transient => {
@@ -247,18 +290,13 @@ impl Action for Control {
                 }
                 Err(error) => return Err(accepted(error)),
             }
-            cx.pause(Duration::from_secs(2)).await?;
+            cx.pause(BEAT).await?;
         }
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let client = client(&self.aws).await;
         let task = describe(&client, &self.task).await?;
-        let Some(reached) = self.reached(&task)? else {
-            return Ok(Observed::NotStarted {
-                detail: format!("the task is {}", task.status),
-            });
-        };
         let (key, now) = match self.verb {
             Verb::Start | Verb::Resume => ("started", task.started),
             Verb::Stop => ("stopped", task.stopped),
@@ -267,6 +305,16 @@ impl Action for Control {
         let ours = match cx.identity.get(key) {
             Some(bound) => bound.as_i64() != now,
             None => now.is_some_and(|now| now >= cx.intent_at.timestamp_millis() - SKEW_MS),
+        };
+        let Some(reached) = self.reached(&task)? else {
+            let detail = format!("the task is {}", task.status);
+            // It was where the verb leads, and has left again: to start it anew would not be the first time.
+            return Ok(match ours {
+                true => Observed::Unknown {
+                    detail: format!("{detail}, and its time of being {key} is another than before"),
+                },
+                false => Observed::NotStarted { detail },
+            });
         };
         if !ours && self.verb != Verb::Stop {
             let words = format!("the task is {}, but not since this run asked for it", task.status);

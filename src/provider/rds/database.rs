@@ -96,6 +96,28 @@ impl Settings {
         }
     }
 
+    /// These settings, without those that are as `wanted` has them.
+    #[must_use]
+    pub fn unlike(&self, wanted: &Self) -> Self {
+        Self {
+            class: self.class.clone().filter(|_| self.class != wanted.class),
+            multi_az: self.multi_az.filter(|_| self.multi_az != wanted.multi_az),
+            backup_retention: self
+                .backup_retention
+                .filter(|_| self.backup_retention != wanted.backup_retention),
+        }
+    }
+
+    /// These settings, and those of `others` that are not named here.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            class: self.class.clone().or_else(|| others.class.clone()),
+            multi_az: self.multi_az.or(others.multi_az),
+            backup_retention: self.backup_retention.or(others.backup_retention),
+        }
+    }
+
     /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

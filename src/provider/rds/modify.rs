@@ -52,6 +52,8 @@ pub struct Modify {
     target: AwsTarget,
     subject: Subject,
     wanted: Settings,
+    /// It takes an earlier modification back.
+    back: bool,
 }
 
 /// How far a database is on its way.
@@ -62,6 +64,8 @@ enum Way {
     Going,
     /// As it was before.
     Before,
+    /// At something else that may be anybody's.
+    Busy,
     /// Somebody else's, or in a state that needs hands.
     Foreign(String),
 }
@@ -76,10 +80,11 @@ impl Modify {
             multi_az: with.multi_az,
             backup_retention: with.backup_retention,
         };
-        let wanted = match (named.is_empty(), with.to) {
-            (false, None) => named,
-            (true, Some(prior)) if !prior.is_empty() => prior,
-            (true | false, _) => {
+        let (wanted, back) = match (named.is_empty(), with.to) {
+            (false, None) => (named, false),
+            // Nothing was changed: nothing is taken back.
+            (true, Some(prior)) => (prior, true),
+            (true, None) | (false, Some(_)) => {
                 let words = "needs class, multi_az or backup_retention, or to: with an earlier prior";
                 return Err(BuildError::Parameter(words.to_owned()));
             }
@@ -92,12 +97,69 @@ impl Modify {
             target,
             subject,
             wanted,
+            back,
         })
     }
 
-    fn prior_of(cx: &Cx) -> Option<Settings> {
-        let prior = cx.identity.get("prior")?;
-        serde_json::from_value(prior.clone()).ok()
+    fn bound(of: &Value, name: &str) -> Option<Settings> {
+        serde_json::from_value(of.get(name)?.clone()).ok()
+    }
+
+    /// What the settings were before, of those that this changes: as the approval bound them, or, of a way back, as the
+    /// way left them.
+    fn prior_of(&self, cx: &Cx) -> Option<Settings> {
+        let left = || Self::bound(&cx.forward, "set").map(|set| set.within(&self.wanted));
+        Self::bound(&cx.identity, "prior")
+            .or_else(left)
+            .map(|prior| prior.unlike(&self.wanted))
+    }
+
+    /// A way back meets the world as the way left it, or as it was before, and nothing else: what somebody set since
+    /// then is theirs.
+    fn as_left(&self, now: &Database, cx: &Cx) -> Result<(), ActionError> {
+        if cx.forward.is_null() {
+            return Ok(());
+        }
+        let text = |name: &str| cx.forward.get(name).and_then(Value::as_str);
+        let ours = text(self.subject.kind()) == Some(self.subject.name());
+        let (prior, set) = (Self::bound(&cx.forward, "prior"), Self::bound(&cx.forward, "set"));
+        let refused = |words: String| Err(permanent(format!("{words}; nothing was sent, look who changed it")));
+        if !ours || set.is_none() {
+            return match self.back {
+                true => refused(format!("nobody knows what this step set of {}", now.name)),
+                false => Ok(()),
+            };
+        }
+        if let (Some(then), Some(is)) = (text("resource"), now.resource.as_deref())
+            && then != is
+        {
+            return refused(format!(
+                "{} is another database ({is}) than the one that was changed ({then})",
+                now.name
+            ));
+        }
+        let known: Vec<_> = [Some(&self.wanted), prior.as_ref(), set.as_ref()]
+            .into_iter()
+            .flatten()
+            .flat_map(Settings::each)
+            .collect();
+        let current = now.settings.within(&self.wanted).each();
+        match current.iter().find(|setting| !known.contains(setting)) {
+            Some((name, value)) => refused(format!(
+                "{name} of {} is {value}, neither as before nor as this step set it",
+                now.name
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is to be done: what should be taken back never changed anything.
+    fn idle(&self, now: &Database) -> Outcome {
+        let words = format!("{} keeps what it has: nothing was changed, nothing was sent", now.name);
+        Outcome {
+            summary: words,
+            ..self.outcome(&Settings::default(), now, None, "")
+        }
     }
 
     fn way(&self, now: &Database, prior: Option<&Settings>) -> Way {
@@ -108,7 +170,8 @@ impl Modify {
         if pending.iter().any(|change| !wanted.contains(change)) || now.pending_others {
             return foreign("changes are pending that nobody here asked for".to_owned());
         }
-        let before = prior.map(Settings::each).unwrap_or_default();
+        let prior = prior.map(|prior| prior.or(&self.wanted));
+        let before = prior.as_ref().map(Settings::each).unwrap_or_default();
         if prior.is_some()
             && let Some((name, value)) = current
                 .each()
@@ -124,20 +187,24 @@ impl Modify {
             return Way::There;
         }
         // A change that is asked for shows as pending at once; what is partly ours is ours.
-        let begun = !pending.is_empty() || prior.is_some_and(|prior| current != *prior);
-        if begun || now.status != "available" {
+        let begun = !pending.is_empty() || prior.is_some_and(|prior| current != prior);
+        if begun || now.status == "modifying" {
             return Way::Going;
         }
-        Way::Before
+        match now.status.as_str() {
+            "available" => Way::Before,
+            _ => Way::Busy,
+        }
     }
 
-    fn outcome(&self, prior: Option<&Settings>, now: &Database, sent: Option<Option<String>>, words: &str) -> Outcome {
+    fn outcome(&self, prior: &Settings, now: &Database, sent: Option<Option<String>>, words: &str) -> Outcome {
         let mut result = now.result();
         result.insert("prior".to_owned(), json!(prior));
         result.insert("request_id".to_owned(), json!(sent.flatten()));
-        let before = prior
-            .map(|prior| format!(" (before: {})", prior.words()))
-            .unwrap_or_default();
+        let before = match prior.is_empty() {
+            true => String::new(),
+            false => format!(" (before: {})", prior.words()),
+        };
         Outcome {
             summary: format!("{} has {}{before}{words}", now.name, self.wanted.words()),
             result,
@@ -208,6 +275,12 @@ impl Action for Modify {
         if self.wanted.backup_retention == Some(0) {
             notes.push("retention 0 deletes its automated backups; they do not come back".to_owned());
         }
+        if self.wanted.is_empty() {
+            return Preview {
+                summary: format!("leaves {} as it is: nothing was changed", self.subject.words()),
+                ..Preview::default()
+            };
+        }
         Preview {
             summary: format!("sets {} of {}", self.wanted.words(), self.subject.words()),
             commands: vec![format!(
@@ -219,9 +292,16 @@ impl Action for Modify {
         }
     }
 
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
         let now = Rds::open(&self.target).await.describe(&self.subject).await?;
+        let mut identity = identity(&self.target, &self.subject, &now);
+        if self.wanted.is_empty() {
+            let facts = vec!["nothing was changed; nothing will be sent".to_owned()];
+            let identity = Value::Object(identity);
+            return Ok(Ready { identity, facts });
+        }
+        self.as_left(&now, cx)?;
         self.allowed(&now)?;
         let prior = now.settings.within(&self.wanted);
         let mut facts: Vec<String> = self
@@ -237,8 +317,13 @@ impl Action for Modify {
         if prior == self.wanted {
             facts.push("it is so already; nothing will be sent".to_owned());
         }
-        let mut identity = identity(&self.target, &self.subject, &now);
-        identity.insert("prior".to_owned(), json!(prior));
+        let (days, then) = (prior.backup_retention, self.wanted.backup_retention);
+        if days != then && (days == Some(0) || then == Some(0)) {
+            facts.push("backup_retention to or from 0 takes it down for a moment: sessions are cut".to_owned());
+        }
+        // Only what is changed is taken back.
+        identity.insert("prior".to_owned(), json!(prior.unlike(&self.wanted)));
+        identity.insert("set".to_owned(), json!(self.wanted.unlike(&prior)));
         Ok(Ready {
             identity: Value::Object(identity),
             facts,
@@ -248,21 +333,28 @@ impl Action for Modify {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let rds = Rds::open(&self.target).await;
         let now = rds.describe(&self.subject).await?;
-        let prior = Self::prior_of(cx).unwrap_or_else(|| now.settings.within(&self.wanted));
+        if self.wanted.is_empty() {
+            return Ok(self.idle(&now));
+        }
+        self.as_left(&now, cx)?;
+        let prior = self
+            .prior_of(cx)
+            .unwrap_or_else(|| now.settings.within(&self.wanted).unlike(&self.wanted));
         match self.way(&now, Some(&prior)) {
-            Way::There => return Ok(self.outcome(Some(&prior), &now, None, "; nothing was sent")),
+            // Whoever changed it: we did not, and take nothing back.
+            Way::There => return Ok(self.outcome(&Settings::default(), &now, None, "; nothing was sent")),
             Way::Foreign(words) => {
                 let words = format!("{words}; nothing was sent, look who changed it");
                 return Err(permanent(words));
             }
-            Way::Going | Way::Before => self.allowed(&now)?,
+            Way::Going | Way::Before | Way::Busy => self.allowed(&now)?,
         }
         let request_id = self.send(&rds).await?;
         cx.reporter.ack(self.subject.name()).await?;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 match self.way(&now, Some(&prior)) {
-                    Way::There => return Ok(self.outcome(Some(&prior), &now, Some(request_id), "")),
+                    Way::There => return Ok(self.outcome(&prior, &now, Some(request_id), "")),
                     Way::Foreign(words) => {
                         let words = format!("it was accepted, and then {words}; look who changed it");
                         return Err(ActionError {
@@ -270,7 +362,7 @@ impl Action for Modify {
                             ..in_doubt(words)
                         });
                     }
-                    Way::Going | Way::Before => {
+                    Way::Going | Way::Before | Way::Busy => {
                         let pending = match now.pending.is_empty() {
                             true => String::new(),
                             false => format!(", pending: {}", now.pending.words()),
@@ -286,9 +378,23 @@ impl Action for Modify {
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let now = Rds::open(&self.target).await.describe(&self.subject).await?;
-        let prior = Self::prior_of(cx);
+        if self.wanted.is_empty() {
+            return Ok(Observed::Done(self.idle(&now)));
+        }
+        if let Err(changed) = self.as_left(&now, cx) {
+            return Ok(Observed::Unknown {
+                detail: changed.message,
+            });
+        }
+        let prior = self.prior_of(cx);
         Ok(match self.way(&now, prior.as_ref()) {
-            Way::There => Observed::Done(self.outcome(prior.as_ref(), &now, None, " (found by reading)")),
+            Way::There => {
+                let prior = prior.unwrap_or_default();
+                Observed::Done(self.outcome(&prior, &now, None, " (found by reading)"))
+            }
+            Way::Busy => Observed::Unknown {
+                detail: format!("{} is {}, and nothing of it shows", now.name, now.status),
+            },
             Way::Going => Observed::Running {
                 detail: format!("{} is {}; pending: {}", now.name, now.status, now.pending.words()),
             },
@@ -314,6 +420,7 @@ mod tests {
             target: AwsTarget::new("us-east-1", "000000000000", None, Identity::Fake),
             subject: Subject::Instance("db".to_owned()),
             wanted: settings(Some("big"), Some(7)),
+            back: false,
         }
     }
 
@@ -343,6 +450,8 @@ mod tests {
             (now(big.clone(), none(), "modifying"), Way::Going),
             (now(big.clone(), settings(Some("big"), None), "available"), Way::Going),
             (now(prior.clone(), none(), "available"), Way::Before),
+            (now(prior.clone(), none(), "modifying"), Way::Going),
+            (now(prior.clone(), none(), "rebooting"), Way::Busy),
             (now(prior.clone(), settings(Some("big"), None), "available"), Way::Going),
             (now(settings(Some("small"), Some(7)), none(), "available"), Way::Going),
         ];

@@ -17,10 +17,8 @@ use crate::provider::registry::Request;
 use super::database::{BEAT, Database, Followed, Rds, Subject, TAG, permanent};
 use super::modify::is_stuck;
 use super::snapshot::Taken;
-use super::throwaway::Form;
+use super::throwaway::{APPEARS, Form};
 
-/// How long a restore that shows nothing is waited for, nominally.
-const APPEARS: Duration = Duration::from_secs(5 * 60);
 /// How long an instance is looked for whose restore was not answered, nominally.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
 
@@ -69,16 +67,24 @@ impl RestoreTest {
     }
 
     /// The restore's answer was lost: goes on where its instance is there, and is in doubt where none shows up.
+    /// Whatever ends the look, the restore was sent.
     async fn found_after(rds: &Rds, error: ActionError, cx: &Cx) -> Result<Option<String>, ActionError> {
+        let and_then = |failed: ActionError| ActionError {
+            message: format!(
+                "{}; and then: {}; an instance {} may stand",
+                error.message, failed.message, cx.key
+            ),
+            ..error.clone()
+        };
         let mut waited = Duration::ZERO;
         while waited < LOOKED_FOR {
             match rds.throwaway(cx).await {
                 Ok(Some(_)) => return Ok(error.request_id),
                 Ok(None) => {}
                 Err(failed) if failed.kind == ActionErrorKind::Transient => {}
-                Err(failed) => return Err(failed),
+                Err(failed) => return Err(and_then(failed)),
             }
-            cx.pause(BEAT).await?;
+            cx.pause(BEAT).await.map_err(and_then)?;
             waited += BEAT;
         }
         Err(error)
@@ -154,7 +160,8 @@ impl Action for RestoreTest {
             .unwrap_or_default();
         let mut notes = vec![
             "not public, never Multi-AZ; it costs as long as it stands".to_owned(),
-            "asserts status, engine and storage; deleted in every outcome, also what an earlier attempt left"
+            "asserts status, engine and storage; its deletion is asked for in every outcome, also of what an earlier \
+             attempt left; where RDS does not take it (it may not while it creates), you are told to delete it by hand"
                 .to_owned(),
         ];
         notes.extend(self.expect.iter().map(|expect| format!("expects {}", expect.text())));
@@ -199,7 +206,7 @@ impl Action for RestoreTest {
         let snapshot = self.snapshot(&rds).await?;
         for left in rds.leftovers(cx).await? {
             if left.name != cx.key {
-                rds.discard(&left.name, cx).await?;
+                rds.discard(&left.name, true, cx).await?;
             }
         }
         if cx.cancel.is_cancelled() {
@@ -213,14 +220,15 @@ impl Action for RestoreTest {
         };
         cx.reporter.ack(&cx.key).await?;
         let tested = self.tested(&rds, &snapshot, cx).await;
-        let discarded = rds.discard(&cx.key, cx).await;
+        let discarded = rds.discard(&cx.key, tested.is_ok(), cx).await;
         let (found, discarded) = match (tested, discarded) {
             (Ok(found), Ok(discarded)) => (found, discarded),
+            // Nothing of it stays, and it did not pass: that is no doubt, however the look ended.
             (Err(failed), Ok(discarded)) => {
+                let words = format!("{}; the throw-away instance {}", failed.message, discarded.words());
                 return Err(ActionError {
-                    message: format!("{}; the throw-away instance {}", failed.message, discarded.words()),
                     request_id,
-                    ..failed
+                    ..permanent(words)
                 });
             }
             (Ok(_), Err(left)) => {
@@ -266,7 +274,7 @@ impl Action for RestoreTest {
             // Nothing of it stays either way, so that nothing stands in the way of doing it.
             None => Observed::NotStarted {
                 detail: format!(
-                    "no throw-away instance {} stands; whether it was tested is not known",
+                    "no throw-away instance {} stands: nothing of it stays, and whether it was tested is not known",
                     cx.key
                 ),
             },

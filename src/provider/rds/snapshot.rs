@@ -1,6 +1,8 @@
 //! `rds.snapshot`: of an instance or a cluster (RDS API 2014-10-31). A snapshot's identifier is the idempotency key; a
 //! snapshot of that name is ours only if it bears our tag and is of what we meant. Never deletes one.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_rds::operation::RequestId;
 use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot, Tag};
@@ -14,6 +16,9 @@ use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Rds, Subject, TAG, identity, in_doubt, permanent, tags};
+
+/// How long a snapshot that was accepted may not be listed, nominally.
+const APPEARS: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,6 +220,7 @@ impl Action for Snapshot {
         let rds = Rds::open(&self.target).await;
         let request_id = self.send(&rds, cx).await?;
         cx.reporter.ack(&cx.key).await?;
+        let mut unseen = Duration::ZERO;
         loop {
             match self.find(&rds, cx).await {
                 Ok(Some(snapshot)) => {
@@ -225,6 +231,8 @@ impl Action for Snapshot {
                     let done = f64::from(snapshot.percent) / 100.0;
                     cx.reporter.progress(Progress::Share { done, text });
                 }
+                // RDS may take a moment to list what it accepted.
+                Ok(None) if unseen < APPEARS => unseen += BEAT,
                 Ok(None) => {
                     let words = format!("the snapshot {} was accepted and is not there; look again", cx.key);
                     return Err(in_doubt(words));
@@ -250,7 +258,10 @@ impl Action for Snapshot {
                 detail: format!("a snapshot {} exists without our tag", cx.key),
             });
         }
-        let (available, detail) = Self::state(&snapshot)?;
+        let (available, detail) = match Self::state(&snapshot) {
+            Ok(state) => state,
+            Err(failed) => return Ok(Observed::Unknown { detail: failed.message }),
+        };
         Ok(if available {
             Observed::Done(Self::outcome(&snapshot, None))
         } else {

@@ -1,6 +1,8 @@
 //! Throw-away instances of `rds.restore_test`: made under the step's key, found again by name and tags, deleted. The
 //! only place of the program that deletes a database, and only one that bears all four marks of being ours.
 
+use std::time::Duration;
+
 use aws_sdk_rds::operation::RequestId;
 use aws_sdk_rds::types::Tag;
 
@@ -9,11 +11,58 @@ use crate::provider::aws::classify::says;
 use crate::provider::aws::{Sent, accepted, classify};
 
 use super::database::{BEAT, Database, Rds, Subject, TAG, TAG_RUN, TAG_STEP, in_doubt, of_instance, permanent, tags};
+use super::modify::is_stuck;
 
 /// The tag that says what an instance is for, and its value.
 const PURPOSE: (&str, &str) = ("pointsman-purpose", "restore-test");
 /// How often a deletion is asked for before a person has to see to it.
 const TRIES: u32 = 30;
+
+/// How long a deletion is asked for that the state of an instance stands against, nominally.
+const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a restore that was accepted may show nothing, nominally.
+pub const APPEARS: Duration = Duration::from_secs(5 * 60);
+/// How long a deletion is still asked for once the step is ended, nominally: less than an ended effect is waited for.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What is known of a deletion that is asked for.
+struct Asked {
+    seen: bool,
+    unseen: Duration,
+    tries: u32,
+    waited: Duration,
+    /// How long it was asked for after the step was ended.
+    grace: Duration,
+    last: String,
+}
+
+impl Asked {
+    fn new(seen: bool) -> Self {
+        Self {
+            seen,
+            unseen: Duration::ZERO,
+            tries: 0,
+            waited: Duration::ZERO,
+            grace: Duration::ZERO,
+            last: "nothing was heard".to_owned(),
+        }
+    }
+}
+
+/// Why a deletion was not taken.
+enum Refused {
+    /// It cannot be deleted in its state.
+    State(String),
+    Other(String),
+}
+
+/// What a person has to see to.
+fn by_hand(name: &str, words: &str) -> ActionError {
+    in_doubt(format!(
+        "the throw-away instance {name} may still stand: {words}; delete it by hand: \
+         aws rds delete-db-instance --db-instance-identifier {name} --skip-final-snapshot"
+    ))
+}
 
 /// What a throw-away instance is made like.
 #[derive(Debug, Clone, Default)]
@@ -117,49 +166,74 @@ impl Rds {
     }
 
     /// Deletes a throw-away instance of this step and waits until it is gone. Asks again until RDS has taken it: that
-    /// it is ours is looked at before every call, and to delete it twice is to delete it once.
-    pub async fn discard(&self, name: &str, cx: &Cx) -> Result<Discarded, ActionError> {
-        let hands = |words: &str| {
-            in_doubt(format!(
-                "the throw-away instance {name} may still stand: {words}; delete it by hand: \
-                 aws rds delete-db-instance --db-instance-identifier {name} --skip-final-snapshot"
-            ))
-        };
-        let (mut tries, mut last) = (0, "nothing was heard".to_owned());
+    /// it is ours is looked at before every call, and to delete it twice is to delete it once. One that nobody has
+    /// `seen` may not be listed yet. Whoever ends the step ends the waiting, and has it asked for a little longer.
+    pub async fn discard(&self, name: &str, seen: bool, cx: &Cx) -> Result<Discarded, ActionError> {
+        let mut asked = Asked::new(seen);
         loop {
-            match self.find(&subject(name)).await {
-                Ok(None) => return Ok(Discarded::Gone),
-                Ok(Some(found)) if !is_ours(&found, cx) => return Err(hands("it does not bear our tags")),
-                Ok(Some(found)) if found.status == "deleting" => {
-                    cx.reporter
-                        .progress(Progress::State(format!("{name} is being deleted")));
-                }
-                Ok(Some(_)) if tries >= TRIES => return Err(hands(&last)),
-                Ok(Some(_)) => {
-                    tries += 1;
-                    match self.delete(name).await {
-                        Ok(()) => {}
-                        Err(error) => last = error.message,
-                    }
-                }
-                Err(error) if error.kind == ActionErrorKind::Transient && tries < TRIES => {
-                    tries += 1;
-                    last = error.message;
-                }
-                Err(error) => return Err(hands(&accepted(error).message)),
-            }
-            if let Err(cancelled) = cx.pause(BEAT).await {
+            let taken = self.discard_once(name, &mut asked, cx).await?;
+            match taken {
+                Some(Discarded::Gone) => return Ok(Discarded::Gone),
                 // Whoever ends the step waits for the deletion to be taken, not for its end.
-                return match self.find(&subject(name)).await {
-                    Ok(Some(found)) if found.status == "deleting" => Ok(Discarded::Going),
-                    Ok(None) => Ok(Discarded::Gone),
-                    Ok(Some(_)) | Err(_) => Err(hands(&format!("{last}; {}", cancelled.message))),
-                };
+                Some(Discarded::Going) if cx.cancel.is_cancelled() => return Ok(Discarded::Going),
+                Some(Discarded::Going) => cx
+                    .reporter
+                    .progress(Progress::State(format!("{name} is being deleted"))),
+                None if asked.grace >= GRACE => {
+                    let words = format!("the step was ended, and {}", asked.last);
+                    return Err(by_hand(name, &words));
+                }
+                None => {}
+            }
+            if cx.pause(BEAT).await.is_err() && taken.is_none() {
+                tokio::time::sleep(BEAT.div_f64(cx.speed.max(1.0))).await;
+                asked.grace += BEAT;
             }
         }
     }
 
-    async fn delete(&self, name: &str) -> Result<(), ActionError> {
+    /// Looks, and asks for the deletion where nobody has taken it; nothing where that is not known.
+    async fn discard_once(&self, name: &str, asked: &mut Asked, cx: &Cx) -> Result<Option<Discarded>, ActionError> {
+        match self.find(&subject(name)).await {
+            Ok(None) if asked.seen || asked.unseen >= APPEARS => Ok(Some(Discarded::Gone)),
+            Ok(None) => {
+                asked.unseen += BEAT;
+                "it is not listed yet".clone_into(&mut asked.last);
+                Ok(None)
+            }
+            Ok(Some(found)) if !is_ours(&found, cx) => Err(by_hand(name, "it does not bear our tags")),
+            Ok(Some(found)) => {
+                asked.seen = true;
+                if found.status == "deleting" {
+                    return Ok(Some(Discarded::Going));
+                }
+                if asked.tries >= TRIES || asked.waited >= LONGEST {
+                    return Err(by_hand(name, &asked.last));
+                }
+                match self.delete(name).await {
+                    Ok(()) => {}
+                    // What is on its way to another state will take it there.
+                    Err(Refused::State(words)) if found.status != "available" && !is_stuck(&found.status) => {
+                        asked.waited += BEAT;
+                        asked.last = format!("it is {}: {words}", found.status);
+                    }
+                    Err(Refused::State(words) | Refused::Other(words)) => {
+                        asked.tries += 1;
+                        asked.last = words;
+                    }
+                }
+                Ok(None)
+            }
+            Err(error) if error.kind == ActionErrorKind::Transient && asked.tries < TRIES => {
+                asked.tries += 1;
+                asked.last = error.message;
+                Ok(None)
+            }
+            Err(error) => Err(by_hand(name, &accepted(error).message)),
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Refused> {
         let call = self.writes.delete_db_instance().db_instance_identifier(name);
         match call
             .skip_final_snapshot(true)
@@ -169,7 +243,15 @@ impl Rds {
         {
             Ok(_) => Ok(()),
             Err(error) if says(&error, "DBInstanceNotFound") => Ok(()),
-            Err(error) => Err(classify(error, "rds:DeleteDBInstance", Sent::Mutation)),
+            Err(error) => {
+                let state = says(&error, "InvalidDBInstanceState");
+                let words = classify(error, "rds:DeleteDBInstance", Sent::Mutation).message;
+                Err(if state {
+                    Refused::State(words)
+                } else {
+                    Refused::Other(words)
+                })
+            }
         }
     }
 }
