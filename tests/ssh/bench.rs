@@ -26,12 +26,17 @@ pub struct Heard {
     pub lines: Mutex<Vec<String>>,
     /// Acknowledgements cannot be recorded.
     pub deaf: bool,
+    /// Cancelled by the acknowledgement.
+    pub cancels: Option<CancellationToken>,
 }
 
 #[async_trait]
 impl Reporter for Heard {
     async fn ack(&self, provider_id: &str) -> Result<(), ActionError> {
         self.acked.lock().unwrap().push(provider_id.to_owned());
+        if let Some(cancel) = &self.cancels {
+            cancel.cancel();
+        }
         if self.deaf {
             return Err(ActionError::new(ActionErrorKind::InDoubt, "the disk is full"));
         }

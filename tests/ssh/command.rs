@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pointsman::provider::action::ActionErrorKind::{Cancelled, InDoubt, Permanent};
+use pointsman::provider::action::ActionErrorKind::{Cancelled, InDoubt, Permanent, Transient};
 use pointsman::provider::connection::{BuildError, Connections, Target};
 use pointsman::provider::registry::{Request, build};
 use serde_json::{Value, json};
@@ -237,6 +237,61 @@ async fn what_was_cancelled_before_was_not_begun_though_it_arrives_later() {
     };
     bench.wait("its end", || !under_way() && !bench.host.notes(KEY).exists());
     assert!(!mark.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_between_the_offer_and_the_word_is_not_begun() {
+    for mutates in [true, false] {
+        let mut bench = Bench::new();
+        bench.heard = std::sync::Arc::new(crate::bench::Heard {
+            cancels: Some(bench.cancel.clone()),
+            ..Default::default()
+        });
+        let cx = if mutates { bench.cx() } else { bench.reading() };
+        let mark = bench.host.path("mark");
+        let script = bench.script(&format!("touch {}", mark.display()));
+        let words = failed(script.execute(&cx).await, Cancelled);
+        assert!(words.contains("before it was begun"), "{words}");
+        let group = bench.group();
+        bench.wait("the end of what was offered", || {
+            !processes().iter().any(|process| process.group == group) && !bench.host.notes(KEY).exists()
+        });
+        assert!(!mark.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_offered_has_its_cause_named() {
+    let bench = Bench::new();
+    // One word alone is longer than Linux hands over.
+    let long = "x".repeat(200 * 1024);
+    let words = failed(bench.run(json!({ "argv": ["echo", long] })).await, Permanent);
+    assert!(
+        words.contains("nothing was begun") && words.contains("128 KiB"),
+        "{}",
+        &words[..words.len().min(300)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_was_not_heard_whole_is_said_to_be_short() {
+    let bench = Bench::new();
+    // Its child holds the output open, so that it never ends.
+    let pipe = bench.pipe();
+    let argv = json!(["sh", "-c", format!("read word < {} & echo begun", pipe.display())]);
+    let outcome = bench.action(json!({ "argv": argv })).execute(&bench.reading()).await;
+    let outcome = outcome.unwrap();
+    assert!(
+        outcome.summary.contains("not all that it printed was heard"),
+        "{}",
+        outcome.summary
+    );
+    assert_eq!(outcome.evidence[0].1, b"begun\n\n[short: not all was heard]\n");
+    bench.let_go();
+    let judged = json!({ "argv": argv, "expect": "'error' not in stdout" });
+    let words = failed(bench.action(judged).execute(&bench.reading()).await, Transient);
+    assert!(words.contains("cannot be judged"), "{words}");
+    bench.let_go();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pointsman::provider::action::ActionErrorKind::{Cancelled, InDoubt, Permanent, Transient};
+use pointsman::provider::action::ActionErrorKind::{Cancelled, InDoubt, Transient};
 use serde_json::json;
 
 use crate::bench::{Bench, KEY, done, failed, running, unknown};
@@ -86,7 +86,7 @@ async fn who_follows_is_told_of_a_failure_and_may_stop_following() {
         error.message.contains("ended with 5") && error.message.contains("no luck"),
         "{error:?}"
     );
-    assert!([Permanent, InDoubt].contains(&error.kind), "{error:?}");
+    assert_eq!(error.kind, InDoubt, "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +145,54 @@ async fn an_end_that_cannot_be_confirmed_is_said_to_be_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_needs_no_note() {
+    let bench = Bench::new();
+    let running_one = bench.begin(waiting(&bench), bench.cx());
+    bench.wait("its first word", || heard(&bench, "begun"));
+    // Nothing can be written there, as on a full disk.
+    fs::create_dir(bench.host.notes(KEY).join("asked")).unwrap();
+    bench.cancel.cancel();
+    let words = failed(running_one.await.unwrap(), InDoubt);
+    assert!(
+        words.contains("was ended on request") && !words.contains("NOT CONFIRMED"),
+        "{words}"
+    );
+    let group = bench.group();
+    assert!(!processes().iter().any(|process| process.group == group));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_after_it_was_asked_to_is_not_done_for_who_follows_it() {
+    let bench = Bench::new();
+    let running_one = bench.begin(waiting(&bench), bench.cx());
+    bench.wait("its first word", || heard(&bench, "begun"));
+    bench.host.cut();
+    failed(running_one.await.unwrap(), InDoubt);
+    bench.heard.lines.lock().unwrap().clear();
+    let (action, cx) = (bench.script("true"), bench.cx());
+    let adopted = tokio::spawn(async move { action.adopt(&cx).await });
+    bench.wait("its first word again", || heard(&bench, "begun"));
+    fs::write(bench.host.notes(KEY).join("asked"), "").unwrap();
+    bench.let_go();
+    let words = failed(adopted.await.unwrap(), InDoubt);
+    assert!(
+        words.contains("ended with 0") && words.contains("after it was asked to end"),
+        "{words}"
+    );
+    let shown = |line: &str| {
+        bench
+            .heard
+            .lines
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|heard| *heard == line)
+            .count()
+    };
+    assert_eq!((shown("begun"), shown("go on")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cut_read_may_be_tried_again() {
     let bench = Bench::new();
     let running_one = bench.begin(waiting(&bench), bench.reading());
@@ -152,7 +200,9 @@ async fn a_cut_read_may_be_tried_again() {
     bench.host.cut();
     let words = failed(running_one.await.unwrap(), Transient);
     assert!(words.contains("was cut while sh read"), "{words}");
-    bench.let_go();
+    // Nobody would read what it says: it ends with its connection.
+    let group = bench.group();
+    bench.wait("its end", || !processes().iter().any(|process| process.group == group));
 }
 
 #[tokio::test(flavor = "multi_thread")]

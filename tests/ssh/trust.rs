@@ -98,6 +98,53 @@ async fn a_changed_key_is_refused_loudly_and_nothing_is_said_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_revoked_whatever_its_line_names() {
+    let bench = Bench::new();
+    let line = bench.host.line("host_ed25519");
+    let (_, key) = line.split_once(' ').unwrap();
+    for names in ["*", "*.example.com", "elsewhere.test"] {
+        bench.host.write_known(&format!("{line}\n@revoked {names} {key}"));
+        let words = failed(meet(&bench, bench.host.target()).await, Permanent);
+        assert!(words.contains("IS REVOKED"), "{names}: {words}");
+    }
+    bench
+        .host
+        .write_known(&format!("{line}\n@revoked * ssh-ed25519 not*a*key"));
+    let words = failed(meet(&bench, bench.host.target()).await, Permanent);
+    assert!(words.contains("line 4 revokes a key that cannot be read"), "{words}");
+    bench.host.make_key("ed25519", "other", "");
+    let other = bench.host.line("other");
+    bench.host.write_known(&format!("{line}\n@revoked {other}"));
+    meet(&bench, bench.host.target()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_without_the_port_speaks_only_where_none_with_it_does() {
+    let bench = Bench::new();
+    bench.host.make_key("ed25519", "other", "");
+    let plain = |key: &str| {
+        bench
+            .host
+            .line(key)
+            .replace(&format!("[127.0.0.1]:{}", bench.host.port), "127.0.0.1")
+    };
+    bench.host.write_known(&plain("host_ed25519"));
+    meet(&bench, bench.host.target()).await.unwrap();
+    // The key may be that of another port.
+    bench.host.write_known(&plain("other"));
+    assert!(failed(meet(&bench, bench.host.target()).await, Permanent).contains("is not known"));
+    bench
+        .host
+        .write_known(&format!("{}\n{}", plain("host_ed25519"), bench.host.line("other")));
+    let words = failed(meet(&bench, bench.host.target()).await, Permanent);
+    assert!(words.contains("HAS CHANGED") && words.contains("line 4 of"), "{words}");
+    bench
+        .host
+        .write_known(&format!("{}\n{}", plain("other"), bench.host.line("host_ed25519")));
+    meet(&bench, bench.host.target()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_is_known_by_a_hashed_name_and_asked_for_the_kind_of_key_that_is_known() {
     let bench = Bench::new();
     bench.host.know(&["host_rsa"]);
@@ -208,6 +255,33 @@ impl Drop for Agent {
     }
 }
 
+/// An agent that answers at this socket.
+fn agent(bench: &Bench, socket: &std::path::Path) -> Agent {
+    let agent = Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let agent = Agent(agent);
+    bench.wait("the agent", || socket.exists());
+    agent
+}
+
+/// Makes the key where it is missing, and gives it to the agent.
+fn add(bench: &Bench, socket: &std::path::Path, key: &str) {
+    if !bench.host.path(key).exists() {
+        bench.host.make_key("ed25519", key, "");
+    }
+    let added = Command::new("ssh-add")
+        .arg("-q")
+        .arg(bench.host.path(key))
+        .env("SSH_AUTH_SOCK", socket)
+        .status()
+        .unwrap();
+    assert!(added.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keys_of_an_agent_are_tried() {
     let bench = Bench::new();
@@ -218,25 +292,30 @@ async fn the_keys_of_an_agent_are_tried() {
     };
     let words = failed(meet(&bench, target.clone()).await, Permanent);
     assert!(words.contains("does not answer"), "{words}");
-    let agent = Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _agent = Agent(agent);
-    bench.wait("the agent", || socket.exists());
+    let _agent = agent(&bench, &socket);
     let words = failed(meet(&bench, target.clone()).await, Permanent);
     assert!(words.contains("has no key"), "{words}");
-    bench.host.make_key("ed25519", "stranger", "");
     for key in ["stranger", "guest"] {
-        let added = Command::new("ssh-add")
-            .arg("-q")
-            .arg(bench.host.path(key))
-            .env("SSH_AUTH_SOCK", &socket)
-            .status()
-            .unwrap();
-        assert!(added.success());
+        add(&bench, &socket, key);
     }
     meet(&bench, target).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_hangs_up_after_many_keys_is_not_tried_again() {
+    let bench = Bench::new();
+    let socket = bench.host.path("agent");
+    let _agent = agent(&bench, &socket);
+    for number in 1..=8 {
+        add(&bench, &socket, &format!("stranger{number}"));
+    }
+    let target = SshTarget {
+        proof: Proof::Agent { socket },
+        ..bench.host.target()
+    };
+    let words = failed(meet(&bench, target).await, Permanent);
+    assert!(
+        words.contains("of 8 keys of the agent and hung up; offer fewer"),
+        "{words}"
+    );
 }

@@ -31,6 +31,8 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+[ ! -e "$UNITS/slow" ] || : >"$UNITS/late"
+while [ -e "$UNITS/slow" ]; do sleep 0.05; done
 mkdir "$UNITS/$unit" 2>/dev/null || { echo "Unit $unit.service was already loaded." >&2; exit 1; }
 printf '%s' "$description" >"$UNITS/$unit/description"
 cd "$folder" || exit 1
@@ -50,6 +52,10 @@ const CTL: &str = r#"#!/bin/sh
 verb=$1
 for unit; do :; done
 here=$UNITS/$unit
+if [ -e "$UNITS/mute" ]; then
+  echo "$verb" >>"$UNITS/unheard"
+  exit 1
+fi
 case $verb in
 show)
   if [ ! -d "$here" ]; then
@@ -131,10 +137,13 @@ async fn a_name_that_is_taken_is_not_begun() {
     crate::bench::not_started(bench.observe().await);
     // Neither is anything begun where there is no systemd.
     let bare = Bench::new();
-    bare.host
-        .install("systemd-run", "#!/bin/sh\necho 'no bus' >&2\nexit 1\n");
-    bare.host.install("systemctl", "#!/bin/sh\nexit 1\n");
-    assert!(failed(bare.run(with("true")).await, Permanent).contains("no bus"));
+    bare.host.install("systemd-run", "#!/bin/sh\nexit 1\n");
+    bare.host.install("systemctl", "#!/bin/sh\necho 'no bus' >&2\nexit 1\n");
+    let words = failed(bare.run(with("true")).await, Permanent);
+    assert!(
+        words.contains("no bus") && words.contains("nothing was begun"),
+        "{words}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,4 +182,61 @@ async fn a_cancel_stops_the_unit() {
     let seen = unknown(bench.observe().await);
     assert!(seen.contains("asked to end"), "{seen}");
     assert!(!bench.host.path("units").join("move-1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_does_not_answer_says_nothing_of_the_unit() {
+    let bench = bench();
+    let units = bench.host.path("units");
+    let pipe = bench.pipe();
+    let script = format!("echo begun; read word < {}; echo \"$word on\"", pipe.display());
+    let running_one = bench.begin(bench.action(with(&script)), bench.cx());
+    bench.wait("its first word", || {
+        bench.heard.lines.lock().unwrap().iter().any(|line| line == "begun")
+    });
+    fs::write(units.join("mute"), "").unwrap();
+    bench.wait("its keeper's question", || units.join("unheard").exists());
+    let seen = unknown(bench.observe().await);
+    assert!(seen.contains("systemd does not say"), "{seen}");
+    fs::remove_file(units.join("mute")).unwrap();
+    running(bench.observe().await);
+    bench.let_go();
+    let outcome = running_one.await.unwrap().unwrap();
+    assert_eq!(outcome.result["stdout"], "begun\ngo on\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_manager_does_not_confirm_is_said_to_be_none() {
+    let bench = bench();
+    let running_one = bench.begin(bench.action(with("echo begun; sleep 600")), bench.cx());
+    bench.wait("its first word", || {
+        bench.heard.lines.lock().unwrap().iter().any(|line| line == "begun")
+    });
+    let mute = bench.host.path("units").join("mute");
+    fs::write(&mute, "").unwrap();
+    bench.cancel.cancel();
+    let words = failed(running_one.await.unwrap(), InDoubt);
+    assert!(words.contains("ITS END IS NOT CONFIRMED"), "{words}");
+    fs::remove_file(mute).unwrap();
+    // Its keeper was asked too, and ends it as soon as it can.
+    bench.wait("its end", || !bench.host.path("units").join("move-1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_is_made_after_it_was_asked_to_end_is_stopped() {
+    let bench = bench();
+    let units = bench.host.path("units");
+    fs::write(units.join("slow"), "").unwrap();
+    let running_one = bench.begin(bench.action(with("sleep 600")), bench.cx());
+    bench.wait("the call of systemd-run", || units.join("late").exists());
+    bench.cancel.cancel();
+    bench.wait("the wish", || bench.host.notes(KEY).join("asked").exists());
+    fs::remove_file(units.join("slow")).unwrap();
+    let words = failed(running_one.await.unwrap(), InDoubt);
+    assert!(
+        words.contains("was ended on request") && !words.contains("NOT CONFIRMED"),
+        "{words}"
+    );
+    assert!(!units.join("move-1").exists());
+    unknown(bench.observe().await);
 }

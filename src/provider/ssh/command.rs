@@ -19,7 +19,7 @@ use crate::provider::expectation::Expectation;
 use crate::provider::output::Output;
 use crate::provider::registry::Request;
 
-use super::errand::{Errand, Followed, Offer, follow};
+use super::errand::{Errand, Followed, Offer, Unshown, follow};
 use super::look::{End, Known, judge};
 use super::quote::shown;
 use super::script::{Asked, Group, Told};
@@ -29,6 +29,8 @@ use super::target::SshTarget;
 const LOOK: &str = "look at what it acts on";
 /// Said where a command has ended, but not all of what it started.
 const LEFT: &str = "; something that it started still runs";
+/// Said where the connection ended, or nobody listened any more, before its output did.
+const SHORT: &str = "not all that it printed was heard";
 /// How long what was ended may take to say its last.
 const LAST: Duration = Duration::from_secs(5);
 /// How often what runs over there is looked at where nobody streams it.
@@ -108,7 +110,12 @@ impl Command {
             }
             None => (end.code == 0, String::new()),
         };
-        let summary = format!("{program} ended with {how} on {}{left}{expected}", self.target);
+        let short = if output.is_short() {
+            format!("; {SHORT}")
+        } else {
+            String::new()
+        };
+        let summary = format!("{program} ended with {how} on {}{left}{short}{expected}", self.target);
         if holds {
             return Ok(Outcome {
                 summary,
@@ -124,7 +131,20 @@ impl Command {
     fn outcome(&self, cx: &Cx, followed: Followed, output: Output) -> Result<Outcome, ActionError> {
         let program = self.program();
         let (kind, words) = match followed {
-            Followed::Ended(end) => return self.verdict(&end, output),
+            Followed::Ended(end) if !output.is_short() || self.with.expect.is_none() => {
+                return self.verdict(&end, output);
+            }
+            Followed::Ended(end) => (
+                if cx.mutates {
+                    ActionErrorKind::InDoubt
+                } else {
+                    ActionErrorKind::Transient
+                },
+                format!(
+                    "{program} ended with {} on {}, but {SHORT}: what is expected of it cannot be judged; look again",
+                    end.code, self.target
+                ),
+            ),
             Followed::Unbegun => (
                 ActionErrorKind::Transient,
                 format!(
@@ -164,6 +184,14 @@ impl Command {
         Err(ActionError::new(kind, words))
     }
 
+    fn called_off(&self) -> ActionError {
+        let words = format!(
+            "{} was asked to end before it was begun; nothing was done",
+            self.program()
+        );
+        ActionError::new(ActionErrorKind::Cancelled, words)
+    }
+
     /// Ends it over a session of its own, and says what is known of that.
     async fn end(&self, cx: &Cx, group: &Group) -> String {
         let errand = self.errand(cx, |told| told.end(group));
@@ -180,9 +208,9 @@ impl Command {
     }
 
     /// What the host has noted of the attempt.
-    async fn look(&self, cx: &Cx) -> Result<(Known, Output), ActionError> {
+    async fn look(&self, cx: &Cx, reporter: &Arc<dyn Reporter>) -> Result<(Known, Output), ActionError> {
         let errand = self.errand(cx, |told| told.look());
-        let reporter = cx.reporter.clone();
+        let reporter = reporter.clone();
         let (words, output) = blocking(move || errand.ask(&reporter)).await?;
         Ok((judge(self.program(), &words, cx.intent_at, Utc::now()), output))
     }
@@ -267,15 +295,18 @@ fn signal(code: i32) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// Does what blocks elsewhere.
-async fn blocking<T: Send + 'static>(
+/// Does what blocks elsewhere, from now on and not only once it is waited for: what was put off could be done after it was
+/// called off.
+fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ActionError> + Send + 'static,
-) -> Result<T, ActionError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| {
-        let words = format!("the program's own task broke: {error}; see the diagnostic log");
-        Err(ActionError::new(ActionErrorKind::InDoubt, words))
-    })
+) -> impl Future<Output = Result<T, ActionError>> {
+    let done = tokio::task::spawn_blocking(work);
+    async move {
+        done.await.unwrap_or_else(|error| {
+            let words = format!("the program's own task broke: {error}; see the diagnostic log");
+            Err(ActionError::new(ActionErrorKind::InDoubt, words))
+        })
+    }
 }
 
 /// Follows in a thread of its own; whoever stops waiting for it stops it.
@@ -351,10 +382,7 @@ impl Action for Command {
         let offered = blocking(move || errand.offer());
         let offer = tokio::select! {
             offer = offered => offer?,
-            () = cx.cancel.cancelled() => {
-                let words = format!("{program} was asked to end before it was begun; nothing was done");
-                return Err(ActionError::new(ActionErrorKind::Cancelled, words));
-            }
+            () = cx.cancel.cancelled() => return Err(self.called_off()),
         };
         let (talk, group) = match offer {
             Offer::Ready(talk, group) => (talk, group),
@@ -369,6 +397,10 @@ impl Action for Command {
         // What the record does not know of is not begun: without the word the other side gives it up.
         let named = format!("process group {} on {}", group.pid, self.target);
         cx.reporter.ack(&named).await?;
+        if cx.cancel.is_cancelled() {
+            drop(talk);
+            return Err(self.called_off());
+        }
         let followed = following(move |stop, reporter| Ok(follow(talk, Some("go"), stop, reporter)), cx);
         tokio::pin!(followed);
         tokio::select! {
@@ -391,14 +423,15 @@ impl Action for Command {
             let detail = format!("a command that reads leaves no mark that could be read; {LOOK}");
             return Ok(Observed::Unknown { detail });
         }
-        let (known, output) = self.look(cx).await?;
+        let (known, output) = self.look(cx, &cx.reporter).await?;
         Ok(self.seen(known, output))
     }
 
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let mut failed = 0;
+        let mut reporter = cx.reporter.clone();
         loop {
-            match self.look(cx).await {
+            match self.look(cx, &reporter).await {
                 Ok((Known::Running { detail, follow: true }, _)) => {
                     failed = 0;
                     cx.reporter.progress(Progress::State(detail));
@@ -411,8 +444,10 @@ impl Action for Command {
                             return Err(ActionError::new(ActionErrorKind::Cancelled, words));
                         }
                     };
-                    if let Ok((Followed::Ended(end), output)) = followed {
-                        return self.verdict(&end, output);
+                    // Whether it was asked to end is in the notes alone; what it printed was shown.
+                    if matches!(followed, Ok((Followed::Ended(_), _))) {
+                        reporter = Arc::new(Unshown);
+                        continue;
                     }
                 }
                 Ok((known, output)) => {

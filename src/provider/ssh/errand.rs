@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::provider::action::{ActionError, ActionErrorKind, Reporter};
+use crate::provider::action::{ActionError, ActionErrorKind, Progress, Reporter};
 use crate::provider::output::Output;
 
 use super::hosts::HostKey;
@@ -20,6 +21,8 @@ use super::target::SshTarget;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the rest of the output is waited for after the end.
 const REST: Duration = Duration::from_secs(5);
+/// Said where the other side said all that it had to say.
+const WENT_AWAY: &str = "the program over there went away";
 /// The most that is shown of what was not understood.
 const NOISE: usize = 300;
 
@@ -31,6 +34,18 @@ pub struct Errand {
     pub nonce: String,
     /// The host key that was approved, where one was.
     pub approved: Option<String>,
+}
+
+/// Shows nothing of what is heard.
+pub struct Unshown;
+
+#[async_trait]
+impl Reporter for Unshown {
+    async fn ack(&self, _provider_id: &str) -> Result<(), ActionError> {
+        Ok(())
+    }
+
+    fn progress(&self, _progress: Progress) {}
 }
 
 /// What came of the offer to begin.
@@ -119,6 +134,14 @@ impl Errand {
             ("exists", _) => Ok(Offer::Exists),
             ("refused", why) => {
                 let words = format!("{} refused: {why}; nothing was begun", self.target);
+                Err(error(ActionErrorKind::Permanent, words))
+            }
+            // It ended before the word could be given.
+            ("lost" | "unbegun", _) => {
+                let words = format!(
+                    "{} could not note the attempt, and nothing was begun; is its disk full, or a word longer than 128 KiB?",
+                    self.target
+                );
                 Err(error(ActionErrorKind::Permanent, words))
             }
             _ => Err(self.not_understood(&noise)),
@@ -235,12 +258,15 @@ pub fn follow(
         match heard {
             // The end is known; what was written before it may still be under way.
             Ok(Ended::Enough) => rest = Some(Instant::now()),
-            Ok(Ended::Silence) => break "the program over there went away".to_owned(),
+            Ok(Ended::Silence) => break WENT_AWAY.to_owned(),
             Ok(Ended::Time) => break "nobody listened any more".to_owned(),
             Err(why) => break why,
         }
     };
     output.end(&**reporter);
+    if heard != WENT_AWAY {
+        output.cut_short();
+    }
     (ended.unwrap_or(Followed::Cut(heard)), output)
 }
 

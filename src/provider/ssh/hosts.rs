@@ -2,7 +2,7 @@
 //!
 //! libssh2 compares names (plain, `[host]:port`, hashed) and keys; it is asked line by line, so that it is known which
 //! kinds of keys to ask the host for and which line speaks. Lines with wildcards it does not understand, and certificates
-//! of an authority neither: such a host is unknown.
+//! of an authority neither: such a host is unknown. A key that is revoked is so for every host.
 
 use std::fs;
 use std::io;
@@ -23,17 +23,23 @@ const KINDS: &[(&str, &str)] = &[
     ("ssh-rsa", "rsa-sha2-512,rsa-sha2-256"),
 ];
 
+/// What no line has.
+const NO_KEY: &[u8] = b"no key at all";
+
 /// A line that names the host.
 struct Line {
     number: usize,
     kind: String,
     text: String,
-    revoked: bool,
+    /// It names the port too.
+    exact: bool,
 }
 
 /// What is known of a host.
 pub struct Known {
     lines: Vec<Line>,
+    /// The numbers of the lines that revoke a key, and the keys.
+    revoked: Vec<(usize, Vec<u8>)>,
 }
 
 /// A host key, as people compare it.
@@ -84,11 +90,7 @@ impl HostKey {
 
     /// The line for `known_hosts`.
     pub fn line_for(&self, target: &SshTarget) -> String {
-        let host = target.host.to_lowercase();
-        match target.port {
-            22 => format!("{host} {}", self.line),
-            port => format!("[{host}]:{port} {}", self.line),
-        }
+        format!("{} {}", exact_name(target), self.line)
     }
 }
 
@@ -98,32 +100,45 @@ impl Known {
         let text = read(&target.known_hosts)
             .map_err(|error| format!("{}: {error}; mend it, then retry", target.known_hosts.display()))?;
         let mut lines = Vec::new();
+        let mut revoked = Vec::new();
         for (index, text) in text.lines().enumerate() {
-            let text = text.trim();
-            let (revoked, text) = match text.strip_prefix("@revoked") {
-                Some(rest) => (true, rest.trim_start()),
-                None if text.starts_with(['@', '#']) => continue,
-                None => (false, text),
-            };
+            let (number, text) = (index + 1, text.trim());
+            if let Some(rest) = text.strip_prefix("@revoked") {
+                let key = rest.split_whitespace().nth(2).map(str::as_bytes);
+                let key = key.and_then(|key| BASE64.decode(key).ok()).ok_or_else(|| {
+                    let file = target.known_hosts.display();
+                    format!("{file}: line {number} revokes a key that cannot be read; mend it, then retry")
+                })?;
+                revoked.push((number, key));
+                continue;
+            }
+            if text.starts_with(['@', '#']) {
+                continue;
+            }
             let Some(kind) = text.split_whitespace().nth(1) else {
                 continue;
             };
-            if check(session, target, text, b"no key at all").is_some() {
+            let exact = check(session, &exact_name(target), text, NO_KEY).is_some();
+            if exact || check(session, &target.host.to_lowercase(), text, NO_KEY).is_some() {
                 lines.push(Line {
-                    number: index + 1,
+                    number,
                     kind: kind.to_owned(),
                     text: text.to_owned(),
-                    revoked,
+                    exact,
                 });
             }
         }
-        Ok(Self { lines })
+        // A line with the port speaks for that port, and one without only where no line does.
+        if lines.iter().any(|line| line.exact) {
+            lines.retain(|line| line.exact);
+        }
+        Ok(Self { lines, revoked })
     }
 
     /// The kinds of keys to ask the host for: those that it is known by first, or a key that has not changed would look
     /// as if it had.
     pub fn preferred(&self) -> String {
-        let known = |kind: &str| self.lines.iter().any(|line| !line.revoked && line.kind == kind);
+        let known = |kind: &str| self.lines.iter().any(|line| line.kind == kind);
         let (first, rest): (Vec<_>, Vec<_>) = KINDS.iter().partition(|(kind, _)| known(kind));
         let all: Vec<&str> = first.iter().chain(&rest).map(|(_, asked)| *asked).collect();
         all.join(",")
@@ -131,17 +146,32 @@ impl Known {
 
     /// What `key` is to us.
     pub fn judge(&self, session: &Session, target: &SshTarget, key: &[u8]) -> Verdict {
-        let same = |line: &Line| check(session, target, &line.text, key) == Some(true);
-        if let Some(line) = self.lines.iter().find(|line| line.revoked && same(line)) {
-            return Verdict::Revoked { line: line.number };
+        if let Some((line, _)) = self.revoked.iter().find(|(_, revoked)| revoked == key) {
+            return Verdict::Revoked { line: *line };
         }
-        let mut standing = self.lines.iter().filter(|line| !line.revoked);
-        if standing.clone().any(same) {
+        let same = |line: &Line| {
+            let name = if line.exact {
+                exact_name(target)
+            } else {
+                target.host.to_lowercase()
+            };
+            check(session, &name, &line.text, key) == Some(true)
+        };
+        if self.lines.iter().any(same) {
             return Verdict::Known;
         }
-        standing
-            .next()
-            .map_or(Verdict::Unknown, |line| Verdict::Changed { line: line.number })
+        // Another key of the same name may be another port's.
+        let exact = self.lines.iter().find(|line| line.exact);
+        exact.map_or(Verdict::Unknown, |line| Verdict::Changed { line: line.number })
+    }
+}
+
+/// The name of a host at its port.
+fn exact_name(target: &SshTarget) -> String {
+    let host = target.host.to_lowercase();
+    match target.port {
+        22 => host,
+        port => format!("[{host}]:{port}"),
     }
 }
 
@@ -153,11 +183,11 @@ fn read(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Whether a line that names the target has this key; nothing for a line that does not name it or cannot be read.
-fn check(session: &Session, target: &SshTarget, line: &str, key: &[u8]) -> Option<bool> {
+/// Whether a line with this name has this key; nothing for a line that does not name it or cannot be read.
+fn check(session: &Session, name: &str, line: &str, key: &[u8]) -> Option<bool> {
     let mut known = session.known_hosts().ok()?;
     known.read_str(line, KnownHostFileKind::OpenSSH).ok()?;
-    match known.check_port(&target.host.to_lowercase(), target.port, key) {
+    match known.check(name, key) {
         CheckResult::Match => Some(true),
         CheckResult::Mismatch => Some(false),
         CheckResult::NotFound | CheckResult::Failure => None,

@@ -57,11 +57,9 @@ impl<'a> Notes<'a> {
 /// What the words say of an attempt whose intent was journaled then.
 pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime<Utc>) -> Known {
     let notes = Notes(words.split(' ').filter_map(|word| word.split_once('=')).collect());
+    let again = started_again(&notes, intent_at, now);
     if !notes.is("folder") {
-        let up = notes.number("up").and_then(TimeDelta::try_seconds);
-        let started = up.and_then(|up| now.checked_sub_signed(up));
-        // What was noted just before a power failure may not have reached the disk.
-        if started.is_some_and(|started| started + TimeDelta::seconds(SKEW) > intent_at) {
+        if again == Some(true) {
             let words = format!("nothing is noted of {program}, but the host was started again since");
             return Known::Unknown(words);
         }
@@ -80,11 +78,15 @@ pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime
             asked: notes.is("asked"),
         };
     }
-    if notes.is("refused") {
-        return Known::NotStarted(format!("{program} was not begun: systemd-run refused it"));
-    }
     let pid = notes.get("pid");
     if !notes.is("begun") {
+        // That it was begun is noted just before, and a note so young may not have reached the disk.
+        if again != Some(false) {
+            let again = if again.is_some() { "" } else { " perhaps" };
+            return Known::Unknown(format!(
+                "{program} was offered, and nobody knows whether it was begun: the host was{again} started again since"
+            ));
+        }
         let age = notes
             .number("now")
             .zip(notes.number("since"))
@@ -109,12 +111,30 @@ pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime
                 follow: notes.is("keeper"),
             };
         }
+        _ if notes.is("refused") => {
+            let why = if asked.is_empty() {
+                "systemd-run refused it"
+            } else {
+                "it was asked to end before"
+            };
+            return Known::NotStarted(format!("{program} was not begun: {why}"));
+        }
         "gone" => {
             return Known::Unknown(format!(
                 "the unit of {program} is gone, and nobody noted how it ended{asked}"
             ));
         }
+        "mute" => {
+            return Known::Unknown(format!(
+                "the unit of {program} has ended, and its systemd does not know how{asked}"
+            ));
+        }
         "foreign" => return Known::Unknown(format!("the unit of {program} is another one by now{asked}")),
+        "unasked" => {
+            return Known::Unknown(format!(
+                "systemd does not say what became of the unit of {program}; ask again{asked}"
+            ));
+        }
         _ => {}
     }
     if notes.is("keeper") {
@@ -123,7 +143,8 @@ pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime
             follow: true,
         };
     }
-    if notes.is("group") {
+    // A leader that lives is a group that lives, whatever was seen of the group.
+    if notes.is("group") || notes.is("leader") {
         let who = if notes.is("leader") {
             "still runs on the host"
         } else {
@@ -136,14 +157,28 @@ pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime
             follow: false,
         };
     }
-    let restarted = if notes.is("same_boot") {
-        ""
-    } else {
+    let restarted = if again == Some(true) {
         "; the host was started again since"
+    } else {
+        ""
     };
     Known::Unknown(format!(
         "{program} (process group {pid}) runs no more, and nobody noted how it ended{restarted}{asked}"
     ))
+}
+
+/// Whether the host was started again since the intent, where that can be known: what was noted just before a power failure
+/// may not have reached the disk.
+fn started_again(notes: &Notes<'_>, intent_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<bool> {
+    if notes.is("same_boot") || notes.is("keeper") || notes.is("leader") {
+        return Some(false);
+    }
+    if notes.get("same_boot") == "0" {
+        return Some(true);
+    }
+    let up = notes.number("up").and_then(TimeDelta::try_seconds)?;
+    let started = now.checked_sub_signed(up)?;
+    Some(started + TimeDelta::seconds(SKEW) > intent_at)
 }
 
 #[cfg(test)]
@@ -172,13 +207,50 @@ mod tests {
     fn an_offer_is_open_for_a_minute_and_only_while_somebody_waits() {
         let offered = |leader: u8, since: u32| {
             judged(&format!(
-                "folder=1 keeper=1 leader={leader} begun=0 pid=7 since={since} now=1000"
+                "folder=1 keeper=1 leader={leader} begun=0 same_boot=1 pid=7 since={since} now=1000"
             ))
         };
         assert!(matches!(offered(1, 960), Known::Running { follow: false, .. }));
         assert!(matches!(offered(0, 960), Known::NotStarted(_)));
         assert!(matches!(offered(1, 900), Known::NotStarted(_)));
         assert!(matches!(offered(1, 1010), Known::NotStarted(_)));
+    }
+
+    #[test]
+    fn an_offer_is_not_said_to_be_none_across_a_start_of_the_machine() {
+        let offered = |rest: &str| {
+            judged(&format!(
+                "folder=1 keeper=0 leader=0 begun=0 pid=7 since=1 now=1000 {rest}"
+            ))
+        };
+        for again in ["same_boot=0 up=86000.5", "same_boot=- up=300.1", "same_boot=- up=-"] {
+            let known = offered(again);
+            assert!(
+                matches!(&known, Known::Unknown(words) if words.contains("started again")),
+                "{again}: {known:?}"
+            );
+        }
+        for not_again in ["same_boot=1 up=300.1", "same_boot=- up=86000.5"] {
+            assert!(matches!(offered(not_again), Known::NotStarted(_)), "{not_again}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_runs_was_not_refused_and_silence_of_systemd_says_nothing() {
+        let unit = |rest: &str| judged(&format!("folder=1 begun=1 pid=7 same_boot=1 {rest}"));
+        assert!(matches!(
+            unit("keeper=0 refused=1 unit=running"),
+            Known::Running { follow: false, .. }
+        ));
+        assert!(matches!(unit("keeper=0 refused=1 unit=gone"), Known::NotStarted(_)));
+        let asked = unit("keeper=0 refused=1 asked=1 unit=gone");
+        assert!(
+            matches!(&asked, Known::NotStarted(words) if words.contains("asked to end before")),
+            "{asked:?}"
+        );
+        for unclear in ["unasked", "mute"] {
+            assert!(matches!(unit(&format!("keeper=1 unit={unclear}")), Known::Unknown(_)));
+        }
     }
 
     #[test]
@@ -190,6 +262,10 @@ mod tests {
         ));
         assert!(matches!(
             begun("keeper=0 leader=1 group=1"),
+            Known::Running { follow: false, .. }
+        ));
+        assert!(matches!(
+            begun("keeper=0 leader=1 group=0"),
             Known::Running { follow: false, .. }
         ));
         let left = begun("keeper=0 leader=0 group=1");

@@ -112,3 +112,47 @@ impl Group {
         Some(Self { pid, began, boot })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What the shared part says when it is asked by an account that may not signal what it is asked about.
+    fn asked_by_another_account(words: &str) -> io::Result<String> {
+        let mut command = Command::new("/bin/sh");
+        if rustix::process::geteuid().is_root() {
+            command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh"]);
+        }
+        let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        if let Some(mut program) = shell.stdin.take() {
+            program.write_all(format!("nonce=n key=k\n{SHARED}\n{words}\n").as_bytes())?;
+        }
+        let said = shell.wait_with_output()?.stdout;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    #[test]
+    fn who_runs_as_somebody_else_is_not_taken_for_ended() -> io::Result<()> {
+        let root = rustix::process::geteuid().is_root();
+        // Where the test is no root, the first process is.
+        let mut own = Command::new("setsid").args(["sleep", "600"]).spawn()?;
+        let leader = if root { own.id() } else { 1 };
+        let words = format!(
+            "until began {leader} && [ \"$pgrp\" != {} ]; do rest; done\nboot\n\
+             group_lives \"$pgrp\" \"$began\" \"$boot\" && echo lives\n\
+             lives {leader} \"$began\" \"$boot\" && echo leads",
+            std::process::id()
+        );
+        let said = asked_by_another_account(&words);
+        own.kill()?;
+        own.wait()?;
+        assert_eq!(said?, "lives\nleads\n");
+        let gone = asked_by_another_account(&format!("peopled {} || echo nobody", own.id()))?;
+        assert_eq!(gone, "nobody\n");
+        Ok(())
+    }
+}

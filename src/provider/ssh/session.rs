@@ -103,7 +103,7 @@ fn verify(session: &Session, target: &SshTarget, known: &Known) -> Result<HostKe
     match known.judge(session, target, bytes) {
         Verdict::Known => Ok(key),
         Verdict::Unknown => Err(permanent(format!(
-            "{target} is not known: {shows}, and no line of {file} names it; ask whoever runs it for its fingerprint, \
+            "{target} is not known: {shows}, and no line of {file} names it and its port with this key; ask whoever runs it for its fingerprint, \
              and only if it is this one add the line: {}",
             key.line_for(target)
         ))),
@@ -170,10 +170,18 @@ fn by_agent(session: &Session, target: &SshTarget, socket: &std::path::Path) -> 
     agent.list_identities().map_err(unusable)?;
     let identities = agent.identities().map_err(unusable)?;
     let mut last = None;
-    for identity in &identities {
+    for (tried, identity) in identities.iter().enumerate() {
         match agent.userauth(&target.user, identity) {
             Ok(()) => return Ok(()),
-            Err(error) => last = Some(refused(target, &error)),
+            Err(error) if is_refusal(&error) => last = Some(refused(target, &error)),
+            // Hosts hang up after some keys (`MaxAuthTries`).
+            Err(_) if tried > 0 => {
+                return Err(permanent(format!(
+                    "{target} refused {tried} of {} keys of the agent and hung up; offer fewer, or name the key",
+                    identities.len()
+                )));
+            }
+            Err(error) => return Err(refused(target, &error)),
         }
         if session.authenticated() {
             return Ok(());
@@ -182,16 +190,23 @@ fn by_agent(session: &Session, target: &SshTarget, socket: &std::path::Path) -> 
     Err(last.unwrap_or_else(|| permanent(format!("the agent at {} has no key; ssh-add one", socket.display()))))
 }
 
-fn refused(target: &SshTarget, error: &ssh2::Error) -> ActionError {
-    let words = format!("{target} refused {}: {}", target.proof.words(), error.message());
+/// Whether it says that the proof is not taken, and not that the connection broke.
+fn is_refusal(error: &ssh2::Error) -> bool {
     match error.code() {
-        ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED | FILE | METHOD_NONE | KEYFILE_AUTH_FAILED) => {
-            permanent(format!(
-                "{words}; is the account right, and is its key in authorized_keys?"
-            ))
-        }
-        ErrorCode::Session(_) | ErrorCode::SFTP(_) => {
-            transient(format!("{target}: logging in failed: {}; retry", error.message()))
-        }
+        ErrorCode::Session(code) => matches!(
+            code,
+            AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED | FILE | METHOD_NONE | KEYFILE_AUTH_FAILED
+        ),
+        ErrorCode::SFTP(_) => false,
     }
+}
+
+fn refused(target: &SshTarget, error: &ssh2::Error) -> ActionError {
+    if is_refusal(error) {
+        let words = format!("{target} refused {}: {}", target.proof.words(), error.message());
+        return permanent(format!(
+            "{words}; is the account right, and is its key in authorized_keys?"
+        ));
+    }
+    transient(format!("{target}: logging in failed: {}; retry", error.message()))
 }

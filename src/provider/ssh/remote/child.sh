@@ -10,6 +10,7 @@ note "$folder/group" "$$ $began $boot $since" || exit 125
 exec >"$folder/out" 2>"$folder/err" </dev/null
 say ready "$$" "$began" "$boot" >&4
 told_to_go "$since" || exit 125
+exec 3<&- 4>&-
 : >"$folder/begun" || exit 125
 umask "$mask"
 exec env -i "PATH=$PATH" "HOME=$HOME" ${LANG+"LANG=$LANG"} ${TZ+"TZ=$TZ"} "$@"

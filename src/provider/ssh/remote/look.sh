@@ -12,14 +12,18 @@ main() {
     say drained
     exit 0
   fi
-  keeper=0 leader=0 group=0 begun=0 asked=0 refused=0 pid=- since=- status=- at=- same_boot=1 unit=- unit_state=-
+  keeper=0 leader=0 group=0 begun=0 asked=0 refused=0 pid=- since=- status=- at=- same_boot=- unit=- unit_state=-
   # Looked at first: a keeper that has gone may have noted the end just before.
   ! noted_lives "$folder/keeper" || keeper=1
   if [ -e "$folder/group" ]; then
     read -r pid start noted since <"$folder/group"
     ! lives "$pid" "$start" "$noted" || leader=1
     ! group_lives "$pid" "$start" "$noted" || group=1
-    [ "$noted" = "$boot" ] || same_boot=0
+    case $boot in
+    -) ;;
+    "$noted") same_boot=1 ;;
+    *) same_boot=0 ;;
+    esac
   fi
   [ ! -e "$folder/begun" ] || begun=1
   [ ! -e "$folder/asked" ] || asked=1

@@ -1,4 +1,4 @@
-# Runs a command that only reads: it leaves nothing behind, and ends with the connection where it writes to it.
+# Runs a command that only reads: it leaves nothing behind, and ends with the connection.
 main() {
   exec 3<&0 4>&1
   enter

@@ -1,4 +1,4 @@
-# Becomes the command once it is told to, in a session and process group of its own.
+# Runs the command once it is told to, in a session and process group of its own, and ends with the connection.
 nonce=$1
 shift
 boot
@@ -6,4 +6,16 @@ began $$
 since=$(date +%s)
 say ready "$$" "$began" "$boot"
 told_to_go "$since" || exit 125
-exec env -i "PATH=$PATH" "HOME=$HOME" ${LANG+"LANG=$LANG"} ${TZ+"TZ=$TZ"} "$@"
+# Nothing more is said to it: what is heard next is the end of the connection.
+{
+  while IFS= read -r word; do :; done
+  kill -KILL "-$$"
+} <&3 3<&- 4>&- >/dev/null 2>&1 &
+watcher=$!
+# What the shell says of a command that was killed is not the command's.
+exec 3<&- 4>&- 5>&2 2>/dev/null
+env -i "PATH=$PATH" "HOME=$HOME" ${LANG+"LANG=$LANG"} ${TZ+"TZ=$TZ"} "$@" 2>&5 5>&- &
+wait $!
+code=$?
+kill "$watcher"
+exit "$code"

@@ -13,8 +13,9 @@ began() {
   if [ -d /proc/self ]; then
     { read_stat "$1"; } 2>/dev/null || return 1
   else
-    kill -0 "$1" 2>/dev/null || return 1
-    began=$(ps -o lstart= -p "$1" | tr -s ' ' '_')
+    # Not by a signal: who runs as somebody else takes none of ours.
+    began=$(LC_ALL=C ps -o lstart= -p "$1" 2>/dev/null | tr -s ' ' '_')
+    [ -n "$began" ]
   fi
 }
 
@@ -47,13 +48,23 @@ noted_lives() {
 
 # Whether a process group has a member that has not ended.
 peopled() {
-  # The one form that dash, bash and busybox all take for a group.
-  kill -0 "-$1" 2>/dev/null || return 1
+  hidden=
+  # The one form that dash, bash and busybox all take for a group. Only "no such process" says that it is empty: of members
+  # that run as somebody else (sudo, doas, su) it is told that they may not be signalled.
+  why=$(
+    LC_ALL=C
+    export LC_ALL
+    kill -0 "-$1" 2>&1
+  ) || case $why in
+  *[Nn]"o such process"*) return 1 ;;
+  *) hidden=1 ;;
+  esac
   [ -d /proc/self ] || return 0
   for process in /proc/[0-9]*; do
     { read_stat "${process#/proc/}"; } 2>/dev/null && [ "$pgrp" = "$1" ] && return 0
   done
-  return 1
+  # Where /proc hides what runs as somebody else (hidepid), that nobody is seen proves nothing.
+  [ -n "$hidden" ] || [ ! -r /proc/1/stat ]
 }
 
 # Whether the group of a leader that began then still has somebody. While it has, its number is not given out again.
@@ -95,7 +106,6 @@ enter() {
 told_to_go() {
   word=
   IFS= read -r word <&3
-  exec 3<&- 4>&-
   now=$(date +%s)
   [ "$word" = go ] && [ "$now" -ge "$1" ] && [ $((now - $1)) -le 60 ]
 }
@@ -117,9 +127,13 @@ unit_manager() {
   [ "$(id -u)" = 0 ] || manager=--user
 }
 
-# What the manager says of a unit, in $unit_state: running, ended (and $unit_code), gone, foreign.
+# What the manager says of a unit, in $unit_state: running, ended (and $unit_code), mute (ended, and nobody knows how), gone,
+# foreign, and unasked where it did not answer, which says nothing of the unit.
 unit_look() {
   load= active= sub= how= code= description=
+  unit_state=unasked
+  shown=$(systemctl $manager show -p LoadState,ActiveState,SubState,ExecMainCode,ExecMainStatus,Description "$1" \
+    2>/dev/null) || return 0
   while IFS='=' read -r name value; do
     case $name in
     LoadState) load=$value ;;
@@ -130,22 +144,25 @@ unit_look() {
     Description) description=$value ;;
     esac
   done <<END
-$(systemctl $manager show -p LoadState,ActiveState,SubState,ExecMainCode,ExecMainStatus,Description "$1" 2>/dev/null)
+$shown
 END
-  unit_state=gone
-  [ "$load" = loaded ] || return 0
+  case $load in
+  not-found)
+    unit_state=gone
+    return 0
+    ;;
+  loaded | masked) ;;
+  *) return 0 ;;
+  esac
   unit_state=foreign
   [ "$description" = "pointsman $key" ] || return 0
   unit_state=running
-  case $active/$sub in
-  active/exited | failed/* | inactive/*) ;;
-  *) return 0 ;;
-  esac
-  unit_state=ended
   # ExecMainCode is si_code of sigaction(2): exited, killed, dumped.
-  case $how in
-  1) unit_code=$code ;;
-  2 | 3) unit_code=$((128 + code)) ;;
-  *) unit_state=gone ;;
+  case $active/$sub/$how in
+  active/exited/1 | failed/*/1 | inactive/*/1) unit_state=ended unit_code=$code ;;
+  active/exited/[23] | failed/*/[23] | inactive/*/[23]) unit_state=ended unit_code=$((128 + code)) ;;
+  active/exited/* | failed/*) unit_state=mute ;;
+  # Whether it is about to be started is not said.
+  inactive/*) unit_state=unasked ;;
   esac
 }
