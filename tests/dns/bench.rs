@@ -140,6 +140,7 @@ impl Bench {
             key: key.to_owned(),
             intent_at: Utc::now(),
             identity,
+            forward: Value::Null,
             mutates: true,
             answers: std::collections::BTreeMap::new(),
             target_written: false,

@@ -78,6 +78,7 @@ impl Bench {
             key: "pm-n".to_owned(),
             intent_at: Utc::now(),
             identity: Value::Null,
+            forward: Value::Null,
             mutates: false,
             answers: BTreeMap::new(),
             target_written: false,
