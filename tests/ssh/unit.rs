@@ -76,6 +76,7 @@ show)
   esac
   ;;
 stop)
+  while [ -e "$UNITS/held" ]; do sleep 0.05; done
   [ -e "$here/code" ] || kill -s TERM -- "-$(cat "$here/main")"
   while [ -d "$here" ] && [ ! -e "$here/code" ]; do sleep 0.05; done
   rm -rf "$here"
@@ -239,4 +240,17 @@ async fn a_unit_that_is_made_after_it_was_asked_to_end_is_stopped() {
     );
     assert!(!units.join("move-1").exists());
     unknown(bench.observe().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keeper_of_a_unit_is_nothing_that_the_unit_left() {
+    let bench = bench();
+    let held = bench.host.path("units").join("held");
+    fs::write(&held, "").unwrap();
+    let running_one = bench.begin(bench.action(with("echo done")), bench.cx());
+    bench.wait("its end", || bench.host.notes(KEY).join("status").exists());
+    let seen = done(bench.observe().await);
+    assert!(!seen.summary.contains("still runs"), "{}", seen.summary);
+    fs::remove_file(held).unwrap();
+    running_one.await.unwrap().unwrap();
 }

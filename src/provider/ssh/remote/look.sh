@@ -31,6 +31,8 @@ main() {
   [ ! -e "$folder/status" ] || read -r status at <"$folder/status"
   if [ -e "$folder/unit" ]; then
     read -r unit <"$folder/unit"
+    # The group that was noted is its keeper's.
+    group=0
     if [ "$status" = - ] && [ "$begun" = 1 ]; then
       unit_manager
       unit_look "$unit"
