@@ -75,6 +75,7 @@ impl Bench {
         let app = HttpTarget {
             base: format!("http://erp.lab.test:{}", at.app_port),
             resolver: Some(at.dns),
+            ..HttpTarget::default()
         };
         let connections = Connections::new()
             .with("aws", Target::Aws(aws))
