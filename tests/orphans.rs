@@ -71,6 +71,7 @@ impl Bench {
             intent_at: Utc::now(),
             identity: Value::Null,
             forward: Value::Null,
+            accepted: false,
             answers: std::collections::BTreeMap::new(),
             mutates: true,
             target_written: false,

@@ -122,6 +122,8 @@ pub struct Cx {
     /// Of a way back: what was bound when the way was begun, so that it is told whether the world is still as the way
     /// left it. Null of everything else.
     pub forward: Value,
+    /// The peer acknowledged the effect that is observed, as the record has it.
+    pub accepted: bool,
     /// The plan counts it as a change: false for checks and for commands that are declared reads.
     pub mutates: bool,
     /// What each role answered, where the gate was a poll: `go`, `no_go` or `abstain`.

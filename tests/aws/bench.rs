@@ -198,6 +198,7 @@ impl Bench {
             intent_at,
             identity,
             forward: Value::Null,
+            accepted: false,
             mutates: true,
             answers: BTreeMap::new(),
             target_written: false,

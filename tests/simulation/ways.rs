@@ -157,7 +157,7 @@ where
 
 /// Waits until the run is somewhere, granting what is asked.
 async fn until(handle: &Handle, there: impl Fn(&RunState) -> bool) -> Past {
-    for _ in 0..2_000 {
+    for _ in 0..200 {
         let past = handle.history().await.unwrap();
         if there(&past.state) {
             return past;

@@ -89,6 +89,7 @@ impl Bench {
             intent_at: Utc::now(),
             identity: Value::Null,
             forward: Value::Null,
+            accepted: false,
             mutates: true,
             answers: std::collections::BTreeMap::new(),
             target_written: false,

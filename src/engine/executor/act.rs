@@ -281,7 +281,7 @@ impl Job {
                 outcome.observed = true;
                 (outcome, Vec::new())
             }
-            Observed::NotStarted { detail } if bound.mutates && self.was_accepted(step, role) => {
+            Observed::NotStarted { detail } if bound.mutates && cx.accepted => {
                 // The peer took it: what does not show now may still come, or has come and gone.
                 let words = format!("it was accepted, and now {detail}; look at the peer's own log");
                 (in_doubt(&self.setup.redactor.redact(&words), true), Vec::new())
@@ -293,7 +293,7 @@ impl Job {
     }
 
     /// Whether the peer acknowledged the effect of a role, as the journal has it.
-    fn was_accepted(&self, step: &StepId, role: Role) -> bool {
+    pub(super) fn was_accepted(&self, step: &StepId, role: Role) -> bool {
         let effect = self.errand.state.step(step).map(|step| match role {
             Role::Do => &step.act,
             Role::Undo => &step.undo,

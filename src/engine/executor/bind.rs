@@ -145,6 +145,7 @@ impl Job {
             intent_at: self.errand.intent_at,
             identity,
             forward: forward.cloned().unwrap_or_default(),
+            accepted: self.was_accepted(step, role),
             answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,

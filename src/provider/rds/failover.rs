@@ -219,6 +219,12 @@ impl Action for Failover {
         let detail = format!("the primary of {} is {primary}, and it is {}", now.name, now.status);
         let moved = self.moved(before, &now);
         Ok(match now.status.as_str() {
+            // A zone that fails moves an instance as well: only what was accepted is ours.
+            "available" if moved && matches!(self.subject, Subject::Instance(_)) && !cx.accepted => Observed::Unknown {
+                detail: format!(
+                    "{detail}; nobody accepted this run's failover, so that something else may have moved it"
+                ),
+            },
             "available" if moved => Observed::Done(self.outcome(before, &now, None, " (found by reading)")),
             "rebooting" | "failing-over" => Observed::Running { detail },
             _ if moved && !is_stuck(&now.status) => Observed::Running { detail },

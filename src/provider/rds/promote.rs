@@ -29,6 +29,17 @@ pub fn since_intent(cx: &Cx) -> Duration {
         .mul_f64(cx.speed.max(1.0))
 }
 
+/// What its automated backups are: a replica has none by default, and keeps that when it is promoted.
+fn kept(now: &Database) -> String {
+    match now.settings.backup_retention {
+        Some(0) => {
+            "it keeps no automated backups, and will not by itself once it is promoted: see rds.modify".to_owned()
+        }
+        Some(days) => format!("its automated backups are kept for {days} days"),
+        None => "how long its automated backups are kept is not known".to_owned(),
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
@@ -57,7 +68,7 @@ impl Promote {
         result.insert("request_id".to_owned(), json!(request_id));
         let source = source.map(|name| format!(" of {name}")).unwrap_or_default();
         Outcome {
-            summary: format!("{} is no replica{source} any more{words}", now.name),
+            summary: format!("{} is no replica{source} any more{words}; {}", now.name, kept(now)),
             result,
             evidence: Vec::new(),
         }
@@ -74,6 +85,7 @@ impl Action for Promote {
             notes: vec![
                 "it never becomes a replica again; what its source writes from then on does not arrive".to_owned(),
                 "it restarts: sessions are cut; done only once it says itself that it is no replica".to_owned(),
+                "how far it is behind its source is not read here: wait until the lag is 0 before".to_owned(),
             ],
         }
     }
@@ -95,7 +107,7 @@ impl Action for Promote {
         identity.insert("replica_of".to_owned(), json!(source));
         Ok(Ready {
             identity: Value::Object(identity),
-            facts: vec![format!("{} is a replica of {source}", now.name)],
+            facts: vec![format!("{} is a replica of {source}", now.name), kept(&now)],
         })
     }
 
