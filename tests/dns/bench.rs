@@ -142,6 +142,7 @@ impl Bench {
             intent_at: Utc::now(),
             identity,
             forward: Value::Null,
+            accepted: false,
             mutates: true,
             answers: std::collections::BTreeMap::new(),
             target_written: false,

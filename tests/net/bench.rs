@@ -79,6 +79,7 @@ impl Bench {
             intent_at: Utc::now(),
             identity: Value::Null,
             forward: Value::Null,
+            accepted: false,
             mutates: false,
             answers: BTreeMap::new(),
             target_written: false,
