@@ -27,6 +27,9 @@ const KEYFILE_AUTH_FAILED: i32 = -48;
 const KEY_EXCHANGE_FAILURE: i32 = -8;
 const KEX_FAILURE: i32 = -5;
 
+/// How libssh2 begins what it says where no answer came.
+const UNANSWERED: &str = "Waiting for ";
+
 /// A session that may be used.
 pub struct Opened {
     pub session: Session,
@@ -193,10 +196,9 @@ fn by_agent(session: &Session, target: &SshTarget, socket: &std::path::Path) -> 
 /// Whether it says that the proof is not taken, and not that the connection broke.
 fn is_refusal(error: &ssh2::Error) -> bool {
     match error.code() {
-        ErrorCode::Session(code) => matches!(
-            code,
-            AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED | FILE | METHOD_NONE | KEYFILE_AUTH_FAILED
-        ),
+        // No answer has the code of a refusal where the connection broke before it came.
+        ErrorCode::Session(PUBLICKEY_UNVERIFIED) => !error.message().starts_with(UNANSWERED),
+        ErrorCode::Session(code) => matches!(code, AUTHENTICATION_FAILED | FILE | METHOD_NONE | KEYFILE_AUTH_FAILED),
         ErrorCode::SFTP(_) => false,
     }
 }
