@@ -185,11 +185,11 @@ fn a_timeout_ends_the_group_and_is_in_doubt() {
     let night = Night::new(
         LOCKED,
         "sleep 600 & echo $$ > $1/group.new; mv $1/group.new $1/mark; wait",
-        "timeout: 3s",
+        "timeout: 8s",
     );
     let ended = crate::support::Ended::from(night.run(&[]).output().unwrap()).expect(6);
     let journal = night.journal();
-    assert!(journal.contains("its timeout of 3 s has passed"), "{}", ended.out);
+    assert!(journal.contains("its timeout of 8 s has passed"), "{}", ended.out);
     let group: u32 = fs::read_to_string(night.host.path("mark"))
         .unwrap()
         .trim()
