@@ -51,6 +51,8 @@ fn cx(key: &str, identity: Value) -> Cx {
         key: key.to_owned(),
         intent_at: Utc::now(),
         identity,
+        forward: Value::Null,
+        accepted: false,
         mutates: true,
         answers: std::collections::BTreeMap::new(),
         target_written: false,

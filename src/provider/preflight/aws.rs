@@ -47,10 +47,12 @@ async fn clock(name: &str, target: &AwsTarget) -> Finding {
     };
     let apart = (now - date.with_timezone(&Utc)).num_seconds();
     let seen = format!("{apart} s from the server's");
-    match apart.abs() {
-        ..=UNKEPT => Finding::green(name, probe, seen),
-        ..=REFUSED => Finding::amber(name, probe, seen, advice),
-        _ => Finding::red(name, probe, seen, advice),
+    if apart.abs() <= UNKEPT {
+        Finding::green(name, probe, seen)
+    } else if apart.abs() <= REFUSED {
+        Finding::amber(name, probe, seen, advice)
+    } else {
+        Finding::red(name, probe, seen, advice)
     }
 }
 
