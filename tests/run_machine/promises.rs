@@ -370,7 +370,9 @@ impl Judge<'_> {
         }
         for facts in &self.facts.steps {
             let step = &self.steps[&facts.id];
-            let begun = step.stands || step.settled || step.in_doubt;
+            // What stays on purpose, or only read, is gone through again after a partial unwinding: it begins anew.
+            let undoable = !matches!(facts.undo, Undo::Kept | Undo::Nothing);
+            let begun = step.stands && undoable || step.settled || step.in_doubt;
             match new.step(&facts.id) {
                 None => assert!(!begun && persons(&facts.gate) <= 1, "{} is taken out", facts.id),
                 Some(new) if begun => assert_eq!(facts, new, "{} has begun and is changed", facts.id),
