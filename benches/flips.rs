@@ -10,13 +10,15 @@
     reason = "a measurement, not a part of the program"
 )]
 
+#[path = "../tests/support/cx.rs"]
+mod cx;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::lab::endpoints::{ACCOUNT, REGION, ZONE_ID};
 use pointsman::lab::{Lab, LabOptions};
 use pointsman::provider::action::{ActionError, Cx, Progress, Reporter};
@@ -44,22 +46,7 @@ impl Reporter for Deaf {
 }
 
 fn cx(key: &str, identity: Value) -> Cx {
-    Cx {
-        run: "bench".to_owned(),
-        step: "flip".to_owned(),
-        attempt: 1,
-        key: key.to_owned(),
-        intent_at: Utc::now(),
-        identity,
-        forward: Value::Null,
-        accepted: false,
-        mutates: true,
-        answers: std::collections::BTreeMap::new(),
-        target_written: false,
-        cancel: CancellationToken::new(),
-        speed: 1.0,
-        reporter: Arc::new(Deaf),
-    }
+    cx::cx(key, identity, 1.0, &CancellationToken::new(), Arc::new(Deaf))
 }
 
 /// The moment in which the server gives `wanted`.

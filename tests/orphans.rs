@@ -2,6 +2,8 @@
 //! never started twice. A cancel ends the whole process group and says so.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "support/cx.rs"]
+mod cx;
 mod support;
 
 use std::fs::{self, OpenOptions};
@@ -11,7 +13,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Progress, Reporter};
 use pointsman::provider::connection::Connections;
 use pointsman::provider::registry::{Request, build};
@@ -64,20 +65,8 @@ impl Bench {
 
     fn cx(&self) -> Cx {
         Cx {
-            run: "run".to_owned(),
             step: "sync".to_owned(),
-            attempt: 1,
-            key: "pm-key".to_owned(),
-            intent_at: Utc::now(),
-            identity: Value::Null,
-            forward: Value::Null,
-            accepted: false,
-            answers: std::collections::BTreeMap::new(),
-            mutates: true,
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: 1.0,
-            reporter: self.heard.clone(),
+            ..cx::cx("pm-key", Value::Null, 1.0, &self.cancel, self.heard.clone())
         }
     }
 

@@ -2,13 +2,14 @@
 //! and how its errors are classed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "support/cx.rs"]
+mod cx;
 mod support;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::lab::endpoints::{ACCOUNT, REGION, ZONE_ID};
 use pointsman::lab::{Lab, LabOptions};
 use pointsman::provider::action::{
@@ -94,22 +95,7 @@ impl Bench {
 
     /// What an action gets; `key` is its idempotency key, `identity` what an approval bound.
     fn cx(&self, key: &str, identity: Value) -> Cx {
-        Cx {
-            run: "run".to_owned(),
-            step: "step".to_owned(),
-            attempt: 1,
-            key: key.to_owned(),
-            intent_at: Utc::now(),
-            identity,
-            forward: Value::Null,
-            accepted: false,
-            mutates: true,
-            answers: std::collections::BTreeMap::new(),
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: 100.0,
-            reporter: self.heard.clone(),
-        }
+        cx::cx(key, identity, 100.0, &self.cancel, self.heard.clone())
     }
 
     /// Looks, as before a gate, then executes under what was bound.

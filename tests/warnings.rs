@@ -256,3 +256,15 @@ fn the_lab_refuses_what_is_not_loopback_unless_it_is_replaced() {
         );
     }
 }
+
+#[test]
+fn a_proof_of_the_preflight_is_not_asked_for_yet_and_that_is_said() {
+    let text =
+        gated("rehearsal", "{ phrase: go }").replace("name: gates\n", "name: gates\npreflight: { valid_for: 30m }\n");
+    let warned = warned(&text);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].starts_with("3:") && warned[0].contains("no run asks for a proof"),
+        "{warned:?}"
+    );
+}

@@ -286,6 +286,13 @@ impl Builder<'_> {
         }
         if self.kind == EnvironmentKind::Production {
             self.later("preflight proofs");
+        } else {
+            let message = "no run asks for a proof of its preflight yet";
+            self.warn(
+                node.at,
+                message.to_owned(),
+                "look before the night: pointsman preflight",
+            );
         }
     }
 

@@ -1,7 +1,9 @@
 //! A world that a contract is held against: the lab or a peer, with the databases, the task and the record that the
 //! suite needs, reached through a connection as the program makes it.
 
-use std::collections::BTreeMap;
+#[path = "../support/cx.rs"]
+mod cx;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -192,19 +194,8 @@ impl Bench {
     pub fn cx_since(&self, key: &str, identity: Value, intent_at: DateTime<Utc>) -> Cx {
         Cx {
             run: self.run.clone(),
-            step: "step".to_owned(),
-            attempt: 1,
-            key: key.to_owned(),
             intent_at,
-            identity,
-            forward: Value::Null,
-            accepted: false,
-            mutates: true,
-            answers: BTreeMap::new(),
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: self.speed,
-            reporter: self.heard.clone(),
+            ..cx::cx(key, identity, self.speed, &self.cancel, self.heard.clone())
         }
     }
 

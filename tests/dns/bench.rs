@@ -1,10 +1,12 @@
 //! A world with caches: the lab's Route 53, Knot behind it, unbound in front of Knot.
 
+#[path = "../support/cx.rs"]
+mod cx;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::lab::endpoints::{ACCOUNT, REGION, ZONE_ID};
 use pointsman::lab::{Fault, Lab, LabOptions};
 use pointsman::provider::action::{Action, ActionError, Cx, Outcome, Progress, Reporter};
@@ -134,22 +136,7 @@ impl Bench {
     }
 
     pub fn cx(&self, key: &str, identity: Value) -> Cx {
-        Cx {
-            run: "run".to_owned(),
-            step: "step".to_owned(),
-            attempt: 1,
-            key: key.to_owned(),
-            intent_at: Utc::now(),
-            identity,
-            forward: Value::Null,
-            accepted: false,
-            mutates: true,
-            answers: std::collections::BTreeMap::new(),
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: self.speed,
-            reporter: self.heard.clone(),
-        }
+        cx::cx(key, identity, self.speed, &self.cancel, self.heard.clone())
     }
 
     /// Looks, as before a gate, then executes under what was bound.

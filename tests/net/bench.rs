@@ -1,10 +1,11 @@
 //! What executes one check, and hears what it reports.
 
-use std::collections::BTreeMap;
+#[path = "../support/cx.rs"]
+mod cx;
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::provider::action::{Action, ActionError, ActionErrorKind, Cx, Outcome, Progress, Reporter};
 use pointsman::provider::connection::{BuildError, Connections, Headers, HttpTarget, Target};
 use pointsman::provider::registry::{Request, build};
@@ -72,20 +73,8 @@ impl Bench {
 
     fn cx(&self) -> Cx {
         Cx {
-            run: "run".to_owned(),
-            step: "step".to_owned(),
-            attempt: 1,
-            key: "pm-n".to_owned(),
-            intent_at: Utc::now(),
-            identity: Value::Null,
-            forward: Value::Null,
-            accepted: false,
             mutates: false,
-            answers: BTreeMap::new(),
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: 1.0,
-            reporter: self.heard.clone(),
+            ..cx::cx("pm-n", Value::Null, 1.0, &self.cancel, self.heard.clone())
         }
     }
 

@@ -102,6 +102,15 @@ fn next_needs(next: &mut StepFacts, new: &str) {
     }
 }
 
+/// A run that has not begun, in a process that has every plan of the night.
+pub fn knowing(facts: Arc<Facts>, night: &Night) -> RunState {
+    let mut state = RunState::new(facts);
+    for draft in &night.drafts {
+        state.learn(draft.clone());
+    }
+    state
+}
+
 impl Night {
     /// The operator approves what was asked last.
     pub fn tell_amend(&mut self) {

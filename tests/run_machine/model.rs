@@ -9,11 +9,11 @@ use pointsman::run::event::Decision;
 use pointsman::run::facts::{AtEnd, Facts, Gate, OnExpiry, RequestId, StepEffect, StepFacts, StepId, Undo, Who};
 use pointsman::run::poll::is_poll;
 use pointsman::run::state::{Phase, Stage};
-use pointsman::run::{Command, Effect, RunState, apply};
+use pointsman::run::{Command, Effect, apply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::drafts::changed;
+use super::drafts::{changed, knowing};
 use super::night::{Night, POLLED, answer, both, facts_with, id, open, operator, poll, quorum, vote};
 use super::promises::judge;
 
@@ -425,15 +425,6 @@ fn case(numbers: &[Numbers], window: u8, commands: &[(u8, u8, u8)]) {
         .iter()
         .fold(knowing(facts, &night), |state, event| apply(state, event).unwrap());
     assert_eq!(replayed, night.state);
-}
-
-/// A run that has not begun, in a process that has every plan of the night.
-fn knowing(facts: Arc<Facts>, night: &Night) -> RunState {
-    let mut state = RunState::new(facts);
-    for draft in &night.drafts {
-        state.learn(draft.clone());
-    }
-    state
 }
 
 /// Whatever a torn batch left of the records: a new process goes on from there, and reaches an end.

@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use pointsman::engine::clock::Clock;
 use pointsman::engine::dispatcher::{Channels, Dispatcher};
-use pointsman::engine::executor::{Executor, Setup};
+use pointsman::engine::executor::{Builder, Executor, Setup};
 use pointsman::engine::facts::{Mode, facts_of};
-use pointsman::engine::handle::{Past, Update};
+use pointsman::engine::handle::{Handle, Past, Update};
 use pointsman::journal::verify::{Require, verify};
 use pointsman::journal::{Actor, JournalWriter, Redactor};
 use pointsman::provider::registry::catalogue;
@@ -31,6 +31,7 @@ use pointsman::run::state::{EffectState, Phase};
 use pointsman::run::{Command, Event, RunState, apply};
 use pointsman::runbook::Plan;
 use serde_json::{Map, Value};
+use tokio::task::JoinHandle;
 
 use person::Person;
 use world::{Entry, Script, World};
@@ -91,7 +92,8 @@ fn play(seed: u64) -> Night {
     }
 }
 
-async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u64) -> (Past, Vec<Arc<Draft>>) {
+/// Opens a run in `folder` whose actions `build` makes; gives its handle and its dispatcher.
+async fn begin(plan: &Arc<Plan>, folder: &std::path::Path, build: Arc<Builder>) -> (Handle, JoinHandle<()>) {
     let writer = JournalWriter::create(folder, "sim", "boot").unwrap();
     let clock = Clock::simulated("2026-12-05T22:00:00Z".parse().unwrap());
     let actor = Actor {
@@ -102,17 +104,16 @@ async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u6
     };
     let channels = Channels::new();
     let handle = channels.handle.clone();
-    let builder = world.clone();
     let executor = Executor::new(Setup {
         run: "sim".to_owned(),
         plan: plan.clone(),
         mode: Mode::Real,
-        build: Arc::new(move |uses: &str, _: &[String], with: &Value| Ok(builder.action(uses, with))),
+        build,
         redactor: Arc::new(Redactor::default()),
         speed: 1.0,
         handle: handle.clone(),
     });
-    let state = RunState::new(Arc::new(facts_of(&plan, Mode::Real)));
+    let state = RunState::new(Arc::new(facts_of(plan, Mode::Real)));
     let dispatcher = Dispatcher::new(state, Vec::new(), writer, actor, clock, executor, &channels);
     let running = tokio::spawn(dispatcher.run(channels));
     let open = Command::Open {
@@ -120,6 +121,13 @@ async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u6
         operator: "olga".to_owned(),
     };
     handle.tell(open).await.unwrap();
+    (handle, running)
+}
+
+async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u64) -> (Past, Vec<Arc<Draft>>) {
+    let builder = world.clone();
+    let build = move |uses: &str, _: &[String], with: &Value| Ok(builder.action(uses, with));
+    let (handle, running) = begin(&plan, folder, Arc::new(build)).await;
     let mut person = Person::new(seed, world, folder);
     person.conduct(&handle).await;
     let ended = handle.history().await.unwrap();

@@ -5,19 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pointsman::engine::clock::Clock;
-use pointsman::engine::dispatcher::{Channels, Dispatcher};
-use pointsman::engine::executor::{Executor, Setup};
-use pointsman::engine::facts::{Mode, facts_of};
 use pointsman::engine::handle::{Handle, Past};
-use pointsman::journal::{Actor, JournalWriter, Redactor};
 use pointsman::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use pointsman::provider::registry::catalogue;
 use pointsman::run::event::{Decision, OutcomeResult};
 use pointsman::run::facts::StepId;
 use pointsman::run::state::{EffectState, Stage, StepState};
 use pointsman::run::{Command, Event, RunState};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const RUNBOOK: &str = r#"
 version: 1
@@ -117,37 +112,12 @@ where
         .build()
         .unwrap();
     runtime.block_on(async {
-        let writer = JournalWriter::create(place.path(), "sim", "boot").unwrap();
-        let actor = Actor {
-            id: "olga".to_owned(),
-            via: "simulation".to_owned(),
-            uid: 0,
-            host: "h".to_owned(),
-        };
-        let channels = Channels::new();
-        let handle = channels.handle.clone();
         let there = peer.clone();
-        let executor = Executor::new(Setup {
-            run: "sim".to_owned(),
-            plan: plan.clone(),
-            mode: Mode::Real,
-            build: Arc::new(move |_: &str, _: &[String], with: &Value| {
-                let (peer, with) = (there.clone(), with.clone());
-                Ok(Box::new(Change { peer, with }) as Box<dyn Action>)
-            }),
-            redactor: Arc::new(Redactor::default()),
-            speed: 1.0,
-            handle: handle.clone(),
-        });
-        let state = RunState::new(Arc::new(facts_of(&plan, Mode::Real)));
-        let clock = Clock::simulated(now);
-        let running =
-            tokio::spawn(Dispatcher::new(state, Vec::new(), writer, actor, clock, executor, &channels).run(channels));
-        let open = Command::Open {
-            data: Map::new(),
-            operator: "olga".to_owned(),
+        let build = move |_: &str, _: &[String], with: &Value| {
+            let (peer, with) = (there.clone(), with.clone());
+            Ok(Box::new(Change { peer, with }) as Box<dyn Action>)
         };
-        handle.tell(open).await.unwrap();
+        let (handle, running) = super::begin(&plan, place.path(), Arc::new(build)).await;
         work(handle.clone()).await;
         handle.close().await;
         running.await.unwrap();

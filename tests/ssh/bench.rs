@@ -1,12 +1,14 @@
 //! What every test of the provider starts from: a host, a listener for reports, and the engine's part.
 
+#[path = "../support/cx.rs"]
+mod cx;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use pointsman::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Progress, Reporter};
 use pointsman::provider::connection::{Connections, Target};
 use pointsman::provider::registry::{Request, build};
@@ -80,23 +82,7 @@ impl Bench {
     }
 
     pub fn cx(&self) -> Cx {
-        Cx {
-            run: "run".to_owned(),
-            step: "step".to_owned(),
-            attempt: 1,
-            key: KEY.to_owned(),
-            // The machine has been up for longer than that.
-            intent_at: Utc::now(),
-            identity: Value::Null,
-            forward: Value::Null,
-            accepted: false,
-            mutates: true,
-            answers: std::collections::BTreeMap::new(),
-            target_written: false,
-            cancel: self.cancel.clone(),
-            speed: 100.0,
-            reporter: self.heard.clone(),
-        }
+        cx::cx(KEY, Value::Null, 100.0, &self.cancel, self.heard.clone())
     }
 
     pub fn reading(&self) -> Cx {
