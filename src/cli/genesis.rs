@@ -64,6 +64,7 @@ pub fn data(
         "version": env!("CARGO_PKG_VERSION"),
         "binary_digest": binary,
         "nonce": data_encoding::HEXLOWER.encode(&nonce),
+        "preflight_ms": plan.preflight.filter(|_| mode == Mode::Real),
         "host": host(),
         "place": place,
         "lab": lab,

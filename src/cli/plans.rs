@@ -139,6 +139,7 @@ pub fn amendment(path: &Path, folder: &RunFolder, store: &Store) -> Result<Amend
         "plan_digest": plan.digests.plan,
         "rehearsal_digest": plan.digests.rehearsal,
         "files": files,
+        "preflight_ms": plan.preflight,
     });
     let data = match data {
         Value::Object(map) => map,

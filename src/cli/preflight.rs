@@ -1,11 +1,15 @@
 //! `pointsman preflight`: looks at everything that a night depends on, and changes nothing.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::statvfs;
 use serde_json::json;
 
+use crate::engine::executor::Probes;
 use crate::projection::escape::{fit, visible};
+use crate::provider::connection::Connections;
 use crate::provider::preflight::{Finding, Verdict, Wish, look};
 use crate::runbook::plan::{EnvironmentKind, Plan};
 
@@ -29,7 +33,7 @@ pub fn perform(args: &PreflightArgs, store: &Store, out: Out) -> Result<u8, Trou
     source.imports = Imported::read(&args.import, store)?.runs;
     let plan = source.plan(&args.env, out)?;
     let runtime = runtime()?;
-    let mut findings = vec![journal(store)];
+    let mut findings = vec![journal(&store.path("runs"))];
     findings.extend(runtime.block_on(peers(&plan, args))?);
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
@@ -79,17 +83,7 @@ async fn peers(plan: &Plan, args: &PreflightArgs) -> Result<Vec<Finding>, Troubl
     let opened = World::open(plan, lab).await;
     let findings = match opened {
         Ok(world) => {
-            let wishes: Vec<Wish<'_>> = plan
-                .steps
-                .iter()
-                .map(|step| Wish {
-                    step: &step.id,
-                    uses: &step.action.uses,
-                    on: &step.action.on,
-                    with: &step.action.with,
-                })
-                .collect();
-            let mut findings = look(&wishes, &world.connections).await;
+            let mut findings = look(&wishes(plan), &world.connections).await;
             for finding in &mut findings {
                 finding.seen = world.redactor.redact(&finding.seen);
             }
@@ -111,6 +105,30 @@ async fn peers(plan: &Plan, args: &PreflightArgs) -> Result<Vec<Finding>, Troubl
     findings
 }
 
+/// What the actions of a plan ask for.
+fn wishes(plan: &Plan) -> Vec<Wish<'_>> {
+    let steps = plan.steps.iter();
+    let wishes = steps.map(|step| Wish {
+        step: &step.id,
+        uses: &step.action.uses,
+        on: &step.action.on,
+        with: &step.action.with,
+    });
+    wishes.collect()
+}
+
+/// What a run looks at before its first change.
+pub fn probes(connections: Connections, runs: PathBuf) -> Arc<Probes> {
+    Arc::new(move |plan| {
+        let (connections, runs) = (connections.clone(), runs.clone());
+        Box::pin(async move {
+            let mut findings = vec![journal(&runs)];
+            findings.extend(look(&wishes(&plan), &connections).await);
+            findings
+        })
+    })
+}
+
 /// A folder for a lab that is only looked at.
 fn tempfolder() -> Result<std::path::PathBuf, Trouble> {
     let folder = std::env::temp_dir().join(format!("pointsman-preflight-{}", std::process::id()));
@@ -119,9 +137,8 @@ fn tempfolder() -> Result<std::path::PathBuf, Trouble> {
 }
 
 /// Whether runs can be kept, and for how long.
-fn journal(store: &Store) -> Finding {
+fn journal(runs: &Path) -> Finding {
     let (about, probe) = ("state folder", "space");
-    let runs = store.path("runs");
     let advice = "name another folder with --state-dir, or make room there";
     let there = runs.ancestors().find(|folder| folder.is_dir());
     let Some(there) = there else {

@@ -31,6 +31,7 @@ use crate::runbook::plan::{EnvironmentKind, Plan};
 use super::args::{LinesOrJson, SeatArgs};
 use super::out::Out;
 use super::plans::amendment;
+use super::preflight::probes;
 use super::store::{RunFolder, Store};
 use super::trouble::{Trouble, exit};
 use super::world::World;
@@ -226,6 +227,7 @@ impl Session {
             build: Arc::new(move |uses: &str, on: &[String], with: &serde_json::Value| {
                 build(&Request { uses, on, with }, &connections).map_err(|error| error.to_string())
             }),
+            probes: probes(self.world.connections.clone(), self.store.path("runs")),
             redactor: self.world.redactor.clone(),
             speed: self.world.speed,
             handle: channels.handle.clone(),

@@ -351,6 +351,7 @@ impl Dispatcher {
             | Effect::Recheck { .. }
             | Effect::Verify { .. }
             | Effect::PrepareUnwind
+            | Effect::Preflight { .. }
             | Effect::Watch { .. }
             | Effect::Unwatch { .. }
             | Effect::Cancel { .. } => at,
@@ -412,6 +413,7 @@ fn name_blob(command: &mut Command, blob: &BlobRef) {
         | Command::Acked { .. }
         | Command::Finished { .. }
         | Command::Verified { .. }
+        | Command::Preflighted { .. }
         | Command::Retry { .. }
         | Command::Decide { .. }
         | Command::DoneByHand { .. }
@@ -430,7 +432,10 @@ fn bearer(events: &[Event]) -> usize {
         .position(|event| {
             matches!(
                 event,
-                Event::GateRequested { .. } | Event::EffectOutcome { .. } | Event::Note { .. }
+                Event::GateRequested { .. }
+                    | Event::EffectOutcome { .. }
+                    | Event::PreflightEnded { .. }
+                    | Event::Note { .. }
             )
         })
         .unwrap_or(0)

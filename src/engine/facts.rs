@@ -58,6 +58,8 @@ pub fn facts_of(plan: &Plan, mode: Mode) -> Facts {
         },
         amend: amendment(plan),
         window: window_of(plan, mode),
+        // A dry run changes nothing that a proof could be needed for.
+        preflight_ms: plan.preflight.filter(|_| mode == Mode::Real).map(|span| span.0),
         people: plan
             .environment
             .people

@@ -77,6 +77,7 @@ pub fn smaller(command: &Command) -> Option<Command> {
         | Command::Cancel { .. }
         | Command::ExtendWindow { .. }
         | Command::Amend { .. }
+        | Command::Preflighted { .. }
         | Command::OfferSeat { .. }
         | Command::TakeSeat { .. }
         | Command::Decide { .. }

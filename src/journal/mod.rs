@@ -10,6 +10,7 @@ pub mod chain;
 pub mod disk;
 pub mod evidence;
 pub mod lock;
+mod looks;
 pub mod pack;
 pub mod reader;
 pub mod record;

@@ -154,6 +154,8 @@ impl Tally {
             | Event::EffectCancel { .. }
             | Event::DeadlinePassed { .. }
             | Event::WindowClosed { .. }
+            | Event::PreflightBegun { .. }
+            | Event::PreflightEnded { .. }
             | Event::WindowExtended { .. }
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }

@@ -201,6 +201,8 @@ impl Timeline {
             | Event::EffectCancel { .. }
             | Event::DeadlinePassed { .. }
             | Event::WindowClosed { .. }
+            | Event::PreflightBegun { .. }
+            | Event::PreflightEnded { .. }
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }
             | Event::EffectAck { .. }

@@ -73,6 +73,8 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::WindowClosed { .. }
         | Event::WindowExtended { .. }
         | Event::RunAmended { .. }
+        | Event::PreflightBegun { .. }
+        | Event::PreflightEnded { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPlanned { .. }
@@ -287,6 +289,21 @@ pub fn describe(event: &Event) -> String {
                 "the window is extended to {} under request {request}",
                 instant(*closes_ms)
             )
+        }
+        Event::PreflightBegun { number, .. } => format!("preflight {number}: looking at every connection"),
+        Event::PreflightEnded {
+            number,
+            red,
+            amber,
+            green,
+            words,
+            ..
+        } => {
+            let counts = format!("preflight {number}: {red} red, {amber} amber, {green} green");
+            match words.first() {
+                Some(first) if *red > 0 => format!("{counts}; {first}"),
+                Some(_) | None => counts,
+            }
         }
         Event::RunAmended {
             request,

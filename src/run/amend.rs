@@ -301,6 +301,8 @@ pub(super) fn amended(state: &mut RunState, plan: &str) -> Result<(), Illegal> {
     };
     state.overdue.retain(kept);
     state.facts = draft.facts.clone();
+    // It was looked for the old plan.
+    state.preflight.forget();
     state.amended += 1;
     Ok(())
 }

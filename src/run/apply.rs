@@ -4,6 +4,7 @@
 use super::amend::amended;
 use super::event::{Decision, Event, OutcomeResult, PersonDecision, Role};
 use super::facts::{RequestId, StepId};
+use super::proof::{Counts, Look, Proof};
 use super::state::{
     Broken, EffectState, Hold, Phase, Request, RequestStatus, RunState, Skip, Stage, StepState, Unwind, UnwindStage,
     Vote, WINDOW,
@@ -210,7 +211,36 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
                 until_ms: *until_ms,
             });
         }
-        Event::RunReleased { .. } => state.hold = None,
+        Event::RunReleased { .. } => {
+            state.hold = None;
+            state.preflight.released();
+        }
+        Event::PreflightBegun { number, begun_ms } => {
+            state.preflight.looks = *number;
+            state.preflight.under_way = Some(Look {
+                number: *number,
+                begun_ms: *begun_ms,
+            });
+        }
+        Event::PreflightEnded {
+            begun_ms,
+            red,
+            amber,
+            green,
+            words,
+            ..
+        } => {
+            state.preflight.under_way = None;
+            state.preflight.proof = Some(Proof {
+                begun_ms: *begun_ms,
+                counts: Counts {
+                    red: *red,
+                    amber: *amber,
+                    green: *green,
+                },
+                words: words.clone(),
+            });
+        }
         Event::RunClosed {
             state: closed, exit, ..
         } => {

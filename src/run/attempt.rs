@@ -71,7 +71,7 @@ pub(super) fn rechecked(batch: &mut Batch, id: RequestId, digest: &Result<String
             Some(blocked) if !facts(&batch.state, &step)?.fall_forward => {
                 Some(format!("step {blocked} asks how it goes on"))
             }
-            Some(_) | None => None,
+            Some(_) | None => batch.state.unproven(facts(&batch.state, &step)?, batch.now_ms),
         },
     };
     if late {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::event::{CheckResult, Decision, Fidelity, OutcomeResult, Role};
 use super::facts::{RequestId, StepId};
+use super::proof::Counts;
 
 /// A command to a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,13 @@ pub enum Command {
     },
     /// Do whatever is next; the dispatcher sends it until nothing follows.
     Advance,
+    /// A preflight ended.
+    Preflighted {
+        number: u32,
+        counts: Counts,
+        /// What is red, then what is amber.
+        words: Vec<String>,
+    },
     /// The wall clock shows less than it did before.
     ClockWentBack,
     /// The before-checks and the action's own look ended.

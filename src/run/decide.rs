@@ -12,7 +12,7 @@ use super::forward::advance;
 use super::gate::{Cast, broken, countersigned, gate_of, live_red, minimum, quorums, revoke, roles, vote};
 use super::poll::is_poll;
 use super::state::{EffectState, Phase, RequestStatus, RunState, StepState, UnwindStage};
-use super::{amend, seat, skip, unwind};
+use super::{amend, proof, seat, skip, unwind};
 
 /// A command that does not fit the state; nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +150,7 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
             rechecked(batch, *request, action_digest)
         }
         Command::ClockWentBack => clock_went_back(batch),
+        Command::Preflighted { number, counts, words } => proof::looked(batch, *number, *counts, words),
         Command::Acked {
             role,
             step,

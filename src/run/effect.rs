@@ -31,6 +31,8 @@ pub enum Effect {
     },
     /// Run the after-checks and take the outputs; answer with `Verified`.
     Verify { step: StepId, attempt: u32 },
+    /// Look at every connection and what the steps need of it; answer with `Preflighted`.
+    Preflight { number: u32 },
     /// Gather what the unwinding gate shows; answer with `UnwindPrepared`.
     PrepareUnwind,
     /// Read the live checks again and again while the request is asked or granted; answer with `LiveRed`.
@@ -106,6 +108,7 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
             attempt: *attempt,
         }],
         Event::UnwindPlanned { .. } => vec![Effect::PrepareUnwind],
+        Event::PreflightBegun { number, .. } => vec![Effect::Preflight { number: *number }],
         Event::Resumed { .. } => resumed(state),
         Event::EffectOutcome { .. }
         | Event::Genesis { .. }
@@ -123,6 +126,7 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
         | Event::WindowClosed { .. }
         | Event::WindowExtended { .. }
         | Event::RunAmended { .. }
+        | Event::PreflightEnded { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPrepared { .. }

@@ -295,6 +295,25 @@ pub enum Event {
         #[serde(flatten)]
         data: Map<String, Value>,
     },
+    /// Every connection and what the steps need of it is looked at, before the first change.
+    #[serde(rename = "preflight.begun")]
+    PreflightBegun {
+        number: u32,
+        /// Milliseconds since the epoch.
+        begun_ms: i64,
+    },
+    /// What the look found; all of it is in the evidence.
+    #[serde(rename = "preflight.ended")]
+    PreflightEnded {
+        number: u32,
+        begun_ms: i64,
+        red: u32,
+        amber: u32,
+        green: u32,
+        /// What is red, then what is amber.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        words: Vec<String>,
+    },
     #[serde(rename = "handover.offered")]
     HandoverOffered { from: String, to: String },
     #[serde(rename = "handover.taken")]

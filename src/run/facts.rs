@@ -177,6 +177,8 @@ pub struct Facts {
     /// Who agrees to another plan in the middle of the run.
     pub amend: Gate,
     pub window: Option<WindowFacts>,
+    /// How long a preflight proves that the first change may begin, in milliseconds; none: it is not asked for.
+    pub preflight_ms: Option<u64>,
     pub people: BTreeMap<String, PersonFacts>,
     /// In the lab one person may play every part: anybody may claim any role, and is marked as a persona.
     pub personas: bool,

@@ -3,11 +3,11 @@
 
 use super::attempt::fail;
 use super::command::Binding;
-use super::decide::{Ask, Batch, Rejected, intent, request};
+use super::decide::{Ask, Batch, Rejected, facts, intent, request};
 use super::event::{CloseState, Event, Role, Subject};
 use super::facts::{OnExpiry, RequestId, StepId};
 use super::state::{Phase, Request, RunState, Stage};
-use super::{poll, seat, unwind};
+use super::{poll, proof, seat, unwind};
 
 /// Whatever is next by itself: one thing a call, nothing when people or executors are due.
 pub(super) fn advance(batch: &mut Batch) -> Result<(), Rejected> {
@@ -95,9 +95,19 @@ fn forward(batch: &mut Batch) -> Result<(), Rejected> {
             Some((facts.id.clone(), step.attempt + 1))
         })
         .collect();
+    let mut withheld = false;
     for (step, attempt) in ready {
-        batch.push(Event::StepChecking { step, attempt })?;
+        if batch
+            .state
+            .unproven(facts(&batch.state, &step)?, batch.now_ms)
+            .is_some()
+        {
+            withheld = true;
+        } else {
+            batch.push(Event::StepChecking { step, attempt })?;
+        }
     }
+    proof::look(batch, withheld)?;
     let quiet = batch.state.all_done() && batch.state.open_effects().next().is_none();
     if quiet {
         // The approval of a commit covers what is put back under it.

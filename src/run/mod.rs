@@ -14,6 +14,7 @@ pub mod facts;
 mod forward;
 pub mod gate;
 pub mod poll;
+pub mod proof;
 mod question;
 mod quorum;
 mod seat;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::amend::Drafts;
 use super::event::{Role, Subject};
 use super::facts::{Facts, RequestId, StepEffect, StepFacts, StepId, Undo};
+use super::proof::Preflight;
 use super::shared::Requests;
 use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage, StepState};
 
@@ -32,6 +33,7 @@ impl RunState {
             window_over: false,
             window_asked: false,
             overdue: BTreeSet::new(),
+            preflight: Preflight::default(),
             retired: BTreeMap::new(),
             amended: 0,
             drafts: Drafts::default(),

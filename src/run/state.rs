@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::amend::Drafts;
 use super::event::{CheckResult, CloseState, Decision, Fidelity, Role, Subject};
 use super::facts::{Facts, Gate, RequestId, StepId};
+use super::proof::Preflight;
 use super::shared::{List, Requests};
 
 /// A run.
@@ -40,6 +41,8 @@ pub struct RunState {
     pub window_asked: bool,
     /// Steps whose deadline passed before they were done.
     pub overdue: BTreeSet<StepId>,
+    /// What is known of the peers before the first change.
+    pub preflight: Preflight,
     /// How often steps were tried that an amendment took out: should they come back, they go on counting.
     pub retired: BTreeMap<StepId, u32>,
     /// How often the plan was amended.

@@ -11,6 +11,8 @@ use super::state::{EffectState, Phase, Request, RequestStatus, RunState, Stage, 
 pub(super) fn resumed(state: &mut RunState) {
     unstarted_wait(state);
     state.stuck.clear();
+    // Another process may have other credentials, and stand elsewhere.
+    state.preflight.forget();
     for step in &mut state.steps {
         let step = Arc::make_mut(step);
         for role in [Role::Do, Role::Undo, Role::Close] {

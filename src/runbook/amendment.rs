@@ -113,6 +113,7 @@ fn whole(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             "unwind_gate": plan.unwind_gate,
             "point_of_no_return": plan.point_of_no_return,
             "commit": plan.commit,
+            "preflight": plan.preflight.map(|span| duration_text(span)),
         })
     };
     let mut differing = Vec::new();

@@ -10,10 +10,10 @@ use super::fault::{Fault, Severity, any_error, nearest};
 use super::gate::operator;
 use super::include::whole;
 use super::node::{Node, NodeValue, known_keys};
-use super::plan::{Digests, EnvironmentKind, GateSpec, Person, Plan};
+use super::plan::{Digests, GateSpec, Person, Plan, Span};
 use super::sources::Sources;
 use super::step::is_open;
-use super::text::is_name;
+use super::text::{duration_text, is_name};
 
 const KEYS: &[&str] = &[
     "version",
@@ -35,6 +35,10 @@ const KEYS: &[&str] = &[
     "notify",
     "witness",
 ];
+/// How long a preflight proves that the first change may begin, where the runbook does not say.
+const PROOF: Span = Span(30 * 60 * 1_000);
+/// The least that a person who approves needs.
+const SHORTEST_PROOF: Span = Span(60 * 1_000);
 /// The default environment of a runbook that declares none.
 pub const LAB: &str = "lab";
 
@@ -134,7 +138,7 @@ impl Builder<'_> {
         let node = self.chosen(root, env)?;
         let (mut environment, imports) = self.environment(root, env, &node, sources);
         let secrets = self.secret_sources(root);
-        self.preflight(root);
+        let preflight = self.preflight(root);
         let author = root.get("author").and_then(|node| {
             let id = node.word("author", &mut self.faults)?.to_owned();
             self.person(&id, node);
@@ -178,6 +182,7 @@ impl Builder<'_> {
                 .get("residency")
                 .map(|node| node.words("residency", &mut self.faults))
                 .unwrap_or_default(),
+            preflight,
             digests: Digests {
                 runbook: String::new(),
                 plan: String::new(),
@@ -277,23 +282,26 @@ impl Builder<'_> {
         None
     }
 
-    fn preflight(&mut self, root: &Node) {
-        let Some(node) = root.get("preflight") else { return };
+    /// How long a proof lasts. One that were over before anybody could approve would be looked for for ever.
+    fn preflight(&mut self, root: &Node) -> Option<Span> {
+        let node = root.get("preflight")?;
         let entries = node.map("preflight", &mut self.faults);
         known_keys(entries, &["valid_for"], "preflight", &mut self.faults);
-        if let Some(node) = node.get("valid_for") {
-            self.duration(node, "valid_for");
-        }
-        if self.kind == EnvironmentKind::Production {
-            self.later("preflight proofs");
-        } else {
-            let message = "no run asks for a proof of its preflight yet";
-            self.warn(
+        let Some(node) = node.get("valid_for") else {
+            return Some(PROOF);
+        };
+        let span = self.duration(node, "valid_for")?;
+        if span < SHORTEST_PROOF {
+            self.fault(
                 node.at,
-                message.to_owned(),
-                "look before the night: pointsman preflight",
+                format!(
+                    "a preflight that is valid for {} is over before anybody can approve",
+                    duration_text(span)
+                ),
+                "write at least 1m",
             );
         }
+        Some(span)
     }
 
     fn run_gate(&mut self, node: Option<&Node>, phrase: &str) -> GateSpec {

@@ -64,6 +64,9 @@ pub struct Plan {
     pub point_of_no_return: GateSpec,
     pub commit: GateSpec,
     pub residency: Vec<String>,
+    /// How long a preflight proves that the first change may begin; none: no run asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Span>,
     pub digests: Digests,
     /// What the plan declares and this version cannot execute; `run` refuses a plan where this is not empty.
     pub not_available: Vec<String>,

@@ -17,6 +17,7 @@ use pointsman::provider::registry::catalogue;
 use pointsman::run::command::{Binding, Outcome};
 use pointsman::run::event::{CheckResult, Fidelity, OutcomeResult, Role};
 use pointsman::run::facts::StepId;
+use pointsman::run::proof::Counts;
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, RunState, apply, decide, effects};
 use ratatui::Terminal;
@@ -128,6 +129,7 @@ impl Night {
                         | Effect::Execute { .. }
                         | Effect::Observe { .. }
                         | Effect::Verify { .. }
+                        | Effect::Preflight { .. }
                         | Effect::PrepareUnwind => true,
                     }));
                     self.seq += 1;
@@ -190,7 +192,7 @@ impl Night {
             | Effect::Verify { step, .. }
             | Effect::Watch { step, .. }
             | Effect::Cancel { step, .. } => Some(step.clone()),
-            Effect::PrepareUnwind | Effect::Unwatch { .. } => None,
+            Effect::PrepareUnwind | Effect::Preflight { .. } | Effect::Unwatch { .. } => None,
         };
         let at = self.work.iter().position(|work| about(work) == Some(id(step)));
         self.answer_at(at.unwrap(), result);
@@ -270,6 +272,15 @@ impl Night {
                 fault: None,
             },
             Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Cancel { .. } => return,
+            Effect::Preflight { number } => Command::Preflighted {
+                number,
+                counts: Counts {
+                    red: u32::from(result == OutcomeResult::Failed),
+                    amber: 1,
+                    green: 14,
+                },
+                words: vec!["✘ aws identity: account 210987654321, and 123456789012 is meant".to_owned()],
+            },
             Effect::PrepareUnwind => {
                 let mut shown = briefing(&id("freeze"), 1);
                 shown.step = None;

@@ -254,6 +254,7 @@ async fn sit(errand: &Errand, folder: &Path, reaper: &Arc<Reaper>) -> u8 {
         plan: plan.clone(),
         mode: Really::Real,
         build: Arc::new(move |uses: &str, _: &[String], with: &Value| Ok(builder.action(uses, with))),
+        probes: world.probes(),
         redactor: Arc::new(Redactor::default()),
         speed: 1.0,
         handle: channels.handle.clone(),

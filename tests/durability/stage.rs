@@ -217,6 +217,7 @@ fn executor(plan: Arc<Plan>, disk: &TestDisk, channels: &Channels) -> Executor {
         build: Arc::new(move |_: &str, _: &[String], _: &Value| {
             Ok(Box::new(Remembered(world.clone())) as Box<dyn Action>)
         }),
+        probes: Arc::new(|_| Box::pin(async { Vec::new() })),
         redactor: Arc::new(Redactor::default()),
         speed: 1.0,
         handle: channels.handle.clone(),

@@ -7,6 +7,7 @@ mod drafts;
 mod model;
 mod night;
 mod polls;
+mod preflights;
 mod promises;
 mod states;
 mod table;

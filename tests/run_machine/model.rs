@@ -81,7 +81,10 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
         2 => Some(AtEnd::Notify),
         _ => None,
     };
-    facts_with(steps, at_end.map(|at_end| (60_000, at_end)))
+    Facts {
+        preflight_ms: (window & 0x18 == 0x18).then_some(20_000),
+        ..facts_with(steps, at_end.map(|at_end| (60_000, at_end)))
+    }
 }
 
 const PEOPLE: &[(&str, &str)] = &[

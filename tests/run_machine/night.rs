@@ -10,6 +10,7 @@ use pointsman::run::facts::{
     AtEnd, Facts, Gate, OnExpiry, PersonFacts, Places, Quorum, RequestId, StepEffect, StepFacts, StepId, Undo, Who,
     WindowFacts,
 };
+use pointsman::run::proof::Counts;
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, Event, RunState, apply, decide, effects};
 use serde_json::{Map, Value};
@@ -151,6 +152,7 @@ pub fn facts_with(steps: Vec<StepFacts>, window: Option<(i64, AtEnd)>) -> Facts 
         commit: operator(Some("commit")),
         extend: quorum(1),
         amend: operator(Some("amend")),
+        preflight_ms: None,
         window: window.map(|(closes_ms, at_end)| WindowFacts { closes_ms, at_end }),
         people: BTreeMap::from([
             ("lena".to_owned(), person("lead")),
@@ -231,6 +233,7 @@ impl Night {
                     | Effect::Execute { .. }
                     | Effect::Observe { .. }
                     | Effect::Verify { .. }
+                    | Effect::Preflight { .. }
                     | Effect::PrepareUnwind => self.work.push(effect),
                 }
             }
@@ -317,6 +320,15 @@ impl Night {
                 results: vec![check(luck != 1, "after")],
                 outputs: Map::new(),
                 fault: (luck == 2).then(|| "no such output".to_owned()),
+            },
+            Effect::Preflight { number } => Command::Preflighted {
+                number,
+                counts: Counts {
+                    red: u32::from(luck == 1),
+                    amber: u32::from(luck),
+                    green: 1,
+                },
+                words: Vec::new(),
             },
             Effect::PrepareUnwind => Command::UnwindPrepared {
                 lost: Some(u64::from(luck)),

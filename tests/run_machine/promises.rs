@@ -12,6 +12,8 @@ use pointsman::run::facts::{Facts, RequestId, StepEffect, StepId, Undo, Who};
 // Named by its path: this file is a part of two suites.
 #[path = "amendments.rs"]
 mod amendments;
+#[path = "proofs.rs"]
+mod proofs;
 
 #[derive(Default)]
 struct Asked {
@@ -59,6 +61,7 @@ pub struct Judge<'a> {
     held: bool,
     closed: bool,
     to: Option<StepId>,
+    looks: proofs::Looks,
     count: usize,
 }
 
@@ -78,6 +81,7 @@ pub fn judge(facts: &Facts, drafts: &[Arc<Draft>], events: &[Event], times: &[i6
         held: false,
         closed: false,
         to: None,
+        looks: proofs::Looks::default(),
         count: 0,
     };
     for (event, now) in events.iter().zip(times) {
@@ -92,6 +96,7 @@ impl Judge<'_> {
             !self.closed || matches!(event, Event::Note { .. } | Event::GateCountersigned { .. }),
             "after the end: {event:?}"
         );
+        self.looks.hear(event, self.facts.preflight_ms);
         match event {
             Event::Genesis { operator, .. } => {
                 self.operators.insert(operator.clone());
@@ -246,6 +251,8 @@ impl Judge<'_> {
             | Event::DeadlinePassed { .. }
             | Event::WindowClosed { .. }
             | Event::HandoverOffered { .. }
+            | Event::PreflightBegun { .. }
+            | Event::PreflightEnded { .. }
             | Event::UnwindPrepared { .. }
             | Event::UnwindDropped { .. }
             | Event::UnwindFinished { complete: true }
@@ -390,6 +397,9 @@ impl Judge<'_> {
                     facts.fall_forward || !self.steps.iter().any(asks),
                     "{id} begins while another step asks how it goes on"
                 );
+                if let Some(valid) = self.facts.preflight_ms.filter(|_| self.is_first_change(id)) {
+                    self.looks.prove(valid, now);
+                }
                 let begun = self.count;
                 let step = self.steps.get_mut(id).unwrap();
                 step.acked = false;
@@ -419,6 +429,18 @@ impl Judge<'_> {
                 assert_eq!(self.open.len(), 1, "a closing effect runs alone");
             }
         }
+    }
+
+    /// Whether a step would change something while nothing that another one changed stands, or may stand.
+    fn is_first_change(&self, id: &StepId) -> bool {
+        let mutates = |id: &StepId| {
+            self.facts
+                .step(id)
+                .is_some_and(|facts| facts.effect == StepEffect::Mutate)
+        };
+        let stands = |(other, step): (&StepId, &Step)| mutates(other) && step.stands;
+        let open = |(other, role): &(StepId, Role)| *role == Role::Do && other != id && mutates(other);
+        mutates(id) && !self.steps.iter().any(stands) && !self.open.iter().any(open)
     }
 
     fn outcome(&mut self, id: &StepId, role: Role, result: OutcomeResult) {

@@ -26,6 +26,22 @@ pub fn frozen(answers: &[u8]) -> Night {
     night
 }
 
+/// Before the first change of a plan that asks for a preflight; `luck` answers it.
+pub fn looking(luck: Option<u8>) -> Night {
+    let facts = Facts {
+        preflight_ms: Some(60_000),
+        ..Facts::clone(&facts())
+    };
+    let mut night = Night::of(Arc::new(facts));
+    night.settle();
+    if let Some(luck) = luck {
+        let work = night.work.remove(0);
+        night.answer(work, luck);
+        night.settle();
+    }
+    night
+}
+
 pub fn at_flip() -> Night {
     let mut night = Night::begin();
     night.play_until("flip");
@@ -208,6 +224,8 @@ pub fn checking() -> Night {
 pub fn states(new: Night) -> Vec<(&'static str, Night)> {
     vec![
         ("new", new),
+        ("a preflight is under way", looking(None)),
+        ("run held, the preflight was red", looking(Some(1))),
         ("step checking", checking()),
         ("step at its gate", frozen(&[])),
         ("run held, step at its gate", held()),

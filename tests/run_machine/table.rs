@@ -6,6 +6,7 @@ use std::fmt::Write;
 use pointsman::run::command::Binding;
 use pointsman::run::event::{Decision, OutcomeResult, Role};
 use pointsman::run::facts::{AtEnd, RequestId, StepId};
+use pointsman::run::proof::Counts;
 use pointsman::run::{Command, Effect, decide};
 use serde_json::{Map, Value};
 
@@ -246,6 +247,14 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
             Command::Note {
                 person: person(),
                 blob: "b".to_owned(),
+            },
+        ),
+        (
+            "preflighted",
+            Command::Preflighted {
+                number: 1,
+                counts: Counts::default(),
+                words: Vec::new(),
             },
         ),
         ("interrupt", Command::Interrupt { reason: reason() }),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use pointsman::engine::clock::Clock;
 use pointsman::engine::dispatcher::{Channels, Dispatcher};
-use pointsman::engine::executor::{Builder, Executor, Setup};
+use pointsman::engine::executor::{Builder, Executor, Probes, Setup};
 use pointsman::engine::facts::{Mode, facts_of};
 use pointsman::engine::handle::{Handle, Past, Update};
 use pointsman::journal::verify::{Require, verify};
@@ -30,6 +30,7 @@ use pointsman::run::facts::Undo;
 use pointsman::run::state::{EffectState, Phase};
 use pointsman::run::{Command, Event, RunState, apply};
 use pointsman::runbook::Plan;
+use pointsman::runbook::plan::Span;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
@@ -55,7 +56,10 @@ struct Night {
 fn plan(seed: u64) -> Arc<Plan> {
     let text = PLANS[usize::try_from(seed).unwrap() % PLANS.len()];
     let now = "2026-12-05T22:00:00Z".parse().unwrap();
-    Arc::new(pointsman::runbook::plan(text.as_bytes(), "sim", &catalogue(), now).unwrap())
+    let mut plan = pointsman::runbook::plan(text.as_bytes(), "sim", &catalogue(), now).unwrap();
+    // Short enough to age at a gate.
+    plan.preflight = (seed % 3 == 0).then_some(Span(4_000));
+    Arc::new(plan)
 }
 
 /// Plays a seed's night to its end.
@@ -93,7 +97,12 @@ fn play(seed: u64) -> Night {
 }
 
 /// Opens a run in `folder` whose actions `build` makes; gives its handle and its dispatcher.
-async fn begin(plan: &Arc<Plan>, folder: &std::path::Path, build: Arc<Builder>) -> (Handle, JoinHandle<()>) {
+async fn begin(
+    plan: &Arc<Plan>,
+    folder: &std::path::Path,
+    build: Arc<Builder>,
+    probes: Arc<Probes>,
+) -> (Handle, JoinHandle<()>) {
     let writer = JournalWriter::create(folder, "sim", "boot").unwrap();
     let clock = Clock::simulated("2026-12-05T22:00:00Z".parse().unwrap());
     let actor = Actor {
@@ -109,6 +118,7 @@ async fn begin(plan: &Arc<Plan>, folder: &std::path::Path, build: Arc<Builder>) 
         plan: plan.clone(),
         mode: Mode::Real,
         build,
+        probes,
         redactor: Arc::new(Redactor::default()),
         speed: 1.0,
         handle: handle.clone(),
@@ -127,7 +137,7 @@ async fn begin(plan: &Arc<Plan>, folder: &std::path::Path, build: Arc<Builder>) 
 async fn night(plan: Arc<Plan>, world: World, folder: &std::path::Path, seed: u64) -> (Past, Vec<Arc<Draft>>) {
     let builder = world.clone();
     let build = move |uses: &str, _: &[String], with: &Value| Ok(builder.action(uses, with));
-    let (handle, running) = begin(&plan, folder, Arc::new(build)).await;
+    let (handle, running) = begin(&plan, folder, Arc::new(build), world.probes()).await;
     let mut person = Person::new(seed, world, folder);
     person.conduct(&handle).await;
     let ended = handle.history().await.unwrap();

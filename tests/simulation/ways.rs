@@ -117,7 +117,13 @@ where
             let (peer, with) = (there.clone(), with.clone());
             Ok(Box::new(Change { peer, with }) as Box<dyn Action>)
         };
-        let (handle, running) = super::begin(&plan, place.path(), Arc::new(build)).await;
+        let (handle, running) = super::begin(
+            &plan,
+            place.path(),
+            Arc::new(build),
+            Arc::new(|_| Box::pin(async { Vec::new() })),
+        )
+        .await;
         work(handle.clone()).await;
         handle.close().await;
         running.await.unwrap();

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pointsman::engine::executor::Probes;
 use pointsman::provider::action::{
     Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready,
 };
+use pointsman::provider::preflight::Finding;
 use serde_json::{Value, json};
 
 /// What happens around the moments where a process may die: nothing, or its death.
@@ -68,6 +70,26 @@ impl World {
             mutates: uses == "sql.exec",
             uses: uses.to_owned(),
             sql,
+        })
+    }
+
+    /// What a preflight of this world finds, after a while: mostly green.
+    pub fn probes(&self) -> Arc<Probes> {
+        let world = self.clone();
+        Arc::new(move |_plan| {
+            let world = world.clone();
+            Box::pin(async move {
+                let call = world.calls.fetch_add(1, Ordering::Relaxed).to_string();
+                if world.script.smooth {
+                    return vec![Finding::green("sim", "there", "as it should be")];
+                }
+                tokio::time::sleep(Duration::from_millis(world.roll("look", &call, 1_500))).await;
+                vec![match world.roll("preflight", &call, 6) {
+                    0 => Finding::red("sim", "there", "it does not answer", "is it up?"),
+                    1 => Finding::amber("sim", "there", "it is slow", "look at it"),
+                    _ => Finding::green("sim", "there", "as it should be"),
+                }]
+            })
         })
     }
 

@@ -24,6 +24,7 @@ use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
 
 use super::act::cut;
+use super::proof::{Probes, failed};
 
 /// How long what was asked to end is waited for when the process leaves: longer than a command's group gets.
 const LEAVING: Duration = Duration::from_secs(12);
@@ -38,6 +39,8 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     pub mode: Mode,
     pub build: Arc<Builder>,
+    /// What a preflight looks at.
+    pub probes: Arc<Probes>,
     pub redactor: Arc<Redactor>,
     /// Scales waits: the lab's speed, else 1.
     pub speed: f64,
@@ -123,7 +126,8 @@ impl Executor {
                 }
                 return;
             }
-            Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } | Effect::PrepareUnwind => {}
+            Effect::Check { .. } | Effect::Recheck { .. } | Effect::Verify { .. } => {}
+            Effect::PrepareUnwind | Effect::Preflight { .. } => {}
         }
         let fallback = broken(&errand.effect);
         let job = Job {
@@ -201,6 +205,7 @@ fn broken(effect: &Effect) -> Option<Command> {
             outputs: Map::new(),
             fault: Some(words.to_owned()),
         },
+        Effect::Preflight { number } => failed(*number, words),
         Effect::PrepareUnwind => Command::UnwindPrepared {
             lost: None,
             action_digest: String::new(),
@@ -256,6 +261,7 @@ impl Job {
             } => self.observe(&step, attempt, role, request).await,
             Effect::Verify { step, attempt } => (self.verify(&step, attempt).await, Vec::new()),
             Effect::PrepareUnwind => self.prepare_unwind().await,
+            Effect::Preflight { number } => self.preflight(number).await?,
             Effect::Watch { step, attempt, request } => (self.watch(&step, attempt, request).await?, Vec::new()),
             Effect::Unwatch { .. } | Effect::Cancel { .. } => return None,
         })

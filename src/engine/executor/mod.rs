@@ -7,6 +7,8 @@ mod check;
 mod doer;
 mod live;
 mod patience;
+mod proof;
 mod unwinding;
 
 pub use doer::{Builder, Errand, Executor, Setup};
+pub use proof::Probes;

@@ -115,6 +115,8 @@ fn told(model: &mut Model, update: &Update) {
                 model.say(text.clone());
             }
         }
+        Event::PreflightEnded { red, .. } if *red > 0 => model.complain(text.clone()),
+        Event::PreflightEnded { .. } => model.say(text.clone()),
         Event::RunClosed { .. } => model.status = None,
         // What went wrong elsewhere stays in sight.
         Event::GateRequested { .. } => {
@@ -122,7 +124,8 @@ fn told(model: &mut Model, update: &Update) {
                 model.status = None;
             }
         }
-        Event::StepChecking { .. }
+        Event::PreflightBegun { .. }
+        | Event::StepChecking { .. }
         | Event::CheckResult { .. }
         | Event::GateVote { .. }
         | Event::GateGranted { .. }
