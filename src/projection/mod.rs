@@ -7,6 +7,7 @@ pub mod escape;
 pub mod estimate;
 pub mod forecast;
 pub mod forecaster;
+pub mod proof;
 pub mod samples;
 mod schedule;
 pub mod story;

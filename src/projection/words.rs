@@ -7,6 +7,7 @@ use crate::run::event::{
     AskedQuorum, Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
 };
 use crate::run::facts::{RequestId, StepId};
+use crate::run::proof::Counts;
 use crate::run::state::{EffectState, RunState, Stage, StepState};
 use crate::runbook::plan::{Plan, PlannedStep, Rollback};
 pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
@@ -299,11 +300,10 @@ pub fn describe(event: &Event) -> String {
             words,
             ..
         } => {
-            let counts = format!("preflight {number}: {red} red, {amber} amber, {green} green");
-            match words.first() {
-                Some(first) if *red > 0 => format!("{counts}; {first}"),
-                Some(_) | None => counts,
-            }
+            let (red, amber, green) = (*red, *amber, *green);
+            let counts = super::proof::counts(Counts { red, amber, green });
+            let words: String = words.iter().map(|words| format!("; {words}")).collect();
+            format!("preflight {number}: {counts}{words}")
         }
         Event::RunAmended {
             request,

@@ -143,7 +143,7 @@ pub(super) fn looked(batch: &mut Batch, number: u32, counts: Counts, words: &[St
     }
     let first = words.first().map_or("see its findings", String::as_str);
     let reason = format!(
-        "the preflight found {} red: {first}; mend it and release to look again, or amend the runbook without preflight",
+        "{} red: {first}; mend it and release to look again, or amend the runbook without preflight",
         counts.red
     );
     batch.hold(&reason, PREFLIGHT)

@@ -8,6 +8,7 @@ mod autopilot;
 mod branches;
 mod night;
 mod polls;
+mod preflight;
 
 use crossterm::event::KeyCode;
 use pointsman::engine::handle::Feed;

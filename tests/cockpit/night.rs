@@ -272,15 +272,20 @@ impl Night {
                 fault: None,
             },
             Effect::Watch { .. } | Effect::Unwatch { .. } | Effect::Cancel { .. } => return,
-            Effect::Preflight { number } => Command::Preflighted {
-                number,
-                counts: Counts {
-                    red: u32::from(result == OutcomeResult::Failed),
-                    amber: 1,
-                    green: 14,
-                },
-                words: vec!["✘ aws identity: account 210987654321, and 123456789012 is meant".to_owned()],
-            },
+            Effect::Preflight { number } => {
+                let failed = result == OutcomeResult::Failed;
+                let red = failed.then(|| "✘ aws identity: this is account 210987654321".to_owned());
+                let amber = "! lab-target Multi-AZ: off".to_owned();
+                Command::Preflighted {
+                    number,
+                    counts: Counts {
+                        red: u32::from(failed),
+                        amber: 1,
+                        green: 14,
+                    },
+                    words: red.into_iter().chain([amber]).collect(),
+                }
+            }
             Effect::PrepareUnwind => {
                 let mut shown = briefing(&id("freeze"), 1);
                 shown.step = None;

@@ -9,6 +9,7 @@ use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::frontend::tui::offers::voters;
 use crate::projection::escape::{clip_start, visible};
+use crate::projection::proof::at_gate;
 use crate::projection::words::{about, clock, environment, label, rollback, settled};
 use crate::run::event::Subject;
 use crate::run::facts::RequestId;
@@ -114,6 +115,14 @@ fn of_step(model: &Model, request: &Request, columns: usize) -> Vec<Line<'static
     if planned.is_some_and(|planned| planned.writes_on_target) {
         let words = "THE POINT OF NO RETURN: it opens the target for writes; from here an undo may lose rows";
         lines.extend(hanging("", words, columns, theme.bad()));
+    }
+    let proven = request
+        .step
+        .as_ref()
+        .map(|step| at_gate(model.state(), step, model.now));
+    for (index, line) in proven.iter().flatten().enumerate() {
+        let name = if index == 0 { "Preflight" } else { "" };
+        lines.extend(named(name, line, columns, theme.strong(), theme.plain()));
     }
     lines.push(Line::styled("What it does, exactly", theme.strong()));
     lines.extend(briefed(model, request, columns));

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use crate::frontend::tui::able::answerable;
 use crate::frontend::tui::model::Model;
 use crate::projection::escape::{clip, fit, visible, width};
+use crate::projection::proof::waiting;
 use crate::projection::words::{about, clock, environment, label, settled, span};
 use crate::run::event::Subject;
 use crate::run::facts::StepId;
@@ -311,6 +312,13 @@ fn running(model: &Model) -> (String, String, Style) {
         return (text, " - a looks".to_owned(), model.theme.warn());
     }
     let running = model.running();
+    if let Some(step) = waiting(state, model.now).filter(|_| running.is_empty()) {
+        let text = format!(
+            "{RUNS} PREFLIGHT: looking before the first change: {}",
+            label(&model.plan, step)
+        );
+        return (text, String::new(), model.theme.busy());
+    }
     let current = running.first().or_else(|| {
         let facts = state.active().and_then(|index| state.facts.steps.get(index));
         facts.map(|facts| &facts.id)

@@ -108,7 +108,8 @@ fn way_back(model: &Model, forecast: &Forecast, columns: usize) -> Line<'static>
             with(&[&steps, &journal]),
             with(&[&steps, &short]),
             with(&[&short]),
-            vec![steps, short],
+            vec![steps, short.clone()],
+            vec![short],
         ],
     );
     let rest_style = if model.halted.is_some() {
