@@ -11,7 +11,7 @@ use crate::engine::executor::Probes;
 use crate::projection::escape::{fit, visible};
 use crate::provider::connection::Connections;
 use crate::provider::preflight::{Finding, Verdict, Wish, look};
-use crate::runbook::plan::{EnvironmentKind, Plan};
+use crate::runbook::plan::{EnvironmentKind, Plan, Rollback};
 
 use super::args::{PreflightArgs, TextOrJson};
 use super::imports::Imported;
@@ -107,14 +107,24 @@ async fn peers(plan: &Plan, args: &PreflightArgs) -> Result<Vec<Finding>, Troubl
 
 /// What the actions of a plan ask for.
 fn wishes(plan: &Plan) -> Vec<Wish<'_>> {
-    let steps = plan.steps.iter();
-    let wishes = steps.map(|step| Wish {
-        step: &step.id,
-        uses: &step.action.uses,
-        on: &step.action.on,
-        with: &step.action.with,
-    });
-    wishes.collect()
+    let mut wishes = Vec::new();
+    for step in &plan.steps {
+        // The way back has to be open as well.
+        let back = match &step.rollback {
+            Rollback::Action { action, .. } | Rollback::Abandon { action, .. } | Rollback::AtClose { action, .. } => {
+                Some(action)
+            }
+            Rollback::Nothing | Rollback::NotNeeded { .. } | Rollback::Irreversible { .. } => None,
+        };
+        let actions = std::iter::once(&step.action).chain(back);
+        wishes.extend(actions.map(|action| Wish {
+            step: &step.id,
+            uses: &action.uses,
+            on: &action.on,
+            with: &action.with,
+        }));
+    }
+    wishes
 }
 
 /// What a run looks at before its first change.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
+use super::cloudwatch::Hits;
 use super::endpoints::{NEW, OLD};
 use super::fault::Fault;
 use super::route53::new_share;
@@ -29,8 +30,21 @@ pub async fn bind(wanted: u16) -> Result<(TcpListener, TcpListener, u16), LabErr
 }
 
 /// Serves one side until it is asked to end.
-pub async fn serve(cloud: Arc<Cloud>, side: &'static str, listener: TcpListener, stop: CancellationToken) {
-    let health = move || answer(cloud.clone(), side);
+pub async fn serve(
+    (cloud, hits): (Arc<Cloud>, Arc<Hits>),
+    side: &'static str,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
+    let health = move || {
+        let hits = hits.clone();
+        let answering = answer(cloud.clone(), side);
+        async move {
+            let (status, body) = answering.await;
+            hits.note(side, status.is_success());
+            (status, body)
+        }
+    };
     let router = Router::new()
         .route("/health", get(health.clone()))
         .route("/", get(health));

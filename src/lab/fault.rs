@@ -26,6 +26,8 @@ pub enum Fault {
     RowDiffers,
     /// Changes stay PENDING.
     DnsNotInSync,
+    /// IAM's simulation denies `route53:ChangeResourceRecordSets`.
+    DnsDenied,
     /// The new application answers 503.
     TargetUnhealthy,
     /// The new application answers 503 as long as DNS gives it 25 % of the traffic or more.
@@ -43,6 +45,7 @@ const ALL: &[(&str, Fault)] = &[
     ("replication-stalls", Fault::ReplicationStalls),
     ("row-differs", Fault::RowDiffers),
     ("dns-not-in-sync", Fault::DnsNotInSync),
+    ("dns-denied", Fault::DnsDenied),
     ("target-unhealthy", Fault::TargetUnhealthy),
     ("target-unhealthy-after-25", Fault::TargetUnhealthyAfter25),
 ];

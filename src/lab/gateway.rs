@@ -18,13 +18,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
+use super::cloudwatch::{Hits, Measured};
 use super::endpoints::NEW;
 use super::fault::Fault;
 use super::replicator::Tables;
 use super::requests::{Requests, Served};
 use super::world::LabError;
 use super::xml::{Answer, refusal};
-use super::{dms, rds, route53};
+use super::{dms, iam, rds, route53};
 
 /// The largest request.
 const LARGEST: usize = 1024 * 1024;
@@ -41,6 +42,7 @@ pub struct Gateway {
     pub tables: Tables,
     /// The lab's folder.
     pub folder: PathBuf,
+    pub hits: Arc<Hits>,
 }
 
 /// When a request is answered.
@@ -139,6 +141,15 @@ impl Gateway {
                     route53::answer(&self.cloud, parts.method.as_str(), parts.uri.path(), query, &text)?
                 }
                 "dms" => dms::answer(&self.cloud, &self.tables, &call.operation, &json)?,
+                "cloudwatch" => {
+                    let measured = Measured {
+                        cloud: &self.cloud,
+                        tables: &self.tables,
+                        hits: &self.hits,
+                    };
+                    measured.answer(&call.operation, &form)?
+                }
+                "iam" => iam::answer(&self.cloud, &call.operation, &form),
                 _ => rds::answer(&self.cloud, &call.operation, &form)?,
             }
         };
@@ -231,13 +242,15 @@ fn call(parts: &Parts, text: &str, form: &BTreeMap<String, String>, json: &Value
         };
     }
     let operation = form.get("Action").cloned().unwrap_or_default();
-    let service = if form.get("Version").is_some_and(|version| version == "2011-06-15") {
-        "sts"
-    } else {
-        "rds"
+    let service = match form.get("Version").map(String::as_str) {
+        Some("2011-06-15") => "sts",
+        Some("2010-05-08") => "iam",
+        Some("2010-08-01") => "cloudwatch",
+        Some(_) | None => "rds",
     };
-    // What names no operation changes nothing.
-    let mutating = !operation.is_empty() && rds::answer::mutates(&operation);
+    // What names no operation changes nothing; a simulation does not either.
+    let mutating =
+        !operation.is_empty() && rds::answer::mutates(&operation) && operation != "SimulatePrincipalPolicy";
     let name = rds::answer::name(&operation, form).filter(|_| mutating);
     let params = form
         .iter()

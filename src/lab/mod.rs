@@ -5,11 +5,13 @@
 
 pub mod app;
 pub mod cloud;
+pub mod cloudwatch;
 pub mod dms;
 pub mod dns;
 pub mod endpoints;
 pub mod fault;
 pub mod gateway;
+pub mod iam;
 pub mod measure;
 pub mod rds;
 pub mod replicator;

@@ -62,6 +62,19 @@ impl Tables {
         Ok(percent as i64)
     }
 
+    /// How far the target is behind, in seconds: one for every row that has not arrived. None while nothing is replicated.
+    pub fn behind(&self, cloud: &Cloud) -> Result<Option<f64>, LabError> {
+        if status(cloud)? != Status::Running || cloud.get("task.loaded")?.is_none() {
+            return Ok(None);
+        }
+        let (source, target) = (open(&self.source)?, open(&self.target)?);
+        let mut rows = 0;
+        for (table, _) in TABLES {
+            rows += (last(&source, table)? - position(&target, table)?).max(0);
+        }
+        Ok(Some(f64::from(u32::try_from(rows).unwrap_or(u32::MAX))))
+    }
+
     /// `DescribeTableStatistics`.
     pub fn statistics(&self, cloud: &Cloud) -> Result<Vec<Value>, LabError> {
         if cloud.get("task.first")?.is_none() {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
+use super::cloudwatch::Hits;
 use super::endpoints::Endpoints;
 use super::fault::Fault;
 use super::gateway::Gateway;
@@ -109,18 +110,20 @@ impl Lab {
         };
         endpoints.write()?;
         let stop = CancellationToken::new();
+        let hits = Arc::new(Hits::default());
         let gate = Arc::new(Gateway {
             cloud: cloud.clone(),
             requests: Requests::open(&folder)?,
             tables: tables.clone(),
             folder: folder.clone(),
+            hits: hits.clone(),
         });
         let mut server = dns::serve(cloud.clone(), udp, tcp);
         let ending = stop.clone();
         let mut tasks = vec![
             tokio::spawn(gateway::serve(gate, aws, stop.clone())),
-            tokio::spawn(app::serve(cloud.clone(), "old", old, stop.clone())),
-            tokio::spawn(app::serve(cloud.clone(), "new", new, stop.clone())),
+            tokio::spawn(app::serve((cloud.clone(), hits.clone()), "old", old, stop.clone())),
+            tokio::spawn(app::serve((cloud.clone(), hits), "new", new, stop.clone())),
             tokio::spawn(tables.run(cloud, stop.clone())),
             tokio::spawn(async move {
                 ending.cancelled().await;

@@ -8,6 +8,7 @@ pub mod again;
 pub mod aws;
 pub mod causes;
 pub mod connection;
+pub mod cloudwatch;
 pub mod dms;
 pub mod dns;
 pub mod expectation;

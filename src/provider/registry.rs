@@ -9,7 +9,7 @@ use super::action::Action;
 use super::aws::AwsTarget;
 use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
 use super::ssh::target::SshTarget;
-use super::{dms, dns, http, manual, rds, shell, sql, ssh, tcp};
+use super::{cloudwatch, dms, dns, http, manual, rds, shell, sql, ssh, tcp};
 
 /// What a plan asks for, everything resolved.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,7 @@ pub struct Request<'a> {
 const TABLES: &[&[ActionSpec]] = &[
     rds::table::ACTIONS,
     dms::table::ACTIONS,
+    cloudwatch::table::ACTIONS,
     sql::table::ACTIONS,
     dns::table::ACTIONS,
     http::table::ACTIONS,
@@ -46,6 +47,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     }
     match request.uses.split('.').next() {
         Some("rds") => rds::table::build(request, connections),
+        Some("cloudwatch") => cloudwatch::table::build(request, connections),
         Some("dms") => dms::table::build(request, connections),
         Some("sql") => sql::table::build(request, connections),
         Some("dns") => dns::table::build(request, connections),

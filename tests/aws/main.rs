@@ -26,6 +26,7 @@ mod peers;
 
 mod authority;
 mod bench;
+mod cloudwatch;
 mod dms;
 mod dns;
 mod faults;
@@ -33,6 +34,7 @@ mod house;
 mod identity;
 mod lost_replies;
 mod modelled_faults;
+mod permissions;
 mod program;
 mod proxy;
 mod rds;

@@ -82,19 +82,10 @@ where
         }
         SdkError::ServiceError(cause) => {
             let status = cause.raw().status().as_u16();
-            let kind = kind_of(status, cause.err().code(), unanswered);
             let words = cause.err().message().unwrap_or("no message");
-            let said = match cause.err().code() {
-                Some(code) => format!("{call} was refused: {code}: {words}"),
-                None => format!("{call}: the answer ({status}) says nothing that is known"),
-            };
-            let hint = match cause.err().code() {
-                Some(code) if IDENTITY.contains(&code) => "log in again, or check the connection's profile",
-                Some(_) | None if kind == ActionErrorKind::Permanent => "nothing was changed",
-                Some(_) | None if kind == ActionErrorKind::Transient => "nothing was changed, it can be tried again",
-                Some(_) | None => hint(sent),
-            };
-            (kind, format!("{said}; {hint}"))
+            let told = cause.err().code().map(|code| (code, words));
+            let error = refused(call, status, told, sent);
+            (error.kind, error.message)
         }
         _ => (unanswered, format!("{call}: {error:?}; {}", hint(sent))),
     };
@@ -103,6 +94,33 @@ where
         message: words,
         request_id,
     }
+}
+
+/// A service's answer with an error: its status, its code and words where it gave any.
+pub fn refused(call: &str, status: u16, told: Option<(&str, &str)>, sent: Sent) -> ActionError {
+    let unanswered = match sent {
+        Sent::Read => ActionErrorKind::Transient,
+        Sent::Mutation => ActionErrorKind::InDoubt,
+    };
+    let code = told.map(|(code, _)| code);
+    let kind = kind_of(status, code, unanswered);
+    let said = match told {
+        Some((code, words)) => format!("{call} was refused: {code}: {words}"),
+        None => format!("{call}: the answer ({status}) says nothing that is known"),
+    };
+    let hint = match code {
+        Some(code) if IDENTITY.contains(&code) => "log in again, or check the connection's profile",
+        Some(_) | None if kind == ActionErrorKind::Permanent => "nothing was changed",
+        Some(_) | None if kind == ActionErrorKind::Transient => "nothing was changed, it can be tried again",
+        Some(_) | None => hint(sent),
+    };
+    ActionError::new(kind, format!("{said}; {hint}"))
+}
+
+/// A request that could not even be made.
+pub fn unsent(call: &str, cause: &dyn std::error::Error) -> ActionError {
+    let words = format!("{call} could not be made: {cause}; nothing was sent");
+    ActionError::new(ActionErrorKind::Permanent, words)
 }
 
 /// What an answer with an error says. An answer that nobody can read says nothing, unless its status does.

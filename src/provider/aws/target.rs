@@ -111,8 +111,13 @@ impl AwsTarget {
         loader.load().await
     }
 
-    /// Refuses to act as anybody but a member of the connection's account (STS `GetCallerIdentity`).
+    /// Refuses to act as anybody but a member of the connection's account.
     pub async fn prove_account(&self) -> Result<(), ActionError> {
+        self.caller().await.map(drop)
+    }
+
+    /// The ARN of who we are, a member of the connection's account (STS `GetCallerIdentity`).
+    pub async fn caller(&self) -> Result<String, ActionError> {
         let client = aws_sdk_sts::Client::new(self.reading().await);
         let caller = client
             .get_caller_identity()
@@ -129,7 +134,7 @@ impl AwsTarget {
                 ),
             ));
         }
-        Ok(())
+        Ok(caller.arn().unwrap_or_default().to_owned())
     }
 
     /// Refuses what lies in another account or region than the connection names; `arn` tells where it lies.

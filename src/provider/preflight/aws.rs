@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::provider::aws::AwsTarget;
 
 use super::finding::Finding;
+use super::{Wish, permissions};
 
 /// AWS refuses signatures that are older than five minutes (Signature Version 4); near that, nothing may be begun.
 const REFUSED: i64 = 240;
@@ -14,14 +15,22 @@ const REFUSED: i64 = 240;
 const UNKEPT: i64 = 5;
 
 /// Looks at the connection.
-pub async fn look(name: &str, target: &AwsTarget) -> Vec<Finding> {
+pub async fn look(name: &str, target: &AwsTarget, wishes: &[&Wish<'_>]) -> Vec<Finding> {
     let who = "identity";
-    let identity = match target.prove_account().await {
-        Ok(()) => Finding::green(name, who, format!("account {} in {}", target.account, target.region)),
+    let caller = match target.caller().await {
+        Ok(caller) => caller,
         Err(error) => return vec![Finding::failed(name, who, &error)],
     };
-    let (clock, quota) = tokio::join!(clock(name, target), quota(name, target));
-    vec![identity, clock, quota]
+    let seen = format!("account {} in {}", target.account, target.region);
+    let mut findings = vec![Finding::green(name, who, seen)];
+    let (clock, quota, permissions) = tokio::join!(
+        clock(name, target),
+        quota(name, target),
+        permissions::look(name, target, &caller, wishes)
+    );
+    findings.extend([clock, quota]);
+    findings.extend(permissions);
+    findings
 }
 
 /// The server's clock, from the `Date` of any answer (RFC 9110, 6.6.1).

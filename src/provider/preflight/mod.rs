@@ -5,9 +5,12 @@ mod aws;
 mod databases;
 mod finding;
 mod others;
+pub mod permissions;
 mod records;
 
 pub use finding::{Finding, Verdict};
+
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -33,34 +36,50 @@ impl Wish<'_> {
     }
 }
 
+/// How long one look may take: a peer that does not answer holds up nobody else.
+const LONGEST: Duration = Duration::from_secs(60);
+
 type Look<'a> = BoxFuture<'a, Vec<Finding>>;
 
 /// Looks at everything side by side; the findings come in the order of connections and steps.
 pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding> {
-    let mut looks: Vec<Look<'_>> = Vec::new();
+    let mut looks: Vec<(String, Look<'_>)> = Vec::new();
     for (name, target) in connections.each() {
-        looks.push(match target {
-            Target::Aws(target) => Box::pin(aws::look(name, target)),
+        let look: Look<'_> = match target {
+            Target::Aws(target) => {
+                let ours = wishes.iter().filter(|wish| wish.on.first().is_some_and(|on| on == name));
+                let ours: Vec<&Wish<'_>> = ours.collect();
+                Box::pin(async move { aws::look(name, target, &ours).await })
+            }
             Target::Sqlite(target) => Box::pin(others::sqlite(name, target)),
             Target::Http(target) => Box::pin(others::http(name, target)),
             Target::Ssh(target) => Box::pin(others::ssh(name, target)),
-        });
+        };
+        looks.push((name.to_owned(), look));
     }
     for wish in wishes {
         let Ok(Target::Aws(target)) = connections.at(wish.on, 0) else {
             continue;
         };
-        match wish.uses.split('.').next() {
-            Some("rds") => looks.push(Box::pin(databases::look(*wish, target))),
-            Some("dms") => looks.push(Box::pin(databases::task(*wish, target))),
-            Some("dns") => looks.push(Box::pin(records::look(*wish, wishes, target))),
-            Some(_) | None => {}
-        }
+        let look: Look<'_> = match wish.uses.split('.').next() {
+            Some("rds") => Box::pin(databases::look(*wish, target)),
+            Some("dms") => Box::pin(databases::task(*wish, target)),
+            Some("dns") => Box::pin(records::look(*wish, wishes, target)),
+            Some(_) | None => continue,
+        };
+        looks.push((wish.step.to_owned(), look));
     }
     let mut under_way: FuturesUnordered<_> = looks
         .into_iter()
         .enumerate()
-        .map(async |(index, look)| (index, look.await))
+        .map(async |(index, (name, look))| {
+            let found = tokio::time::timeout(LONGEST, look).await;
+            let silent = |_elapsed| {
+                let seen = format!("nothing after {} s", LONGEST.as_secs());
+                vec![Finding::red(&name, "answers", seen, "is it up, and may this machine reach it?")]
+            };
+            (index, found.unwrap_or_else(silent))
+        })
         .collect();
     let mut found = Vec::new();
     while let Some(one) = under_way.next().await {
