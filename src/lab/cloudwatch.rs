@@ -42,7 +42,9 @@ impl Hits {
     /// The answers of a side between two moments: all, and those that failed.
     fn count(&self, side: &str, from: i64, to: i64) -> (u32, u32) {
         let hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = hits.iter().filter(|hit| hit.side == side && (from..to).contains(&hit.ms));
+        let within = hits
+            .iter()
+            .filter(|hit| hit.side == side && (from..to).contains(&hit.ms));
         within.fold((0, 0), |(all, failed), hit| (all + 1, failed + u32::from(!hit.ok)))
     }
 }
@@ -64,14 +66,22 @@ impl Measured<'_> {
         let text = |key: &str| form.get(key).map(String::as_str).unwrap_or_default();
         let at = |key: &str| text(key).parse::<DateTime<Utc>>().map(|at| at.timestamp_millis()).ok();
         let (Some(from), Some(to)) = (at("StartTime"), at("EndTime")) else {
-            return Ok(refusal(400, "InvalidParameterValue", "StartTime and EndTime are needed"));
+            return Ok(refusal(
+                400,
+                "InvalidParameterValue",
+                "StartTime and EndTime are needed",
+            ));
         };
         let seconds: u64 = text("Period").parse().unwrap_or(0);
         if seconds < 1 || from >= to {
             return Ok(refusal(400, "InvalidParameterCombination", "Period or times are wrong"));
         }
         let Some(statistic) = form.get("Statistics.member.1") else {
-            return Ok(refusal(400, "InvalidParameterCombination", "The lab has no percentiles"));
+            return Ok(refusal(
+                400,
+                "InvalidParameterCombination",
+                "The lab has no percentiles",
+            ));
         };
         let now = Utc::now().timestamp_millis();
         let nominal = Duration::from_secs(seconds);

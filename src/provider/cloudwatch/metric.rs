@@ -62,7 +62,8 @@ impl Check {
     pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
         let period = with.period.map_or(PERIOD, |period| period.0);
-        if period.as_secs() == 0 || !matches!(period.as_secs(), 1 | 5 | 10 | 30) && !period.as_secs().is_multiple_of(60) {
+        if period.as_secs() == 0 || !matches!(period.as_secs(), 1 | 5 | 10 | 30) && !period.as_secs().is_multiple_of(60)
+        {
             let words = "period is 1s, 5s, 10s, 30s or whole minutes: CloudWatch has no others";
             return Err(BuildError::Parameter(words.to_owned()));
         }
@@ -96,7 +97,10 @@ impl Check {
 
     /// The newest sample that is young enough; else why there is none.
     async fn newest(&self, speed: f64) -> Result<Result<Sample, String>, ActionError> {
-        let samples = self.metric.samples(&self.target, self.max_age + self.metric.period * 2).await?;
+        let samples = self
+            .metric
+            .samples(&self.target, self.max_age + self.metric.period * 2)
+            .await?;
         let Some(newest) = samples.last() else {
             return Ok(Err(format!("no sample within {}", time(self.max_age))));
         };
@@ -105,14 +109,22 @@ impl Check {
             Ok(newest.clone())
         } else {
             let seconds = Duration::from_secs(age.as_secs());
-            Err(format!("the newest sample is {} old, {} is the most", time(seconds), time(self.max_age)))
+            Err(format!(
+                "the newest sample is {} old, {} is the most",
+                time(seconds),
+                time(self.max_age)
+            ))
         })
     }
 
     fn judged(&self, found: Result<Sample, String>, speed: f64) -> Result<Outcome, Miss> {
         let words = self.metric.words();
         let (value, age_s, none) = match (found, self.missing) {
-            (Ok(sample), _) => (sample.value, Some(age(&sample, self.metric.period, speed).as_secs()), None),
+            (Ok(sample), _) => (
+                sample.value,
+                Some(age(&sample, self.metric.period, speed).as_secs()),
+                None,
+            ),
             (Err(none), Some(value)) => (value, None, Some(none)),
             (Err(none), None) => return Err(Miss::unmet(format!("{words}: {none}"))),
         };
@@ -158,7 +170,11 @@ impl Action for Check {
             Some(value) => format!("no sample within {} counts as {value}", time(self.max_age)),
             None => format!("a sample older than {}, or none, proves nothing", time(self.max_age)),
         });
-        notes.extend(self.again.within.map(|within| format!("asks again for up to {}", time(within))));
+        notes.extend(
+            self.again
+                .within
+                .map(|within| format!("asks again for up to {}", time(within))),
+        );
         Preview {
             summary: format!("reads {}", self.metric.words()),
             commands: vec![format!("cloudwatch:GetMetricStatistics {}", self.metric.words())],
@@ -172,7 +188,10 @@ impl Action for Check {
         let fact = match known.last() {
             Some(sample) => format!("now: {}", sample.value),
             // A name that is wrong has no samples either.
-            None => format!("NO SAMPLE IN 3 HOURS: are names and dimensions right? {}", self.metric.words()),
+            None => format!(
+                "NO SAMPLE IN 3 HOURS: are names and dimensions right? {}",
+                self.metric.words()
+            ),
         };
         Ok(Ready {
             identity: self.target.identity_json(),

@@ -107,7 +107,11 @@ impl Metric {
             "SampleCount" => point.sample_count,
             percentile => {
                 let entries = point.extended_statistics.as_ref()?;
-                entries.entry.iter().find(|entry| entry.key == percentile).map(|entry| entry.value)
+                entries
+                    .entry
+                    .iter()
+                    .find(|entry| entry.key == percentile)
+                    .map(|entry| entry.value)
             }
         }
     }
@@ -189,7 +193,11 @@ mod tests {
         assert_eq!(metric("Average").of(&points[0]), Some(0.5));
         assert_eq!(metric("p99").of(&points[1]), Some(2.25));
         assert_eq!(metric("p50").of(&points[1]), None);
-        assert_eq!(metric("Sum").of(&points[0]), None, "what was not asked for is not made up");
+        assert_eq!(
+            metric("Sum").of(&points[0]),
+            None,
+            "what was not asked for is not made up"
+        );
         let empty = r#"<GetMetricStatisticsResponse><GetMetricStatisticsResult><Datapoints/>
             <Label>x</Label></GetMetricStatisticsResult></GetMetricStatisticsResponse>"#;
         let answer: Answer = quick_xml::de::from_str(empty).unwrap();

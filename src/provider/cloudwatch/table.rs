@@ -15,7 +15,12 @@ pub const ACTIONS: &[ActionSpec] = &[ActionSpec {
     on: &["aws"],
     params: &[
         ParamSpec::new("namespace", ParamKind::Text, true, "AWS/ApplicationELB, AWS/RDS, …"),
-        ParamSpec::new("metric", ParamKind::Text, true, "HTTPCode_Target_5XX_Count, ReplicaLag, …"),
+        ParamSpec::new(
+            "metric",
+            ParamKind::Text,
+            true,
+            "HTTPCode_Target_5XX_Count, ReplicaLag, …",
+        ),
         ParamSpec::new(
             "dimensions",
             ParamKind::TextMap,

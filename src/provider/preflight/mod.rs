@@ -47,7 +47,9 @@ pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding
     for (name, target) in connections.each() {
         let look: Look<'_> = match target {
             Target::Aws(target) => {
-                let ours = wishes.iter().filter(|wish| wish.on.first().is_some_and(|on| on == name));
+                let ours = wishes
+                    .iter()
+                    .filter(|wish| wish.on.first().is_some_and(|on| on == name));
                 let ours: Vec<&Wish<'_>> = ours.collect();
                 Box::pin(async move { aws::look(name, target, &ours).await })
             }
@@ -76,7 +78,12 @@ pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding
             let found = tokio::time::timeout(LONGEST, look).await;
             let silent = |_elapsed| {
                 let seen = format!("nothing after {} s", LONGEST.as_secs());
-                vec![Finding::red(&name, "answers", seen, "is it up, and may this machine reach it?")]
+                vec![Finding::red(
+                    &name,
+                    "answers",
+                    seen,
+                    "is it up, and may this machine reach it?",
+                )]
             };
             (index, found.unwrap_or_else(silent))
         })

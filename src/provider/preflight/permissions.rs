@@ -165,7 +165,12 @@ pub async fn look(name: &str, target: &AwsTarget, caller: &str, wishes: &[&Wish<
     }
     let unasked = |why: String| {
         let advice = "allow iam:SimulatePrincipalPolicy, or prove in a rehearsal that every call is allowed";
-        vec![Finding::amber(name, PROBE, format!("they could not be asked: {why}"), advice)]
+        vec![Finding::amber(
+            name,
+            PROBE,
+            format!("they could not be asked: {why}"),
+            advice,
+        )]
     };
     let who = match principal(target, caller).await {
         Ok(who) => who,
