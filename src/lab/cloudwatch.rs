@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::cloud::Cloud;
+use super::endpoints::{MOVER, TASK};
 use super::replicator::Tables;
 use super::world::LabError;
 use super::xml::{Answer, leaf, query, refusal};
@@ -116,8 +117,18 @@ impl Measured<'_> {
             form.get(&format!("Dimensions.member.{number}.Value")).cloned()
         };
         match (text("Namespace"), text("MetricName")) {
-            ("AWS/DMS", "CDCLatencySource") => Ok(self.tables.behind(self.cloud)?.map(|_| 0.0)),
-            ("AWS/DMS", "CDCLatencyTarget") => self.tables.behind(self.cloud),
+            ("AWS/DMS", metric) => {
+                let task = TASK.rsplit(':').next().map(str::to_owned);
+                let ours = dimension("ReplicationTaskIdentifier") == task
+                    && dimension("ReplicationInstanceIdentifier").as_deref() == Some(MOVER.0);
+                let behind = if ours { self.tables.behind(self.cloud)? } else { None };
+                Ok(match metric {
+                    // Changes are read as they are made.
+                    "CDCLatencySource" => behind.map(|_| 0.0),
+                    "CDCLatencyTarget" => behind,
+                    _ => None,
+                })
+            }
             ("AWS/ApplicationELB", metric) => {
                 let group = dimension("TargetGroup").unwrap_or_default();
                 let side = group.strip_prefix("targetgroup/").unwrap_or(&group);

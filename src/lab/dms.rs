@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, DMS_START, DMS_STOP, FULL_LOAD, now_ms};
-use super::endpoints::TASK;
+use super::endpoints::{MOVER, TASK};
 use super::replicator::Tables;
 use super::world::LabError;
 use super::xml::{Answer, json as answer_json};
@@ -78,6 +78,15 @@ pub fn answer(cloud: &Cloud, tables: &Tables, operation: &str, body: &Value) -> 
     };
     match operation {
         "DescribeReplicationTasks" => describe(cloud, tables, body),
+        "DescribeReplicationInstances" => Ok(answer_json(
+            200,
+            &json!({ "ReplicationInstances": [{
+                "ReplicationInstanceIdentifier": MOVER.0,
+                "ReplicationInstanceArn": MOVER.1,
+                "ReplicationInstanceStatus": "available",
+            }] }),
+            false,
+        )),
         "StartReplicationTask" | "StopReplicationTask" | "DescribeTableStatistics" if !known => Ok(missing()),
         "StartReplicationTask" => start(cloud, tables, body),
         "StopReplicationTask" => stop(cloud, tables),
@@ -138,6 +147,7 @@ fn task(cloud: &Cloud, tables: &Tables) -> Result<Value, LabError> {
     let mut task = json!({
         "ReplicationTaskIdentifier": "lab-erp",
         "ReplicationTaskArn": TASK,
+        "ReplicationInstanceArn": MOVER.1,
         "MigrationType": "full-load-and-cdc",
         "Status": status.word(),
         "TableMappings": "{\"rules\":[]}",

@@ -19,6 +19,9 @@ pub const ACCOUNT: &str = "000000000000";
 /// Its region.
 pub const REGION: &str = "us-east-1";
 /// The replication task.
+/// The replication instance that it runs on: its name, and its ARN.
+pub const MOVER: (&str, &str) = ("lab-mover", "arn:aws:dms:us-east-1:000000000000:rep:LABMOVER");
+/// The replication task.
 pub const TASK: &str = "arn:aws:dms:us-east-1:000000000000:task:LABTASK";
 /// Addresses of the old and the new application.
 pub const OLD: &str = "127.0.0.1";

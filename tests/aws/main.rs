@@ -34,6 +34,7 @@ mod dns;
 mod faults;
 mod house;
 mod identity;
+mod lag;
 mod lost_replies;
 mod modelled_faults;
 mod permissions;

@@ -2,6 +2,7 @@
 //! guarded: what was bound before an effect is compared with what is.
 
 pub mod control;
+pub mod lag;
 pub mod table;
 pub mod task;
 pub mod wait;

@@ -6,6 +6,7 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::control::Control;
+use super::lag::Lag;
 use super::wait::{Until, Wait};
 
 const TASK: ParamSpec = ParamSpec::new("task", ParamKind::Text, true, "replication task ARN");
@@ -74,7 +75,32 @@ pub const ACTIONS: &[ActionSpec] = &[
         results: &["tables", "rows"],
         available: true,
     },
-    later("dms.lag", "Reads the replication lag."),
+    ActionSpec {
+        uses: "dms.lag",
+        doc: "Proves that a replication is less behind than a bound, by the task's newest samples in CloudWatch.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[
+            TASK,
+            ParamSpec::new(
+                "below",
+                ParamKind::Duration,
+                true,
+                "what the lag has to be less than: 30s",
+            ),
+            ParamSpec::new(
+                "max_age",
+                ParamKind::Duration,
+                false,
+                "how long ago the newest sample's minute may have ended; 3m",
+            ),
+            ParamSpec::new("within", ParamKind::Duration, false, "ask again until it holds: 10m"),
+            ParamSpec::new("every", ParamKind::Duration, false, "how often to ask; 15s"),
+        ],
+        results: &["lag_s", "source_s", "target_s", "age_s"],
+        available: true,
+    },
     later("dms.validation", "Reads the validation state of every table."),
 ];
 
@@ -90,6 +116,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         "dms.start" | "dms.stop" | "dms.resume" => Box::new(Control::new(request, aws, sql)?),
         "dms.wait_caught_up" => Box::new(Wait::new(request, aws, sql, Until::CaughtUp)?),
         "dms.wait_drained" => Box::new(Wait::new(request, aws, sql, Until::Drained)?),
+        "dms.lag" => Box::new(Lag::new(request, aws)?),
         other => return Err(BuildError::NotAvailable(other.to_owned())),
     })
 }

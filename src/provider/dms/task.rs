@@ -19,6 +19,7 @@ pub struct Task {
     pub tables_errored: i32,
     pub failure: Option<String>,
     pub preparation: Option<String>,
+    pub instance_arn: Option<String>,
 }
 
 /// The client that changes: what it sends is sent once.
@@ -56,6 +57,7 @@ pub async fn describe(client: &Client, arn: &str) -> Result<Task, ActionError> {
         tables_errored: stats.map_or(0, |stats| stats.tables_errored()),
         failure: found.last_failure_message().map(str::to_owned),
         preparation: found.replication_task_settings().and_then(preparation),
+        instance_arn: found.replication_instance_arn().map(str::to_owned),
     })
 }
 
@@ -66,6 +68,31 @@ fn preparation(settings: &str) -> Option<String> {
         .get("TargetTablePrepMode")?
         .as_str()
         .map(str::to_owned)
+}
+
+/// The name of the replication instance that a task runs on: CloudWatch calls it by its name, the task by its ARN.
+pub async fn instance_name(client: &Client, arn: &str) -> Result<String, ActionError> {
+    let permanent = |words: String| ActionError::new(ActionErrorKind::Permanent, words);
+    let on = describe(client, arn).await?.instance_arn;
+    let on = on.ok_or_else(|| permanent(format!("the task {arn} tells no replication instance; look at it")))?;
+    let filter = Filter::builder()
+        .name("replication-instance-arn")
+        .values(&on)
+        .build()
+        .map_err(|error| permanent(error.to_string()))?;
+    let answer = client
+        .describe_replication_instances()
+        .filters(filter)
+        .send()
+        .await
+        .map_err(|error| classify(error, "dms:DescribeReplicationInstances", Sent::Read))?;
+    let instances = answer.replication_instances().iter();
+    let found = instances
+        .filter(|instance| instance.replication_instance_arn() == Some(on.as_str()))
+        .find_map(|instance| instance.replication_instance_identifier());
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| permanent(format!("there is no replication instance {on}; look at the task")))
 }
 
 /// The statistics of every table.

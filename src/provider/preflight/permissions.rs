@@ -50,7 +50,11 @@ pub fn needed(uses: &str, cluster: bool) -> &'static [&'static str] {
         ("dms.wait_caught_up" | "dms.wait_drained" | "dms.validation", _) => {
             &["dms:DescribeReplicationTasks", "dms:DescribeTableStatistics"]
         }
-        ("dms.lag", _) => &["dms:DescribeReplicationTasks", "cloudwatch:GetMetricStatistics"],
+        ("dms.lag", _) => &[
+            "dms:DescribeReplicationTasks",
+            "dms:DescribeReplicationInstances",
+            "cloudwatch:GetMetricStatistics",
+        ],
         ("cloudwatch.metric", _) => &["cloudwatch:GetMetricStatistics"],
         ("dns.lookup", _) => &["route53:ListResourceRecordSets"],
         ("dns.flip" | "dns.lower_ttl" | "dns.restore" | "dns.shift", _) => &[
