@@ -96,6 +96,15 @@ pub enum Progress {
     Share { done: f64, text: String },
     /// A state in words.
     State(String),
+    /// What stands now, in rows; each takes the place of the one before.
+    Table(Table),
+}
+
+/// Rows of texts under their heads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table {
+    pub head: Vec<String>,
+    pub rows: Vec<Vec<String>>,
 }
 
 /// Where an action reports to while it runs. Implemented by the engine.

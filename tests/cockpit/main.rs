@@ -14,7 +14,7 @@ use crossterm::event::KeyCode;
 use pointsman::engine::handle::Feed;
 use pointsman::frontend::tui::theme::Theme;
 use pointsman::frontend::tui::{Action, Msg};
-use pointsman::provider::action::Progress;
+use pointsman::provider::action::{Progress, Table};
 use pointsman::run::event::OutcomeResult;
 use pointsman::run::state::Stage;
 
@@ -292,6 +292,37 @@ fn progress_and_output_are_shown_never_obeyed() {
     assert!(!screen.contains('\u{1b}') && !screen.contains('\u{202e}') && !screen.contains('\u{7}'));
     assert!(screen.contains("\\e]52"), "{screen}");
     night.snapshot("progress");
+}
+
+#[test]
+fn a_table_of_what_runs_is_live_in_the_steps_pane_and_gone_with_it() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("dms_start");
+    while !matches!(night.stage("caught_up"), Stage::Running) {
+        night.play_on();
+    }
+    let row = |name: &str, state: &str, rows: &str| [name, state, rows].map(str::to_owned).to_vec();
+    for rows in ["12", "7000"] {
+        let table = Table {
+            head: row("table", "state", "loaded"),
+            rows: vec![
+                row("orders", "Full load", rows),
+                row("\u{1b}[2Jledger", "Table completed", "3"),
+            ],
+        };
+        let (step, progress) = (id("caught_up"), Progress::Table(table));
+        night.hear(Msg::Feed(Feed::Progress { step, progress }));
+    }
+    night.select("caught_up");
+    night.key(KeyCode::Tab);
+    let screen = night.screen(120, 40);
+    assert!(
+        screen.contains("7000") && !screen.contains("orders  Full load        12"),
+        "{screen}"
+    );
+    night.snapshot("live_table");
+    night.answer(OutcomeResult::Done);
+    assert!(!night.screen(120, 40).contains("7000"), "it is not live any more");
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl Reporter for Heard {
         match progress {
             Progress::Line(line) => self.lines.lock().unwrap().push(line),
             Progress::State(text) | Progress::Share { text, .. } => self.states.lock().unwrap().push(text),
+            Progress::Table(_) => {}
         }
     }
 }

@@ -329,6 +329,12 @@ impl Reporter for Line {
                 text: self.redactor.redact(&text),
             },
             Progress::State(text) => Progress::State(self.redactor.redact(&text)),
+            Progress::Table(mut table) => {
+                for cell in table.rows.iter_mut().flatten() {
+                    *cell = self.redactor.redact(cell);
+                }
+                Progress::Table(table)
+            }
         };
         // Progress is lossy by design.
         let _unheard = self.handle.feed.send(Feed::Progress {

@@ -140,6 +140,8 @@ impl Printer {
                 }
                 (state.clone(), vec![("state", json!(state))])
             }
+            // What it says in words is said besides.
+            Progress::Table(_) => return Ok(()),
         };
         match self.format {
             Format::Lines => self.line(plan, at, Some(step), &text),

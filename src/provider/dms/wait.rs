@@ -7,7 +7,9 @@ use aws_sdk_databasemigration::types::TableStatistics;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::action::{
+    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Table,
+};
 use crate::provider::aws::AwsTarget;
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
@@ -118,6 +120,29 @@ impl Wait {
     }
 }
 
+/// The statistics of every table, for people; those that are not done first.
+fn table(statistics: &[TableStatistics]) -> Table {
+    let mut known: Vec<&TableStatistics> = statistics.iter().collect();
+    known.sort_by_key(|table| table.validation_state() == Some("Validated"));
+    let row = |table: &&TableStatistics| {
+        let changes = table.inserts() + table.updates() + table.deletes();
+        vec![
+            table.table_name().unwrap_or_default().to_owned(),
+            table.table_state().unwrap_or_default().to_owned(),
+            table.full_load_rows().to_string(),
+            changes.to_string(),
+            table.validation_state().unwrap_or("not validated").to_owned(),
+            table.validation_pending_records().to_string(),
+            table.validation_failed_records().to_string(),
+        ]
+    };
+    let head = ["table", "state", "loaded", "changes", "validation", "pending", "failed"];
+    Table {
+        head: head.map(str::to_owned).to_vec(),
+        rows: known.iter().map(row).collect(),
+    }
+}
+
 fn broken(table: &TableStatistics) -> bool {
     table.table_state().is_some_and(|state| {
         let state = state.to_lowercase();
@@ -189,7 +214,10 @@ impl Action for Wait {
                         evidence: Vec::new(),
                     });
                 }
-                Ok((Some((done, text)), _)) => cx.reporter.progress(Progress::Share { done, text }),
+                Ok((Some((done, text)), tables)) => {
+                    cx.reporter.progress(Progress::Share { done, text });
+                    cx.reporter.progress(Progress::Table(table(&tables)));
+                }
                 Err(error) if error.kind == ActionErrorKind::Transient => {
                     cx.reporter.progress(Progress::State(error.message));
                 }

@@ -49,6 +49,8 @@ fn shares(model: &Model, columns: usize) -> Vec<Line<'static>> {
                     format!("{step} {} {percent:>3.0} % {text}", bar(*done, 12))
                 }
                 Progress::State(text) | Progress::Line(text) => format!("{step} ▶ {text}"),
+                // It has a place of its own.
+                Progress::Table(_) => String::new(),
             };
             Line::styled(clip(&visible(&text), columns), model.theme.busy())
         })

@@ -1,8 +1,10 @@
 //! The step pane: what it will do, what was checked, who approved, how it is taken back, what came of it.
 
+use chrono::TimeDelta;
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::Model;
+use crate::projection::escape::{clip, fit, visible, width};
 use crate::projection::words::{clock, gates, rollback, span, standing};
 use crate::run::facts::StepId;
 use crate::run::state::{Request, Stage, StepState};
@@ -60,6 +62,7 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
         lines.extend(loud);
         lines.push(Line::default());
     }
+    lines.extend(live_table(model, &id, columns));
     lines.extend(will_do(model, planned, state, columns));
     lines.extend(checks(model, planned, state, columns));
     lines.extend(approvals(model, planned, &id, columns));
@@ -77,6 +80,31 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
         lines.push(Line::styled("Notes", theme.strong()));
         lines.extend(hanging("  ", notes.trim_end(), columns, theme.plain()));
     }
+    lines
+}
+
+/// What stands now of what runs, in rows, with its age.
+fn live_table(model: &Model, id: &StepId, columns: usize) -> Vec<Line<'static>> {
+    let Some((at, table)) = model.tables.get(id) else {
+        return Vec::new();
+    };
+    let theme = model.theme;
+    let age = clock((model.now - *at).max(TimeDelta::zero()));
+    let mut lines = vec![Line::styled(format!("Live, {age} ago"), theme.strong())];
+    let all = std::iter::once(&table.head).chain(&table.rows);
+    let count = all.clone().map(Vec::len).max().unwrap_or(0);
+    let widest = |column: usize| {
+        let cells = all.clone().filter_map(|row| row.get(column));
+        cells.map(|cell| width(&visible(cell))).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(widest).collect();
+    for (index, row) in all.enumerate() {
+        let cells = row.iter().zip(&widths).map(|(cell, wide)| fit(&visible(cell), *wide));
+        let text = format!("  {}", cells.collect::<Vec<_>>().join("  "));
+        let style = if index == 0 { theme.faint() } else { theme.plain() };
+        lines.push(Line::styled(clip(text.trim_end(), columns), style));
+    }
+    lines.push(Line::default());
     lines
 }
 
