@@ -37,6 +37,14 @@ async fn the_lab_is_up_to_date_while_its_task_runs_and_unknown_when_it_does_not(
         .perform(&*bench.action("dms.wait_caught_up", with.clone()), "pm-wait")
         .await
         .unwrap();
+    let patient = json!({ "task": bench.names.task, "lag_below": "30s", "hold": "2m" });
+    let waited = bench
+        .perform(&*bench.action("dms.wait_caught_up", patient), "pm-lag")
+        .await
+        .unwrap();
+    assert!(waited.summary.contains("caught up"), "{}", waited.summary);
+    let told = bench.heard.progress.lock().unwrap().join("\n");
+    assert!(told.contains("below 30 s for"), "it was held: {told}");
     let short = lag(json!({ "within": "1h" })).execute(&cx).await.unwrap();
     assert!(short.result["lag_s"].as_f64().unwrap() < 30.0, "{}", short.summary);
     assert!(short.summary.contains("below 30 s"), "{}", short.summary);

@@ -22,7 +22,7 @@ use super::task::{client, describe, instance_name};
 /// CloudWatch has one sample a minute of a task.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How old the newest may be where nothing is said.
-const MAX_AGE: Duration = Duration::from_secs(180);
+pub const MAX_AGE: Duration = Duration::from_secs(180);
 /// How often it is asked.
 const EVERY: Duration = Duration::from_secs(15);
 

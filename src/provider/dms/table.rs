@@ -57,11 +57,31 @@ pub const ACTIONS: &[ActionSpec] = &[
     control("dms.resume", "Lets a stopped replication task go on.", &["dms.stop"]),
     ActionSpec {
         uses: "dms.wait_caught_up",
-        doc: "Waits until the full load is complete and no table is in error.",
+        doc: "Waits until the full load is complete, no table is in error, and the lag is short where a bound is given.",
         effect: Effect::Read,
         reversibility: Reversibility::Nothing,
         on: &["aws"],
-        params: &[TASK],
+        params: &[
+            TASK,
+            ParamSpec::new(
+                "lag_below",
+                ParamKind::Duration,
+                false,
+                "then wait until the task's lag in CloudWatch is less: 30s",
+            ),
+            ParamSpec::new(
+                "hold",
+                ParamKind::Duration,
+                false,
+                "how long on end the lag has to be below lag_below: 3m",
+            ),
+            ParamSpec::new(
+                "max_age",
+                ParamKind::Duration,
+                false,
+                "how long ago the minute of the newest sample of the lag may have ended; 3m",
+            ),
+        ],
         results: &["tables", "rows"],
         available: true,
     },

@@ -6,16 +6,20 @@ use async_trait::async_trait;
 use aws_sdk_databasemigration::types::TableStatistics;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::provider::action::{
     Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Table,
 };
+use crate::provider::again::time;
 use crate::provider::aws::AwsTarget;
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
+use crate::provider::span::Within;
 use crate::provider::sql::sqlite::{blocking, reader, rows};
 
-use super::task::{client, describe, statistics};
+use super::lag::{self, behind};
+use super::task::{client, describe, instance_name, statistics};
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub enum Until {
 struct Parameters {
     task: String,
     fence: Option<String>,
+    lag_below: Option<Within>,
+    hold: Option<Within>,
+    max_age: Option<Within>,
 }
 
 /// A wait.
@@ -51,7 +58,48 @@ impl Wait {
         if until == Until::Drained && (sql.is_none() || with.fence.is_none()) {
             return Err(BuildError::Parameter("needs on: [aws, target] and fence".to_owned()));
         }
+        if with.lag_below.is_none() && (with.hold.is_some() || with.max_age.is_some()) {
+            return Err(BuildError::Parameter(
+                "hold and max_age are of lag_below; write it too".to_owned(),
+            ));
+        }
         Ok(Self { aws, sql, with, until })
+    }
+
+    /// Whether the lag has been below its bound for as long as it has to; else why not yet. One sample that is not, or
+    /// that nobody knows, begins the time anew.
+    async fn lag_holds(&self, since: &mut Option<Instant>, cx: &Cx) -> Result<Result<(), String>, ActionError> {
+        let Some(below) = self.with.lag_below else {
+            return Ok(Ok(()));
+        };
+        let instance = instance_name(&client(&self.aws).await, &self.with.task).await?;
+        let max_age = self.with.max_age.map_or(lag::MAX_AGE, |age| age.0);
+        let found = behind(&self.aws, (&self.with.task, &instance), max_age, cx.speed).await?;
+        let seconds = match found {
+            Ok(behind) if behind.seconds() < below.0.as_secs_f64() => behind.seconds(),
+            Ok(behind) => {
+                *since = None;
+                return Ok(Err(format!("lag {} s, not below {}", behind.seconds(), time(below.0))));
+            }
+            Err(why) => {
+                *since = None;
+                return Ok(Err(format!("the lag is not known: {why}")));
+            }
+        };
+        let held = since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            .mul_f64(cx.speed.max(1.0));
+        let hold = self.with.hold.map_or(Duration::ZERO, |hold| hold.0);
+        if held >= hold {
+            return Ok(Ok(()));
+        }
+        let held = time(Duration::from_secs(held.as_secs()));
+        Ok(Err(format!(
+            "lag {seconds} s, below {} for {held} of {}",
+            time(below.0),
+            time(hold)
+        )))
     }
 
     /// Whether the fence row has been read on the target.
@@ -167,13 +215,19 @@ impl Action for Wait {
             format!("dms:DescribeReplicationTasks {}", self.with.task),
             format!("dms:DescribeTableStatistics {}", self.with.task),
         ];
+        let mut notes = vec![note.to_owned()];
+        if let Some(below) = self.with.lag_below {
+            let hold = self.with.hold.map_or(Duration::ZERO, |hold| hold.0);
+            commands.push(format!("cloudwatch:GetMetricStatistics AWS/DMS {}", self.with.task));
+            notes.push(format!("then a lag below {}, for {} on end", time(below.0), time(hold)));
+        }
         if let Some(fence) = &self.with.fence {
             commands.push(format!("target: select 1 from pointsman_fence where token = '{fence}'"));
         }
         Preview {
             summary: summary.to_owned(),
             commands,
-            notes: vec![note.to_owned()],
+            notes,
         }
     }
 
@@ -193,8 +247,20 @@ impl Action for Wait {
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let mut since = None;
         loop {
-            match self.missing().await {
+            let missing = match self.missing().await {
+                Ok((None, tables)) => match self.lag_holds(&mut since, cx).await {
+                    Ok(Ok(())) => Ok((None, tables)),
+                    Ok(Err(words)) => Ok((Some((0.9, words)), tables)),
+                    Err(error) => {
+                        since = None;
+                        Err(error)
+                    }
+                },
+                missing => missing,
+            };
+            match missing {
                 Ok((None, tables)) => {
                     let rows: i64 = tables
                         .iter()
