@@ -159,3 +159,69 @@ fn what_would_stop_the_night_is_red_with_what_to_do() {
     assert!(told.out.contains("is not a database file"), "{}", told.out);
     place.program(&["preflight", "/nowhere.yaml", "--env", "lab"]).expect(2);
 }
+
+/// A run of a runbook that asks for a preflight.
+fn journal_of(place: &Place, run: &str) -> Vec<Value> {
+    let text = fs::read_to_string(place.run_folder(run).join("journal/000001.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_changes_nothing_before_its_preflight_is_green_and_a_mended_one_goes_on() {
+    let place = Place::new();
+    let lab = place.lab("lab", &["dns-denied"]);
+    let folder = lab.folder.display().to_string();
+    let arguments = [
+        "run",
+        QUICKSTART,
+        "--env",
+        "lab",
+        "--headless",
+        "--approve-all",
+        "--lab",
+        &folder,
+    ];
+    let held = place.program(&arguments).expect(3);
+    assert!(
+        held.out.contains("HELD by preflight: 1 red: ✘ aws permissions: denied"),
+        "{}",
+        held.out
+    );
+    let requests = lab.requests();
+    assert!(
+        !requests.is_empty() && requests.iter().all(|request| request["mutating"] != true),
+        "{requests:?}"
+    );
+    let run = place.only_run();
+    let records = journal_of(&place, &run);
+    let ended = records.iter().find(|record| record["ev"] == "preflight.ended").unwrap();
+    assert_eq!(ended["data"]["red"], 1, "{ended}");
+    assert!(
+        !ended["blobs"].as_array().unwrap().is_empty(),
+        "all findings are evidence: {ended}"
+    );
+    place.program(&["verify", &run, "--require", "chain"]);
+}
+
+#[test]
+fn the_proof_is_in_the_record_before_the_first_change_and_its_evidence_names_every_finding() {
+    let place = Place::new();
+    let lab = place.lab("lab", &[]);
+    let arguments = ["--roll-back-at", "snapshot"];
+    place.run_on(&lab, QUICKSTART, &arguments).expect(4);
+    let run = place.only_run();
+    let records = journal_of(&place, &run);
+    let at = |ev: &str| records.iter().position(|record| record["ev"] == ev);
+    let first = records
+        .iter()
+        .position(|record| record["ev"] == "effect.intent" && record["data"]["mutates"] == true);
+    assert!(at("preflight.begun") < at("preflight.ended") && at("preflight.ended") < first);
+    assert!(at("preflight.begun").is_some());
+    assert_eq!(records[0]["data"]["preflight_ms"], 1_800_000);
+    let looks = records
+        .iter()
+        .filter(|record| record["ev"] == "preflight.begun")
+        .count();
+    assert_eq!(looks, 1, "once something is changed, nobody looks any more");
+    place.program(&["verify", &run, "--require", "chain"]).expect(0);
+}

@@ -37,16 +37,19 @@ fn start() -> DateTime<Utc> {
 
 /// Writes a second a record, closes the run, and gives what a stranger finds.
 fn found(drafts: Vec<Draft>) -> (u8, String, Vec<String>) {
+    found_of(json!({}), drafts)
+}
+
+/// The same of a run whose first record says more.
+fn found_of(more: Value, drafts: Vec<Draft>) -> (u8, String, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("amendments/0001");
     std::fs::create_dir_all(&kept).unwrap();
     std::fs::write(kept.join("plan.json"), "plan").unwrap();
     let mut writer = JournalWriter::create(folder.path(), "r1", "boot").unwrap();
-    let genesis = draft(
-        "genesis",
-        None,
-        json!({ "operator": "olga", "rehearsal_digest": "first" }),
-    );
+    let mut first = json!({ "operator": "olga", "rehearsal_digest": "first" });
+    first.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let genesis = draft("genesis", None, first);
     let closed = draft("run.closed", None, json!({ "state": "committed", "exit": 0 }));
     let all = std::iter::once(genesis).chain(drafts).chain([closed]);
     for (second, draft) in (0..).zip(all) {
@@ -218,4 +221,71 @@ fn an_amendment_is_what_was_approved_and_outlives_no_approval() {
     alive.insert(0, asked("step", Some("flip"), json!({ "request": 7 })));
     alive.push(amended(PLAN));
     assert!(found(alive).1.contains("while request 7 of the old one was alive"));
+}
+
+/// A look that is begun at a second of the run, and what it found.
+fn looked(begun: i64, red: u32) -> [Draft; 2] {
+    let begun_ms = (start() + TimeDelta::seconds(begun)).timestamp_millis();
+    let ended = json!({ "number": 1, "begun_ms": begun_ms, "red": red, "amber": 0, "green": 1 });
+    [
+        draft("preflight.begun", None, json!({ "number": 1, "begun_ms": begun_ms })),
+        draft("preflight.ended", None, ended),
+    ]
+}
+
+#[test]
+fn the_first_change_is_proven_by_a_fresh_green_preflight_of_the_process_that_begins_it() {
+    let asks = json!({ "preflight_ms": 60_000 });
+    let change = || done(json!({}), vec![voted("dan", "dba")]);
+    let after = |before: Vec<Draft>| [before, change()].concat();
+    let judged = |drafts: Vec<Draft>| {
+        let (code, words, _) = found_of(asks.clone(), drafts);
+        (code, words)
+    };
+    assert_eq!(found(change()).0, 0, "a runbook that asks for none needs none");
+    assert_eq!(judged(after(looked(1, 0).to_vec())).0, 0);
+    for (drafts, words) in [
+        (change(), "began without the preflight that the runbook asks for"),
+        (after(looked(1, 2).to_vec()), "although its preflight was red"),
+        (after(looked(-100, 0).to_vec()), "by a preflight that was too old"),
+        (after(looked(100, 0).to_vec()), "by a preflight that was too old"),
+    ] {
+        let (code, told) = judged(drafts);
+        assert_eq!(code, 6, "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+    let resumed = draft("resumed", None, json!({ "operator": "olga", "host": "h", "pid": 1 }));
+    let (code, told) = judged(after([looked(1, 0).to_vec(), vec![resumed]].concat()));
+    assert_eq!(code, 6, "{told}");
+    assert!(
+        told.contains("without the preflight"),
+        "another process has to look again: {told}"
+    );
+    let [_, ended] = looked(1, 0);
+    let (_, told) = judged(after(vec![ended]));
+    assert!(told.contains("ended without having begun"), "{told}");
+    // What comes after the first change needs none.
+    let again = [
+        looked(1, 0).to_vec(),
+        change(),
+        vec![asked("step", Some("open"), json!({ "request": 2 }))],
+    ]
+    .concat();
+    let second = |ev: &str, data: Value| draft(ev, Some("open"), data);
+    let vote = json!({ "request": 2, "decision": "approve", "person": "dan", "role": "dba", "assurance": "typed" });
+    let more = vec![
+        draft("gate.vote", None, vote),
+        draft("gate.granted", None, json!({ "request": 2 })),
+        draft("resumed", None, json!({ "operator": "olga", "host": "h", "pid": 2 })),
+        second(
+            "effect.intent",
+            json!({ "request": 2, "role": "do", "action_digest": "d", "mutates": true }),
+        ),
+        second(
+            "effect.outcome",
+            json!({ "role": "do", "result": "done", "detail": "so" }),
+        ),
+    ];
+    let (code, told) = judged([again, more].concat());
+    assert_eq!(code, 0, "{told}");
 }

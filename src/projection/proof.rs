@@ -13,6 +13,12 @@ pub fn counts(counts: Counts) -> String {
     format!("{} red, {} amber, {} green", counts.red, counts.amber, counts.green)
 }
 
+/// What a look found, in one line.
+pub fn found(number: u32, [red, amber, green]: [u32; 3], words: &[String]) -> String {
+    let words: String = words.iter().map(|words| format!("; {words}")).collect();
+    format!("preflight {number}: {}{words}", counts(Counts { red, amber, green }))
+}
+
 /// What the gate of `step` says of the preflight that its effect waits for; none where it waits for none.
 pub fn at_gate(state: &RunState, step: &StepId, now: DateTime<Utc>) -> Vec<String> {
     let changes = state

@@ -7,7 +7,6 @@ use crate::run::event::{
     AskedQuorum, Assurance, CheckResult, CloseState, Decision, Fidelity, OutcomeResult, PersonDecision, Role, Subject,
 };
 use crate::run::facts::{RequestId, StepId};
-use crate::run::proof::Counts;
 use crate::run::state::{EffectState, RunState, Stage, StepState};
 use crate::runbook::plan::{Plan, PlannedStep, Rollback};
 pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
@@ -299,12 +298,7 @@ pub fn describe(event: &Event) -> String {
             green,
             words,
             ..
-        } => {
-            let (red, amber, green) = (*red, *amber, *green);
-            let counts = super::proof::counts(Counts { red, amber, green });
-            let words: String = words.iter().map(|words| format!("; {words}")).collect();
-            format!("preflight {number}: {counts}{words}")
-        }
+        } => super::proof::found(*number, [*red, *amber, *green], words),
         Event::RunAmended {
             request,
             plan_file_digest,

@@ -113,7 +113,7 @@ fn whole(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             "unwind_gate": plan.unwind_gate,
             "point_of_no_return": plan.point_of_no_return,
             "commit": plan.commit,
-            "preflight": plan.preflight.map(|span| duration_text(span)),
+            "preflight": plan.preflight.map(duration_text),
         })
     };
     let mut differing = Vec::new();

@@ -40,7 +40,8 @@ impl Looks {
 
     /// A change is begun, and nothing else stands or may stand.
     pub fn prove(&self, valid: u64, now: i64) {
-        let (begun, red) = self.proof.expect("the first change is begun without a preflight");
+        assert!(self.proof.is_some(), "the first change is begun without a preflight");
+        let (begun, red) = self.proof.unwrap();
         assert_eq!(red, 0, "the first change is begun although {red} is red");
         assert!(
             now - begun < i64::try_from(valid).unwrap(),

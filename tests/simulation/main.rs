@@ -58,7 +58,7 @@ fn plan(seed: u64) -> Arc<Plan> {
     let now = "2026-12-05T22:00:00Z".parse().unwrap();
     let mut plan = pointsman::runbook::plan(text.as_bytes(), "sim", &catalogue(), now).unwrap();
     // Short enough to age at a gate.
-    plan.preflight = (seed % 3 == 0).then_some(Span(4_000));
+    plan.preflight = seed.is_multiple_of(3).then_some(Span(4_000));
     Arc::new(plan)
 }
 
