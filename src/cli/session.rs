@@ -292,7 +292,11 @@ impl Session {
         handle.close().await;
         // A dispatcher that broke has said so in the diagnostic log; the journal is what it is.
         let _broken = tokio::task::spawn_blocking(move || thread.join()).await;
-        let (measured, speed) = (self.world.measured(), self.world.speed);
+        // What a runbook does not touch does not judge it.
+        let database = |on: &String| self.plan.connections.get(on).is_some_and(|its| its.uses == "sqlite");
+        let on_data = self.plan.steps.iter().any(|step| step.action.on.iter().any(database));
+        let measured = self.world.measured().filter(|_| on_data);
+        let speed = self.world.speed;
         self.world.close().await;
         drop(self.lock);
         let ending = ended.inspect_err(|_| {

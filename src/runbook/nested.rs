@@ -6,9 +6,6 @@ use super::builder::Builder;
 use super::catalogue::Effect;
 use super::node::{Node, NodeValue, known_keys};
 
-/// Reads that are written about and not there yet.
-const LATER: &[&str] = &["cloudwatch.metric"];
-
 impl Builder<'_> {
     /// A list of reads, as checks are written.
     pub(super) fn nested_checks(&mut self, node: &Node, what: &str) -> Value {
@@ -16,11 +13,6 @@ impl Builder<'_> {
         for item in node.list(what, &mut self.faults) {
             let entries = item.map("a read", &mut self.faults);
             known_keys(entries, &["uses", "on", "with"], "a read", &mut self.faults);
-            let named = item.get("uses").and_then(Node::text).unwrap_or_default().to_owned();
-            if LATER.contains(&named.as_str()) {
-                self.later(format!("{named} in {what}"));
-                continue;
-            }
             if let Some((action, spec)) = self.action(item, "a read") {
                 if spec.effect != Effect::Read {
                     let message = format!("{} in {what} changes something", spec.uses);

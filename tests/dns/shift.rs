@@ -197,7 +197,7 @@ phases:
           stages: [25, { share: 5, hold: soon }]
           analysis:
             - { uses: sql.exec, on: target, with: { sql: delete from orders } }
-            - { uses: cloudwatch.metric }
+            - { uses: cloudwatch.metric, on: aws, with: { namespace: Erp, metric: Errors, missing: 0, expect: value < 1 } }
         outputs: { prior: result.prior }
         rollback:
           uses: dns.restore
@@ -225,5 +225,5 @@ phases:
         .program(&["plan", file.to_str().unwrap(), "--env", "lab"])
         .expect(0)
         .out;
-    assert!(planned.contains("cloudwatch.metric in analysis"), "{planned}");
+    assert!(planned.contains("cloudwatch.metric"), "{planned}");
 }
