@@ -82,7 +82,7 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
         _ => None,
     };
     Facts {
-        preflight_ms: (window & 0x18 == 0x18).then_some(20_000),
+        preflight_ms: (window & 8 == 8).then_some(4_000),
         ..facts_with(steps, at_end.map(|at_end| (60_000, at_end)))
     }
 }
