@@ -77,7 +77,8 @@ impl AwsTarget {
                 .build();
             let careful = self.config().await.clone().into_builder();
             careful
-                .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+                // Throttled once, it asks more slowly from then on, whoever asks.
+                .retry_config(RetryConfig::adaptive().with_max_attempts(TRIES))
                 .timeout_config(timeouts)
                 .build()
         };
