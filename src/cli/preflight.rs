@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::statvfs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::engine::executor::Probes;
 use crate::projection::escape::{fit, visible};
@@ -105,26 +105,44 @@ async fn peers(plan: &Plan, args: &PreflightArgs) -> Result<Vec<Finding>, Troubl
     findings
 }
 
-/// What the actions of a plan ask for.
+/// What the actions of a plan ask for: of its steps, their checks and their ways back, and of reads within them.
 fn wishes(plan: &Plan) -> Vec<Wish<'_>> {
     let mut wishes = Vec::new();
     for step in &plan.steps {
-        // The way back has to be open as well.
         let back = match &step.rollback {
             Rollback::Action { action, .. } | Rollback::Abandon { action, .. } | Rollback::AtClose { action, .. } => {
                 Some(action)
             }
             Rollback::Nothing | Rollback::NotNeeded { .. } | Rollback::Irreversible { .. } => None,
         };
-        let actions = std::iter::once(&step.action).chain(back);
-        wishes.extend(actions.map(|action| Wish {
-            step: &step.id,
-            uses: &action.uses,
-            on: &action.on,
-            with: &action.with,
-        }));
+        let checks = step.before.iter().chain(&step.after);
+        for action in std::iter::once(&step.action).chain(checks).chain(back) {
+            wishes.push(Wish {
+                step: &step.id,
+                uses: &action.uses,
+                on: action.on.clone(),
+                with: &action.with,
+            });
+            wishes.extend(within(&step.id, &action.with));
+        }
     }
     wishes
+}
+
+/// Reads that a parameter of an action holds (`analysis:`, `clients:`).
+fn within<'a>(step: &'a str, with: &'a Value) -> Vec<Wish<'a>> {
+    let lists = with.as_object().into_iter().flat_map(|with| with.values());
+    let reads = lists.filter_map(Value::as_array).flatten();
+    let wish = |read: &'a Value| {
+        let on = read.get("on")?.as_array()?.iter();
+        Some(Wish {
+            step,
+            uses: read.get("uses")?.as_str()?,
+            on: on.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            with: read.get("with")?,
+        })
+    };
+    reads.filter_map(wish).collect()
 }
 
 /// What a run looks at before its first change.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::asked::{Request, number, text, texts};
-use super::looks::Looks;
+use super::looks::{Fault, Looks};
 use super::record::Record;
 
 /// Every event name that this version knows.
@@ -38,6 +38,7 @@ pub const KNOWN: &[&str] = &[
     "run.amended",
     "preflight.begun",
     "preflight.ended",
+    "preflight.voided",
     "handover.offered",
     "handover.taken",
     "unwind.planned",
@@ -171,7 +172,11 @@ impl Reading {
                 .push(format!("record {}: event \"{}\"", record.seq, record.ev));
             return;
         }
-        self.found.broken.extend(self.looks.hear(record));
+        match self.looks.hear(record) {
+            Some(Fault::Broken(words)) => self.found.broken.push(words),
+            Some(Fault::Unproven(words)) => self.found.approvals.push(words),
+            None => {}
+        }
         match record.ev.as_str() {
             "gate.requested" => self.requested(record),
             "gate.vote" => self.vote(record),
@@ -452,25 +457,12 @@ impl Reading {
             ));
         }
         let mutates = record.data.get("mutates").and_then(Value::as_bool).unwrap_or(true);
-        if mutates && role == "do" && !self.changed() {
-            let unproven = self.looks.unproven(record);
-            self.found
-                .approvals
-                .extend(unproven.map(|why| format!("record {}: the first change, of {step}, began {why}", record.seq)));
-        }
         let key = (step, role);
         self.mutates.insert(key.clone(), mutates);
         if self.open.insert(key.clone(), record.seq).is_some() {
             let words = format!("record {}: {} began again without an outcome", record.seq, key.0);
             self.found.unresolved.push(words);
         }
-    }
-
-    /// Whether anything that changes the world happened, or is under way.
-    fn changed(&self) -> bool {
-        let done = self.happened.iter().map(|step| (step.clone(), "do".to_owned()));
-        let mut open = self.open.keys().cloned().chain(done);
-        open.any(|key| self.mutates.get(&key) == Some(&true))
     }
 
     fn happens(&mut self, record: &Record, whether: bool) {

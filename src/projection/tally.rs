@@ -156,6 +156,7 @@ impl Tally {
             | Event::WindowClosed { .. }
             | Event::PreflightBegun { .. }
             | Event::PreflightEnded { .. }
+            | Event::PreflightVoided { .. }
             | Event::WindowExtended { .. }
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }

@@ -203,6 +203,7 @@ impl Timeline {
             | Event::WindowClosed { .. }
             | Event::PreflightBegun { .. }
             | Event::PreflightEnded { .. }
+            | Event::PreflightVoided { .. }
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }
             | Event::EffectAck { .. }

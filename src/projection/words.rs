@@ -75,6 +75,7 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::RunAmended { .. }
         | Event::PreflightBegun { .. }
         | Event::PreflightEnded { .. }
+        | Event::PreflightVoided { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPlanned { .. }
@@ -290,6 +291,7 @@ pub fn describe(event: &Event) -> String {
                 instant(*closes_ms)
             )
         }
+        Event::PreflightVoided { reason } => format!("the preflight is void: {reason}"),
         Event::PreflightBegun { number, .. } => format!("preflight {number}: looking at every connection"),
         Event::PreflightEnded {
             number,

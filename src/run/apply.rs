@@ -215,6 +215,7 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             state.hold = None;
             state.preflight.released();
         }
+        Event::PreflightVoided { .. } => state.preflight.forget(),
         Event::PreflightBegun { number, begun_ms } => {
             state.preflight.looks = *number;
             state.preflight.under_way = Some(Look {

@@ -338,6 +338,10 @@ fn clock_went_back(batch: &mut Batch) -> Result<(), Rejected> {
         let reason = "the clock went backwards".to_owned();
         batch.push(Event::GateVoided { request, reason })?;
     }
+    if batch.state.preflight.is_known() {
+        let reason = "the clock went backwards".to_owned();
+        batch.push(Event::PreflightVoided { reason })?;
+    }
     Ok(())
 }
 

@@ -127,6 +127,7 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
         | Event::WindowExtended { .. }
         | Event::RunAmended { .. }
         | Event::PreflightEnded { .. }
+        | Event::PreflightVoided { .. }
         | Event::HandoverOffered { .. }
         | Event::HandoverTaken { .. }
         | Event::UnwindPrepared { .. }

@@ -314,6 +314,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         words: Vec<String>,
     },
+    /// What was found proves nothing any more.
+    #[serde(rename = "preflight.voided")]
+    PreflightVoided { reason: String },
     #[serde(rename = "handover.offered")]
     HandoverOffered { from: String, to: String },
     #[serde(rename = "handover.taken")]

@@ -53,6 +53,11 @@ impl Preflight {
         self.proof = None;
     }
 
+    /// Whether a look is under way, or has found something.
+    pub(super) const fn is_known(&self) -> bool {
+        self.under_way.is_some() || self.proof.is_some()
+    }
+
     /// After a release: what was red is looked at again.
     pub(super) fn released(&mut self) {
         if self.proof.as_ref().is_some_and(|proof| proof.counts.red > 0) {

@@ -302,6 +302,8 @@ pub(super) fn kept(state: &mut RunState) {
 pub(super) fn forward_again(state: &mut RunState) {
     let Some(unwind) = state.unwind.take() else { return };
     state.phase = Phase::Running;
+    // It was looked before something was changed and taken back.
+    state.preflight.forget();
     let stands = unwind
         .to
         .as_ref()

@@ -37,8 +37,8 @@ const KEYS: &[&str] = &[
 ];
 /// How long a preflight proves that the first change may begin, where the runbook does not say.
 const PROOF: Span = Span(30 * 60 * 1_000);
-/// The least that a person who approves needs.
-const SHORTEST_PROOF: Span = Span(60 * 1_000);
+/// The least that a person who approves needs; a look may take a minute of it.
+const SHORTEST_PROOF: Span = Span(5 * 60 * 1_000);
 /// The default environment of a runbook that declares none.
 pub const LAB: &str = "lab";
 
@@ -298,7 +298,7 @@ impl Builder<'_> {
                     "a preflight that is valid for {} is over before anybody can approve",
                     duration_text(span)
                 ),
-                "write at least 1m",
+                "write at least 5m",
             );
         }
         Some(span)

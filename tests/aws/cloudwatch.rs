@@ -73,7 +73,7 @@ async fn what_the_labs_applications_answered_is_told_and_judged() {
     );
     let facts = nought.check(&cx).await.unwrap().facts;
     assert!(
-        facts[0].contains("NO SAMPLE IN 3 HOURS"),
+        facts[0].contains("NO SAMPLE WITHIN 10800 s"),
         "a name that is wrong looks alike: {facts:?}"
     );
     lab.stop().await;

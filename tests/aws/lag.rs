@@ -98,6 +98,15 @@ async fn moto_tells_both_sides_and_what_is_old_says_nothing() {
         bench.action("dms.lag", json!({ "task": arn, "below": below, "max_age": max_age }))
     };
     put(&bench, &instance, id, ("1", "2"), 30).await;
+    let stopped = lag("30s", "1h").execute(&cx).await.unwrap_err();
+    assert!(
+        stopped.message.contains("the task is stopped"),
+        "what it told before says nothing: {stopped}"
+    );
+    bench
+        .perform(&*bench.action("dms.start", json!({ "task": arn })), "pm-start")
+        .await
+        .unwrap();
     let old = lag("30s", "3m").execute(&cx).await.unwrap_err();
     assert!(old.message.contains("the lag is not known"), "{old}");
     assert!(lag("30s", "1h").execute(&cx).await.is_ok());

@@ -13,13 +13,12 @@ use crate::proxy::{Fault, Proxy};
 use crate::wire::query;
 
 async fn found(target: &AwsTarget, caller: &str, steps: &[(&str, Value)]) -> Vec<Finding> {
-    let on = ["aws".to_owned()];
     let wishes: Vec<Wish<'_>> = steps
         .iter()
         .map(|(uses, with)| Wish {
             step: "s",
             uses,
-            on: &on,
+            on: vec!["aws".to_owned()],
             with,
         })
         .collect();

@@ -307,6 +307,10 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                     person: someone(),
                 });
             }
+            if luck == 3 && pick.is_multiple_of(8) {
+                night.now -= 6_000;
+                night.tell(Command::ClockWentBack);
+            }
             if luck == 0 {
                 night.tell(Command::Revoke {
                     request,

@@ -191,12 +191,38 @@ fn a_proof_dies_with_the_process_and_with_the_plan_and_a_late_answer_is_not_hear
 #[test]
 fn a_clock_that_was_set_back_proves_nothing() {
     let mut night = looking(None);
-    night.now += 5_000;
-    let number = look(&mut night);
+    found(&mut night, 0);
+    checked(&mut night);
     night.now -= 6_000;
-    assert!(night.tell(ended(number, 0)));
-    night.state.preflight.proof.as_mut().unwrap().begun_ms = night.now + 1;
+    assert!(night.tell(Command::ClockWentBack));
+    assert_eq!(night.state.preflight.proof, None, "it would live longer than it may");
     night.settle();
     assert_eq!(stage(&night), Stage::Waiting);
-    assert_ne!(look(&mut night), number);
+    let number = look(&mut night);
+    // Nor does what was under way when it happened.
+    assert!(night.tell(Command::ClockWentBack));
+    assert!(!night.tell(ended(number, 0)));
+}
+
+#[test]
+fn what_was_seen_before_a_change_was_taken_back_proves_nothing_of_the_next() {
+    let mut night = looking(None);
+    found(&mut night, 0);
+    night.play_until("freeze");
+    let to = Some(id("lower_ttl"));
+    let person = || "olga".to_owned();
+    assert!(night.tell(Command::Rollback { to, person: person() }));
+    while night.state.hold.is_none() {
+        match night.work.pop() {
+            Some(work) => {
+                night.answer(work, 0);
+            }
+            None => night.approve_all(),
+        }
+        night.settle();
+    }
+    assert_eq!(night.state.preflight.proof, None);
+    assert!(!night.state.needs_proof(), "the first change stands");
+    assert!(night.tell(Command::Release { person: person() }));
+    night.play_until("nothing");
 }

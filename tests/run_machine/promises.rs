@@ -253,6 +253,7 @@ impl Judge<'_> {
             | Event::HandoverOffered { .. }
             | Event::PreflightBegun { .. }
             | Event::PreflightEnded { .. }
+            | Event::PreflightVoided { .. }
             | Event::UnwindPrepared { .. }
             | Event::UnwindDropped { .. }
             | Event::UnwindFinished { complete: true }

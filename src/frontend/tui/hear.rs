@@ -129,6 +129,7 @@ fn told(model: &mut Model, update: &Update) {
             }
         }
         Event::PreflightBegun { .. }
+        | Event::PreflightVoided { .. }
         | Event::StepChecking { .. }
         | Event::CheckResult { .. }
         | Event::GateVote { .. }

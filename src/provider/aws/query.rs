@@ -5,7 +5,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use serde::Deserialize;
@@ -20,6 +19,8 @@ use super::target::AwsTarget;
 const TRIES: u32 = 3;
 /// Before it is tried again.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How long connecting may take.
+const CONNECTING: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 1024 * 1024;
 
@@ -111,6 +112,7 @@ pub async fn ask<T: DeserializeOwned>(
     );
     let client = reqwest::Client::builder()
         .timeout(target.patience.div_f64(2.0))
+        .connect_timeout(target.patience.div_f64(3.0).min(CONNECTING))
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| unsent(&call, &error))?;
@@ -206,13 +208,7 @@ async fn signed(
 ) -> Result<reqwest::Request, String> {
     let (own, region) = service.place(&target.region);
     let url = target.endpoint.clone().unwrap_or(own);
-    let provider = target.config().await.credentials_provider();
-    let provider = provider.ok_or("there are no credentials; log in, or check the connection's profile")?;
-    let credentials = provider
-        .provide_credentials()
-        .await
-        .map_err(|error| format!("{error}; log in, or check the connection's profile"))?;
-    let identity = credentials.into();
+    let identity = target.credentials().await?.into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(&region)

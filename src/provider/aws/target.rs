@@ -3,11 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use tokio::sync::OnceCell;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 
@@ -15,6 +16,10 @@ use super::classify::{Sent, classify};
 
 /// How long a call may take, its retries included, where the connection says nothing.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long credentials are kept that do not say when they end.
+const KEPT: Duration = Duration::from_secs(300);
+/// Those that end within this are had anew.
+const SOON: Duration = Duration::from_secs(60);
 /// How often a read is tried in that time.
 const TRIES: u32 = 3;
 
@@ -44,6 +49,7 @@ pub struct AwsTarget {
     pub patience: Duration,
     config: Arc<OnceCell<SdkConfig>>,
     reading: Arc<OnceCell<SdkConfig>>,
+    credentials: Arc<Mutex<Option<(Instant, Credentials)>>>,
 }
 
 impl AwsTarget {
@@ -59,6 +65,7 @@ impl AwsTarget {
             patience: PATIENCE,
             config: Arc::default(),
             reading: Arc::default(),
+            credentials: Arc::default(),
         }
     }
 
@@ -110,6 +117,28 @@ impl AwsTarget {
             loader = loader.credentials_provider(SharedCredentialsProvider::new(fake));
         }
         loader.load().await
+    }
+
+    /// Credentials for a call that is signed here; kept for a while, because some come from a program or a service.
+    ///
+    /// # Errors
+    /// Words for people: there are none, or they could not be had.
+    pub async fn credentials(&self) -> Result<Credentials, String> {
+        let mut kept = self.credentials.lock().await;
+        if let Some((since, credentials)) = kept.as_ref() {
+            let expires = credentials.expiry().is_some_and(|at| at <= SystemTime::now() + SOON);
+            if since.elapsed() < KEPT && !expires {
+                return Ok(credentials.clone());
+            }
+        }
+        let provider = self.config().await.credentials_provider();
+        let provider = provider.ok_or("there are no credentials; log in, or check the connection's profile")?;
+        let credentials = provider
+            .provide_credentials()
+            .await
+            .map_err(|error| format!("{error}; log in, or check the connection's profile"))?;
+        *kept = Some((Instant::now(), credentials.clone()));
+        Ok(credentials)
     }
 
     /// Refuses to act as anybody but a member of the connection's account.

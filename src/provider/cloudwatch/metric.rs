@@ -62,8 +62,9 @@ impl Check {
     pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
         let period = with.period.map_or(PERIOD, |period| period.0);
-        if period.as_secs() == 0 || !matches!(period.as_secs(), 1 | 5 | 10 | 30) && !period.as_secs().is_multiple_of(60)
-        {
+        let seconds = period.as_secs();
+        let known = matches!(seconds, 1 | 5 | 10 | 30) || seconds > 0 && seconds.is_multiple_of(60);
+        if !known || period.subsec_nanos() > 0 {
             let words = "period is 1s, 5s, 10s, 30s or whole minutes: CloudWatch has no others";
             return Err(BuildError::Parameter(words.to_owned()));
         }
@@ -75,15 +76,24 @@ impl Check {
             "sample_count" => "SampleCount",
             percentile => percentile,
         };
+        let metric = Metric {
+            namespace: with.namespace,
+            name: with.metric,
+            dimensions: with.dimensions,
+            statistic: statistic.to_owned(),
+            period,
+        };
+        let max_age = with.max_age.map_or(period * 3, |age| age.0);
+        if max_age + period * 2 > metric.farthest() {
+            let words = format!(
+                "max_age {} is more than 1,438 periods: CloudWatch tells no more at once",
+                time(max_age)
+            );
+            return Err(BuildError::Parameter(words));
+        }
         Ok(Self {
-            max_age: with.max_age.map_or(period * 3, |age| age.0),
-            metric: Metric {
-                namespace: with.namespace,
-                name: with.metric,
-                dimensions: with.dimensions,
-                statistic: statistic.to_owned(),
-                period,
-            },
+            max_age,
+            metric,
             missing: with.missing,
             expect: with.expect,
             again: Again {
@@ -99,7 +109,7 @@ impl Check {
     async fn newest(&self, speed: f64) -> Result<Result<Sample, String>, ActionError> {
         let samples = self
             .metric
-            .samples(&self.target, self.max_age + self.metric.period * 2)
+            .samples(&self.target, self.max_age + self.metric.period * 2, speed)
             .await?;
         let Some(newest) = samples.last() else {
             return Ok(Err(format!("no sample within {}", time(self.max_age))));
@@ -182,14 +192,16 @@ impl Action for Check {
         }
     }
 
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
-        let known = self.metric.samples(&self.target, LONG_AGO).await?;
+        let back = LONG_AGO.min(self.metric.farthest()).max(self.metric.period * 2);
+        let known = self.metric.samples(&self.target, back, cx.speed).await?;
         let fact = match known.last() {
             Some(sample) => format!("now: {}", sample.value),
             // A name that is wrong has no samples either.
             None => format!(
-                "NO SAMPLE IN 3 HOURS: are names and dimensions right? {}",
+                "NO SAMPLE WITHIN {}: are names and dimensions right? {}",
+                time(back),
                 self.metric.words()
             ),
         };

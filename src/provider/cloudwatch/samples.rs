@@ -11,6 +11,9 @@ use crate::provider::action::ActionError;
 use crate::provider::aws::AwsTarget;
 use crate::provider::aws::query::{Service, ask};
 
+/// So many samples CloudWatch gives in one answer (`GetMetricStatistics`).
+const MOST: u32 = 1_440;
+
 /// One metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metric {
@@ -116,9 +119,16 @@ impl Metric {
         }
     }
 
-    /// The samples whose period began within `back` before now, oldest first.
-    pub async fn samples(&self, target: &AwsTarget, back: Duration) -> Result<Vec<Sample>, ActionError> {
+    /// So far back samples can be asked for in one answer.
+    pub fn farthest(&self) -> Duration {
+        self.period.saturating_mul(MOST)
+    }
+
+    /// The samples whose period began within `back` before now and is over, oldest first. Time runs `speed` times as fast
+    /// as nominal.
+    pub async fn samples(&self, target: &AwsTarget, back: Duration, speed: f64) -> Result<Vec<Sample>, ActionError> {
         let now = Utc::now();
+        let back = back.max(self.period * 2).min(self.farthest());
         let back = TimeDelta::from_std(back).unwrap_or(TimeDelta::days(1));
         let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut parameters = vec![
@@ -151,6 +161,9 @@ impl Metric {
                 Some(Sample { value, at })
             })
             .collect();
+        // Of a period that still runs there is a part only.
+        let period = TimeDelta::from_std(self.period.div_f64(speed.max(1.0))).unwrap_or_default();
+        samples.retain(|sample| sample.at + period <= now);
         samples.sort_by_key(|sample| sample.at);
         Ok(samples)
     }

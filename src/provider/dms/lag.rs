@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
@@ -20,11 +21,11 @@ use crate::provider::span::Within;
 use super::task::{client, describe, instance_name};
 
 /// CloudWatch has one sample a minute of a task.
-const PERIOD: Duration = Duration::from_secs(60);
+pub const PERIOD: Duration = Duration::from_secs(60);
 /// How old the newest may be where nothing is said.
 pub const MAX_AGE: Duration = Duration::from_secs(180);
-/// How often it is asked.
-const EVERY: Duration = Duration::from_secs(15);
+/// How often it is asked: each question costs.
+pub const EVERY: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,12 +49,14 @@ pub struct Lag {
 /// What the newest samples say, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Behind {
-    /// Between the source's newest change and what the task has read.
+    /// Between the last change that the task has read and now.
     pub source: f64,
     /// Between the oldest change that is not yet on the target and now; contains the source's.
     pub target: f64,
     /// How old the older of the two samples is.
     pub age: Duration,
+    /// When the period of the older of the two began.
+    pub at: DateTime<Utc>,
 }
 
 impl Behind {
@@ -63,13 +66,18 @@ impl Behind {
     }
 }
 
-/// Reads the newest samples of a task; else says why there are none.
+/// Reads the newest samples of a task that runs; else says why there are none. What a task told before it stopped says
+/// nothing of what has been made since.
 pub async fn behind(
     aws: &AwsTarget,
     (arn, instance): (&str, &str),
     max_age: Duration,
     speed: f64,
 ) -> Result<Result<Behind, String>, ActionError> {
+    let status = describe(&client(aws).await, arn).await?.status;
+    if status != "running" {
+        return Ok(Err(format!("the task is {status}")));
+    }
     let id = arn.rsplit(':').next().unwrap_or(arn).to_owned();
     let dimensions = BTreeMap::from([
         ("ReplicationInstanceIdentifier".to_owned(), instance.to_owned()),
@@ -84,7 +92,7 @@ pub async fn behind(
             statistic: "Maximum".to_owned(),
             period: PERIOD,
         };
-        let samples = metric.samples(aws, max_age + PERIOD * 2).await?;
+        let samples = metric.samples(aws, max_age + PERIOD * 2, speed).await?;
         let Some(sample) = samples.last() else {
             return Ok(Err(format!("CloudWatch has no {name} within {}", time(max_age))));
         };
@@ -94,15 +102,16 @@ pub async fn behind(
             let words = format!("the newest {name} is {} old, {} is the most", time(age), time(max_age));
             return Ok(Err(words));
         }
-        newest.push((sample.value, age));
+        newest.push((sample.value, age, sample.at));
     }
-    let [(source, first), (target, second)] = newest.as_slice() else {
+    let [(source, first, one), (target, second, other)] = newest.as_slice() else {
         return Ok(Err("CloudWatch told too few".to_owned()));
     };
     Ok(Ok(Behind {
         source: *source,
         target: *target,
         age: *first.max(second),
+        at: *one.min(other),
     }))
 }
 
@@ -139,7 +148,7 @@ impl Lag {
     }
 
     fn judged(&self, found: Result<Behind, String>) -> Result<Outcome, Miss> {
-        let behind = found.map_err(|why| Miss::unmet(format!("the lag is not known: {why}; does the task run?")))?;
+        let behind = found.map_err(|why| Miss::unmet(format!("the lag is not known: {why}; look at the task")))?;
         let mut result = Map::new();
         result.insert("lag_s".to_owned(), json!(behind.seconds()));
         result.insert("source_s".to_owned(), json!(behind.source));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_databasemigration::types::TableStatistics;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -46,6 +47,27 @@ pub struct Wait {
     until: Until,
 }
 
+/// What a wait for a short lag remembers.
+struct Held {
+    begun: DateTime<Utc>,
+    instance: Option<String>,
+    /// The sample since which the lag has been below its bound.
+    since: Option<DateTime<Utc>>,
+    /// When it was asked last, and what came of it.
+    asked: Option<(Instant, String)>,
+}
+
+impl Held {
+    fn from_now() -> Self {
+        Self {
+            begun: Utc::now(),
+            instance: None,
+            since: None,
+            asked: None,
+        }
+    }
+}
+
 impl Wait {
     /// From its parameters.
     pub fn new(
@@ -66,40 +88,54 @@ impl Wait {
         Ok(Self { aws, sql, with, until })
     }
 
-    /// Whether the lag has been below its bound for as long as it has to; else why not yet. One sample that is not, or
-    /// that nobody knows, begins the time anew.
-    async fn lag_holds(&self, since: &mut Option<Instant>, cx: &Cx) -> Result<Result<(), String>, ActionError> {
+    /// Whether the lag has been below its bound for as long as it has to, by samples since the wait was begun; else why
+    /// not yet. One sample that is not, or that nobody knows, begins the time anew.
+    async fn lag_holds(&self, held: &mut Held, cx: &Cx) -> Result<Result<(), String>, ActionError> {
         let Some(below) = self.with.lag_below else {
             return Ok(Ok(()));
         };
-        let instance = instance_name(&client(&self.aws).await, &self.with.task).await?;
+        let speed = cx.speed.max(1.0);
+        let asked_again = lag::EVERY.div_f64(speed);
+        if let Some((_, words)) = held.asked.as_ref().filter(|(at, _)| at.elapsed() < asked_again) {
+            return Ok(Err(words.clone()));
+        }
+        let instance = match &held.instance {
+            Some(instance) => instance.clone(),
+            None => instance_name(&client(&self.aws).await, &self.with.task).await?,
+        };
         let max_age = self.with.max_age.map_or(lag::MAX_AGE, |age| age.0);
         let found = behind(&self.aws, (&self.with.task, &instance), max_age, cx.speed).await?;
-        let seconds = match found {
-            Ok(behind) if behind.seconds() < below.0.as_secs_f64() => behind.seconds(),
-            Ok(behind) => {
-                *since = None;
-                return Ok(Err(format!("lag {} s, not below {}", behind.seconds(), time(below.0))));
-            }
+        held.instance = Some(instance);
+        let hold = self.with.hold.map_or(Duration::ZERO, |hold| hold.0);
+        let period = lag::PERIOD.div_f64(speed);
+        let words = match found {
             Err(why) => {
-                *since = None;
-                return Ok(Err(format!("the lag is not known: {why}")));
+                held.since = None;
+                format!("the lag is not known: {why}")
+            }
+            Ok(behind) if behind.seconds() >= below.0.as_secs_f64() => {
+                held.since = None;
+                format!("lag {} s, not below {}", behind.seconds(), time(below.0))
+            }
+            // What was sampled before the wait may be of before a stop.
+            Ok(behind) if behind.at + period < held.begun => "no sample since the wait was begun yet".to_owned(),
+            Ok(behind) => {
+                let since = *held.since.get_or_insert(behind.at);
+                let lasted = (behind.at - since).to_std().unwrap_or_default().mul_f64(speed);
+                if lasted >= hold {
+                    return Ok(Ok(()));
+                }
+                let lasted = time(Duration::from_secs(lasted.as_secs()));
+                let seconds = behind.seconds();
+                format!(
+                    "lag {seconds} s, below {} for {lasted} of {}",
+                    time(below.0),
+                    time(hold)
+                )
             }
         };
-        let held = since
-            .get_or_insert_with(Instant::now)
-            .elapsed()
-            .mul_f64(cx.speed.max(1.0));
-        let hold = self.with.hold.map_or(Duration::ZERO, |hold| hold.0);
-        if held >= hold {
-            return Ok(Ok(()));
-        }
-        let held = time(Duration::from_secs(held.as_secs()));
-        Ok(Err(format!(
-            "lag {seconds} s, below {} for {held} of {}",
-            time(below.0),
-            time(hold)
-        )))
+        held.asked = Some((Instant::now(), words.clone()));
+        Ok(Err(words))
     }
 
     /// Whether the fence row has been read on the target.
@@ -247,18 +283,21 @@ impl Action for Wait {
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
-        let mut since = None;
+        let mut held = Held::from_now();
         loop {
             let missing = match self.missing().await {
-                Ok((None, tables)) => match self.lag_holds(&mut since, cx).await {
+                Ok((None, tables)) => match self.lag_holds(&mut held, cx).await {
                     Ok(Ok(())) => Ok((None, tables)),
                     Ok(Err(words)) => Ok((Some((0.9, words)), tables)),
                     Err(error) => {
-                        since = None;
+                        held.since = None;
                         Err(error)
                     }
                 },
-                missing => missing,
+                missing @ (Ok((Some(_), _)) | Err(_)) => {
+                    held.since = None;
+                    missing
+                }
             };
             match missing {
                 Ok((None, tables)) => {

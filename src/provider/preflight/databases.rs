@@ -8,7 +8,7 @@ use super::Wish;
 use super::finding::Finding;
 
 /// Looks at the database of an `rds.*` step.
-pub async fn look(wish: Wish<'_>, target: &AwsTarget) -> Vec<Finding> {
+pub async fn look(wish: &Wish<'_>, target: &AwsTarget) -> Vec<Finding> {
     let Ok(subject) = Subject::new(wish.text("instance"), wish.text("cluster")) else {
         return Vec::new();
     };
@@ -64,7 +64,7 @@ pub async fn look(wish: Wish<'_>, target: &AwsTarget) -> Vec<Finding> {
 }
 
 /// Looks at the task of a `dms.*` step.
-pub async fn task(wish: Wish<'_>, target: &AwsTarget) -> Vec<Finding> {
+pub async fn task(wish: &Wish<'_>, target: &AwsTarget) -> Vec<Finding> {
     let Some(arn) = wish.text("task") else {
         return Vec::new();
     };

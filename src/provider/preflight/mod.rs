@@ -2,6 +2,7 @@
 //! their peers. Only reads. Must not decide whether a run may begin.
 
 mod aws;
+mod calls;
 mod databases;
 mod finding;
 mod others;
@@ -20,11 +21,11 @@ use serde_json::Value;
 use super::connection::{Connections, Target};
 
 /// One action of a plan, as far as it is known before the run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wish<'a> {
     pub step: &'a str,
     pub uses: &'a str,
-    pub on: &'a [String],
+    pub on: Vec<String>,
     pub with: &'a Value,
 }
 
@@ -60,13 +61,13 @@ pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding
         looks.push((name.to_owned(), look));
     }
     for wish in wishes {
-        let Ok(Target::Aws(target)) = connections.at(wish.on, 0) else {
+        let Ok(Target::Aws(target)) = connections.at(&wish.on, 0) else {
             continue;
         };
         let look: Look<'_> = match wish.uses.split('.').next() {
-            Some("rds") => Box::pin(databases::look(*wish, target)),
-            Some("dms") => Box::pin(databases::task(*wish, target)),
-            Some("dns") => Box::pin(records::look(*wish, wishes, target)),
+            Some("rds") => Box::pin(databases::look(wish, target)),
+            Some("dms") => Box::pin(databases::task(wish, target)),
+            Some("dns") => Box::pin(records::look(wish, wishes, target)),
             Some(_) | None => continue,
         };
         looks.push((wish.step.to_owned(), look));

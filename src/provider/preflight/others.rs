@@ -1,7 +1,8 @@
 //! Databases in files, web applications and other hosts before the night.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::provider::action::ActionErrorKind;
 use crate::provider::connection::{HttpTarget, SqliteTarget};
 use crate::provider::sql::sqlite;
 use crate::provider::ssh::session;
@@ -9,13 +10,21 @@ use crate::provider::ssh::target::SshTarget;
 
 use super::finding::Finding;
 
+/// How long a file is looked through.
+const LOOKED: Duration = Duration::from_secs(15);
+
 /// Opens the file read-only and lets SQLite look it through (`PRAGMA quick_check`).
 pub async fn sqlite(name: &str, target: &SqliteTarget) -> Vec<Finding> {
     let path = target.path.display().to_string();
     let target = target.clone();
     let looked = sqlite::blocking(move || {
-        let session = sqlite::reader(&target)?;
+        let mut session = sqlite::reader(&target)?;
         let tables = sqlite::user_tables(&session)?.len();
+        // A large file is not read to its end in the middle of a night.
+        let begun = Instant::now();
+        session
+            .progress_handler(10_000, Some(move || begun.elapsed() > LOOKED))
+            .map_err(|error| sqlite::failed(&error, "the session"))?;
         let sound: String = session
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| sqlite::failed(&error, "quick_check"))?;
@@ -23,6 +32,10 @@ pub async fn sqlite(name: &str, target: &SqliteTarget) -> Vec<Finding> {
     })
     .await;
     vec![match looked {
+        Err(error) if error.kind == ActionErrorKind::Cancelled => {
+            let seen = format!("{path} opens; it was not looked through within {} s", LOOKED.as_secs());
+            Finding::amber(name, "opens", seen, "PRAGMA quick_check, before the night")
+        }
         Err(error) => Finding::failed(name, "opens", &error),
         Ok((tables, sound)) if sound == "ok" => Finding::green(name, "opens", format!("{path}, {tables} tables")),
         Ok((_, damaged)) => Finding::red(name, "opens", damaged, "the file is damaged: bring back a good one"),

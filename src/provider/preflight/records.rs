@@ -10,7 +10,7 @@ use super::finding::Finding;
 const SHORT: i64 = 300;
 
 /// Looks at the record of a `dns.*` step.
-pub async fn look(wish: Wish<'_>, wishes: &[Wish<'_>], target: &AwsTarget) -> Vec<Finding> {
+pub async fn look(wish: &Wish<'_>, wishes: &[Wish<'_>], target: &AwsTarget) -> Vec<Finding> {
     let (Some(zone), Some(record)) = (wish.text("zone"), wish.text("record")) else {
         return Vec::new();
     };

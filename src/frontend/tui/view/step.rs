@@ -13,6 +13,9 @@ use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
 use super::text::{hanging, named};
 use super::{alarms, evidence};
 
+/// So many rows of a live table are shown; whoever tells them puts what matters first.
+const SHOWN: usize = 12;
+
 /// The pane's titles.
 pub fn title(model: &Model) -> (String, String) {
     let Some((index, planned)) = model.shown_step() else {
@@ -91,7 +94,8 @@ fn live_table(model: &Model, id: &StepId, columns: usize) -> Vec<Line<'static>> 
     let theme = model.theme;
     let age = clock((model.now - *at).max(TimeDelta::zero()));
     let mut lines = vec![Line::styled(format!("Live, {age} ago"), theme.strong())];
-    let all = std::iter::once(&table.head).chain(&table.rows);
+    let shown = table.rows.iter().take(SHOWN);
+    let all = std::iter::once(&table.head).chain(shown);
     let count = all.clone().map(Vec::len).max().unwrap_or(0);
     let widest = |column: usize| {
         let cells = all.clone().filter_map(|row| row.get(column));
@@ -103,6 +107,10 @@ fn live_table(model: &Model, id: &StepId, columns: usize) -> Vec<Line<'static>> 
         let text = format!("  {}", cells.collect::<Vec<_>>().join("  "));
         let style = if index == 0 { theme.faint() } else { theme.plain() };
         lines.push(Line::styled(clip(text.trim_end(), columns), style));
+    }
+    if table.rows.len() > SHOWN {
+        let text = format!("  … {} more", table.rows.len() - SHOWN);
+        lines.push(Line::styled(text, theme.faint()));
     }
     lines.push(Line::default());
     lines
