@@ -19,7 +19,7 @@ use pointsman::provider::aws::{AwsTarget, Identity};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::bench::{Bench, RECORD, action, fresh};
+use crate::bench::{Bench, RECORD, action, fresh, nothing_shows};
 use crate::proxy::{Fault, Proxy};
 
 /// An error as RDS, STS and Route 53 send it.
@@ -149,10 +149,7 @@ async fn a_reset_before_the_request_is_in_doubt_and_reading_says_that_nothing_ha
     let error = snapshot.execute(&cx).await.unwrap_err();
     // The connection stood: nobody here can tell how much of the request was read.
     assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
-    assert!(matches!(
-        snapshot.observe(&cx).await.unwrap(),
-        Observed::NotStarted { .. }
-    ));
+    nothing_shows(&*snapshot, &cx).await;
     assert_eq!(bench.changes(), 0);
     // A read is tried again.
     proxy.reset(1);
@@ -221,10 +218,7 @@ async fn an_error_of_the_server_leaves_a_change_in_doubt() {
     proxy.arm("CreateDBSnapshot", Fault::Answer(500, refusal!("InternalFailure")), 1);
     let cx = bench.cx("pm-500", Value::Null);
     assert_eq!(snapshot.execute(&cx).await.unwrap_err().kind, ActionErrorKind::InDoubt);
-    assert!(matches!(
-        snapshot.observe(&cx).await.unwrap(),
-        Observed::NotStarted { .. }
-    ));
+    nothing_shows(&*snapshot, &cx).await;
     snapshot.execute(&cx).await.unwrap();
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
@@ -398,13 +399,10 @@ impl Action for Modify {
             Way::Going => Observed::Running {
                 detail: format!("{} is {}; pending: {}", now.name, now.status, now.pending.words()),
             },
-            Way::Before => Observed::NotStarted {
-                detail: format!(
-                    "{} has {} and nothing is pending",
-                    now.name,
-                    now.settings.within(&self.wanted).words()
-                ),
-            },
+            Way::Before => {
+                let has = now.settings.within(&self.wanted).words();
+                cx.nothing_shows(SHOWN, format!("{} has {has} and nothing is pending", now.name))
+            }
             Way::Foreign(detail) => Observed::Unknown { detail },
         })
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::lag::SHOWN_LATE;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
@@ -18,16 +19,6 @@ use super::modify::is_stuck;
 
 /// How long a change that was accepted may show nothing, nominally.
 pub const SETTLE: Duration = Duration::from_secs(15 * 60);
-/// How long after its intent nobody can say that a change which shows nothing did not begin, nominally.
-pub const DOUBT: Duration = Duration::from_secs(60 * 60);
-
-/// How much nominal time has passed since the intent.
-pub fn since_intent(cx: &Cx) -> Duration {
-    (chrono::Utc::now() - cx.intent_at)
-        .to_std()
-        .unwrap_or_default()
-        .mul_f64(cx.speed.max(1.0))
-}
 
 /// What its automated backups are: a replica has none by default, and keeps that when it is promoted.
 fn kept(now: &Database) -> String {
@@ -172,13 +163,14 @@ impl Action for Promote {
             (None, status) if !is_stuck(status) => Observed::Running {
                 detail: format!("{} is no replica any more and {status}", now.name),
             },
-            (Some(source), "available") if since_intent(cx) >= DOUBT => Observed::NotStarted {
-                detail: format!("{} is still a replica of {source}, and available", now.name),
-            },
+            // It may have been asked for: RDS takes its time before it shows anything.
+            (Some(source), "available") => cx.nothing_shows(
+                SHOWN_LATE,
+                format!("{} is still a replica of {source}, and available", now.name),
+            ),
             (Some(source), status) if status != "available" && !is_stuck(status) => Observed::Running {
                 detail: format!("{} is still a replica of {source}, and {status}", now.name),
             },
-            // It may have been asked for: RDS takes its time before it shows anything.
             (Some(source), status) => Observed::Unknown {
                 detail: format!("{} is still a replica of {source}, and {status}", now.name),
             },

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::aws::AwsTarget;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
@@ -17,7 +18,7 @@ use crate::provider::registry::Request;
 use super::database::{BEAT, Database, Followed, Rds, Subject, TAG, permanent};
 use super::modify::is_stuck;
 use super::snapshot::Taken;
-use super::throwaway::{APPEARS, Form};
+use super::throwaway::Form;
 
 /// How long an instance is looked for whose restore was not answered, nominally.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
@@ -108,7 +109,7 @@ impl RestoreTest {
                     let words = format!("{}: {}", found.name, found.status);
                     cx.reporter.progress(Progress::State(words));
                 }
-                Followed::Gone if unseen >= APPEARS => {
+                Followed::Gone if unseen >= SHOWN => {
                     let words = "the restore was accepted and no instance appeared; look at RDS's events";
                     return Err(permanent(words));
                 }
@@ -272,12 +273,13 @@ impl Action for RestoreTest {
         };
         Ok(match found {
             // Nothing of it stays either way, so that nothing stands in the way of doing it.
-            None => Observed::NotStarted {
-                detail: format!(
+            None => cx.nothing_shows(
+                SHOWN,
+                format!(
                     "no throw-away instance {} stands: nothing of it stays, and whether it was tested is not known",
                     cx.key
                 ),
-            },
+            ),
             Some(found) => Observed::Unknown {
                 detail: format!(
                     "the throw-away instance {} is {} and nobody asserted anything; try the step again, which deletes it first, or delete it by hand",

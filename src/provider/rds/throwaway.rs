@@ -8,6 +8,7 @@ use aws_sdk_rds::types::Tag;
 
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Progress};
 use crate::provider::aws::classify::says;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{Sent, accepted, classify};
 
 use super::database::{BEAT, Database, Rds, Subject, TAG, TAG_RUN, TAG_STEP, in_doubt, of_instance, permanent, tags};
@@ -20,8 +21,6 @@ const TRIES: u32 = 30;
 
 /// How long a deletion is asked for that the state of an instance stands against, nominally.
 const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
-/// How long a restore that was accepted may show nothing, nominally.
-pub const APPEARS: Duration = Duration::from_secs(5 * 60);
 /// How long a deletion is still asked for once the step is ended, nominally: less than an ended effect is waited for.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -195,7 +194,7 @@ impl Rds {
     /// Looks, and asks for the deletion where nobody has taken it; nothing where that is not known.
     async fn discard_once(&self, name: &str, asked: &mut Asked, cx: &Cx) -> Result<Option<Discarded>, ActionError> {
         match self.find(&subject(name)).await {
-            Ok(None) if asked.seen || asked.unseen >= APPEARS => Ok(Some(Discarded::Gone)),
+            Ok(None) if asked.seen || asked.unseen >= SHOWN => Ok(Some(Discarded::Gone)),
             Ok(None) => {
                 asked.unseen += BEAT;
                 "it is not listed yet".clone_into(&mut asked.last);

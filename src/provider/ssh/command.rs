@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{
-    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Reporter,
+    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Reporter, Unseen,
 };
 use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
@@ -429,11 +429,13 @@ impl Action for Command {
 
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let mut failed = 0;
+        let mut unseen = Unseen::default();
         let mut reporter = cx.reporter.clone();
         loop {
             match self.look(cx, &reporter).await {
                 Ok((Known::Running { detail, follow: true }, _)) => {
                     failed = 0;
+                    unseen = Unseen::default();
                     cx.reporter.progress(Progress::State(detail));
                     let errand = self.errand(cx, |told| told.adopt());
                     let followed = following(move |stop, reporter| errand.adopt(stop, reporter), cx);
@@ -454,8 +456,13 @@ impl Action for Command {
                     failed = 0;
                     match self.seen(known, output) {
                         Observed::Done(outcome) => return Ok(outcome),
-                        Observed::Running { detail } => cx.reporter.progress(Progress::State(detail)),
-                        Observed::NotStarted { detail } | Observed::Unknown { detail } => {
+                        Observed::Running { detail } => {
+                            unseen = Unseen::default();
+                            cx.reporter.progress(Progress::State(detail));
+                        }
+                        Observed::NotVisible { detail } => unseen.still(GLANCE, detail, cx)?,
+                        Observed::NotStarted { detail } => unseen.gone(detail)?,
+                        Observed::Unknown { detail } => {
                             return Err(ActionError::new(ActionErrorKind::InDoubt, detail));
                         }
                     }
