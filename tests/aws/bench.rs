@@ -219,6 +219,19 @@ impl Bench {
         self.heard.acked.lock().unwrap().clone()
     }
 
+    /// What was acknowledged, without the ids of the requests that each acknowledgement of AWS has to have.
+    pub fn accepted(&self) -> Vec<String> {
+        let acked = self.acked();
+        let names = acked.iter().map(|words| {
+            let (name, rest) = words
+                .split_once(" (request id ")
+                .unwrap_or_else(|| panic!("{words} has no request id"));
+            assert!(rest.len() > 1 && rest.ends_with(')'), "{words}");
+            name.to_owned()
+        });
+        names.collect()
+    }
+
     /// Every request that the lab served.
     pub fn requests(&self) -> Vec<Value> {
         match &self.home {

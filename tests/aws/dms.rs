@@ -21,7 +21,7 @@ async fn a_task_starts_once_and_stops(bench: Bench) {
     let started = start.execute(&cx).await.unwrap();
     assert_eq!(started.result["status"], "running");
     assert!(started.result["request_id"].is_string(), "{:?}", started.result);
-    assert_eq!(bench.acked(), std::slice::from_ref(&bench.names.task));
+    assert_eq!(bench.accepted(), std::slice::from_ref(&bench.names.task));
     assert_eq!(followed(&*start, &cx).await.result["status"], "running");
     let stop = bench.action("dms.stop", with);
     let identity = stop.check(&bench.cx("pm-stop", Value::Null)).await.unwrap().identity;

@@ -160,7 +160,7 @@ async fn a_name_taken_by_ourselves_is_adopted(bench: Bench) {
         let snapshot = bench.action("rds.snapshot", subject);
         let adopted = snapshot.execute(&bench.cx(&key, Value::Null)).await.unwrap();
         assert_eq!(adopted.result["snapshot"], json!(key));
-        assert_eq!(bench.acked().last(), Some(&key));
+        assert_eq!(bench.accepted().last(), Some(&key));
     }
 }
 

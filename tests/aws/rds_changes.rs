@@ -295,7 +295,7 @@ async fn a_promotion_that_only_says_so_is_not_done(bench: Bench) {
     assert!(error.message.contains(&words), "{error:?}");
     assert!(error.request_id.is_some());
     assert_eq!(
-        bench.acked(),
+        bench.accepted(),
         std::slice::from_ref(&bench.names.replica),
         "it was accepted"
     );

@@ -51,7 +51,8 @@ async fn a_snapshot_is_restored_looked_at_and_thrown_away(bench: Bench) {
     assert_eq!(done.result["restored"], json!(snapshot));
     assert_eq!(done.result["status"], "available");
     assert!(done.result["request_id"].is_string());
-    assert_eq!(bench.acked().last(), Some(&key));
+    assert_eq!(bench.accepted().last(), Some(&key));
+    assert!(done.summary.contains("is deleted (request id "), "{done:?}");
     assert_eq!(standing(&bench, &key).await, [""; 0]);
     assert_eq!(
         bench.describe(&bench.names.instance).await["status"],

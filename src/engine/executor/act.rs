@@ -213,6 +213,10 @@ fn evidence_of(done: &Done) -> Vec<u8> {
         bytes.extend_from_slice(content);
         bytes.push(b'\n');
     }
+    // Evidence of its own stands in for the result, which has the id by which the peer's log knows the request.
+    if let (false, Some(id)) = (bytes.is_empty(), done.result.get("request_id").and_then(Value::as_str)) {
+        bytes.extend_from_slice(format!("== request id\n{id}\n").as_bytes());
+    }
     bytes
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
 use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::{BuildError, SqliteTarget};
@@ -260,7 +261,7 @@ impl Action for Control {
                 answer.request_id().map(str::to_owned)
             }
         };
-        cx.reporter.ack(&self.task).await?;
+        note(cx, &self.task, request_id.as_deref()).await?;
         let mut stale = Duration::ZERO;
         loop {
             match describe(&client, &self.task).await {

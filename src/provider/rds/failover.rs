@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
 use crate::provider::aws::lag::SHOWN_LATE;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
@@ -186,7 +187,7 @@ impl Action for Failover {
             return Err(permanent(words));
         }
         let request_id = self.send(&rds).await?;
-        cx.reporter.ack(self.subject.name()).await?;
+        note(cx, self.subject.name(), request_id.as_deref()).await?;
         let mut waited = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
 use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
@@ -351,7 +352,7 @@ impl Action for Modify {
             Way::Going | Way::Before | Way::Busy => self.allowed(&now)?,
         }
         let request_id = self.send(&rds).await?;
-        cx.reporter.ack(self.subject.name()).await?;
+        note(cx, self.subject.name(), request_id.as_deref()).await?;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 match self.way(&now, Some(&prior)) {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::aws::AwsTarget;
+use crate::provider::aws::accept::note;
 use crate::provider::aws::lag::SHOWN;
 use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
@@ -219,7 +220,7 @@ impl Action for RestoreTest {
             Err(error) if error.kind == ActionErrorKind::InDoubt => Self::found_after(&rds, error, cx).await?,
             sent => sent?,
         };
-        cx.reporter.ack(&cx.key).await?;
+        note(cx, &cx.key, request_id.as_deref()).await?;
         let tested = self.tested(&rds, &snapshot, cx).await;
         let discarded = rds.discard(&cx.key, tested.is_ok(), cx).await;
         let (found, discarded) = match (tested, discarded) {

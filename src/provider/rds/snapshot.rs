@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
 use crate::provider::aws::classify::says;
 use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
@@ -217,7 +218,7 @@ impl Action for Snapshot {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let rds = Rds::open(&self.target).await;
         let request_id = self.send(&rds, cx).await?;
-        cx.reporter.ack(&cx.key).await?;
+        note(cx, &cx.key, request_id.as_deref()).await?;
         let mut unseen = Duration::ZERO;
         loop {
             match self.find(&rds, cx).await {
