@@ -26,6 +26,7 @@ mod peers;
 
 mod authority;
 mod bench;
+mod demands;
 mod dms;
 mod dns;
 mod faults;

@@ -16,6 +16,7 @@ use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
+use super::health::restart_applies;
 use super::modify::is_stuck;
 use super::promote::SETTLE;
 
@@ -165,6 +166,7 @@ impl Action for Failover {
             facts = vec![format!("{} members, {primary} takes writes", now.members)];
         }
         facts.extend(standby.map(|standby| format!("{standby} takes over")));
+        facts.extend(restart_applies(&now.parameters_waiting));
         let mut identity = identity(&self.target, &self.subject, &now);
         identity.insert("primary".to_owned(), json!(primary));
         Ok(Ready {

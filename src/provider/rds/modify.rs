@@ -14,6 +14,7 @@ use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Settings, Subject, identity, in_doubt, permanent};
+use super::health::{restart_applies, retention};
 
 /// States that do not become `available` by themselves.
 const STUCK: &[&str] = &[
@@ -319,10 +320,13 @@ impl Action for Modify {
         if prior == self.wanted {
             facts.push("it is so already; nothing will be sent".to_owned());
         }
-        let (days, then) = (prior.backup_retention, self.wanted.backup_retention);
-        if days != then && (days == Some(0) || then == Some(0)) {
-            facts.push("backup_retention to or from 0 takes it down for a moment: sessions are cut".to_owned());
-        }
+        facts.extend(retention(prior.backup_retention, self.wanted.backup_retention));
+        let restarts = self.wanted.class.is_some() && self.wanted.class != prior.class;
+        let waiting = restart_applies(&now.parameters_waiting);
+        facts.extend(waiting.map(|words| match restarts {
+            true => format!("{words}; another class restarts it"),
+            false => format!("{words}; this change does not"),
+        }));
         // Only what is changed is taken back.
         identity.insert("prior".to_owned(), json!(prior.unlike(&self.wanted)));
         identity.insert("set".to_owned(), json!(self.wanted.unlike(&prior)));
