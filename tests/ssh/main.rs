@@ -9,6 +9,7 @@ mod bench;
 mod command;
 mod cut;
 mod night;
+mod place;
 mod server;
 mod trust;
 mod unit;
