@@ -11,5 +11,6 @@ mod cut;
 mod night;
 mod place;
 mod server;
+mod systemd;
 mod trust;
 mod unit;
