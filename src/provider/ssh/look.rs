@@ -229,7 +229,12 @@ mod tests {
     #[test]
     fn where_nothing_is_noted_another_machine_and_another_boot_prove_nothing() {
         let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
-        let begun = Home::read("process group 7 on root@db:22 (boot b1, machine m1)").unwrap();
+        let begun = Home {
+            boot: "b1".to_owned(),
+            machine: "m1".to_owned(),
+        };
+        let named = "process group 7 on root@db:22 (boot b1, machine m1)";
+        assert_eq!(Home::read(named), Some(begun.clone()));
         let looked = |words: &str| judge("sync", words, Some(&begun), (now - TimeDelta::minutes(10), now));
         assert!(matches!(
             looked("folder=0 up=1.0 boot=b1 machine=m1"),
