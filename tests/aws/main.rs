@@ -29,6 +29,7 @@ mod bench;
 mod demands;
 mod dms;
 mod dns;
+mod fault_table;
 mod faults;
 mod house;
 mod identity;

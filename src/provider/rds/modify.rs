@@ -1,6 +1,8 @@
 //! `rds.modify`: class, Multi-AZ and backup retention, applied at once. Convergent: what was meant is compared with what
 //! is. Storage and engine are not in here: what grows or is upgraded cannot be put back.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_rds::operation::RequestId;
 use serde::Deserialize;
@@ -15,6 +17,7 @@ use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Settings, Subject, identity, in_doubt, permanent};
 use super::health::{restart_applies, retention};
+use super::promote::SETTLE;
 
 /// States that do not become `available` by themselves.
 const STUCK: &[&str] = &[
@@ -357,6 +360,7 @@ impl Action for Modify {
         }
         let request_id = self.send(&rds).await?;
         note(cx, self.subject.name(), request_id.as_deref()).await?;
+        let mut idle = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
                 match self.way(&now, Some(&prior)) {
@@ -368,7 +372,22 @@ impl Action for Modify {
                             ..in_doubt(words)
                         });
                     }
-                    Way::Going | Way::Before | Way::Busy => {
+                    Way::Before if idle >= SETTLE => {
+                        let words = format!(
+                            "the modification of {} was answered with success and nothing of it shows; look at its events",
+                            now.name
+                        );
+                        return Err(ActionError {
+                            request_id,
+                            ..in_doubt(words)
+                        });
+                    }
+                    way @ (Way::Going | Way::Before | Way::Busy) => {
+                        idle = if way == Way::Before {
+                            idle + BEAT
+                        } else {
+                            Duration::ZERO
+                        };
                         let pending = match now.pending.is_empty() {
                             true => String::new(),
                             false => format!(", pending: {}", now.pending.words()),
