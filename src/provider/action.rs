@@ -110,6 +110,8 @@ pub enum Progress {
     Share { done: f64, text: String },
     /// A state in words.
     State(String),
+    /// A share with a row for each part of what is under way, what asks for people first; replaces the one before.
+    Board { done: f64, text: String, rows: Vec<String> },
 }
 
 /// Where an action reports to while it runs. Implemented by the engine.

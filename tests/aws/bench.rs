@@ -43,6 +43,7 @@ impl Reporter for Heard {
     fn progress(&self, progress: Progress) {
         let words = match progress {
             Progress::Line(text) | Progress::Share { text, .. } | Progress::State(text) => text,
+            Progress::Board { text, rows, .. } => format!("{text}\n{}", rows.join("\n")),
         };
         self.progress.lock().unwrap().push(words);
     }

@@ -28,6 +28,7 @@ mod authority;
 mod bench;
 mod demands;
 mod dms;
+mod dms_tables;
 mod dns;
 mod fault_table;
 mod faults;

@@ -323,6 +323,11 @@ impl Reporter for Line {
                 text: self.redactor.redact(&text),
             },
             Progress::State(text) => Progress::State(self.redactor.redact(&text)),
+            Progress::Board { done, text, rows } => Progress::Board {
+                done,
+                text: self.redactor.redact(&text),
+                rows: rows.iter().map(|row| self.redactor.redact(row)).collect(),
+            },
         };
         // Progress is lossy by design.
         let _unheard = self.handle.feed.send(Feed::Progress {

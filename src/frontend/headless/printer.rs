@@ -124,7 +124,7 @@ impl Printer {
                 }
                 (format!("> {line}"), vec![("line", json!(line))])
             }
-            Progress::Share { done, text } => {
+            Progress::Share { done, text } | Progress::Board { done, text, .. } => {
                 if *done < 1.0 && !self.share_is_due(step, now) {
                     return Ok(());
                 }

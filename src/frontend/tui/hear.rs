@@ -32,7 +32,7 @@ pub(super) fn feed(model: &mut Model, feed: Feed) -> Vec<Action> {
                     kind: LineKind::Output,
                 });
             }
-            Progress::Share { .. } | Progress::State(_) => {
+            Progress::Share { .. } | Progress::State(_) | Progress::Board { .. } => {
                 model.progress.insert(step, progress);
             }
         },

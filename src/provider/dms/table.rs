@@ -6,6 +6,7 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::control::Control;
+use super::validation::Validation;
 use super::wait::{Until, Wait};
 
 const TASK: ParamSpec = ParamSpec::new("task", ParamKind::Text, true, "replication task ARN");
@@ -14,6 +15,13 @@ const FENCE: ParamSpec = ParamSpec::new(
     ParamKind::Text,
     true,
     "the token of the fence row: ${ steps.fence.outputs.token }",
+);
+
+const COVERED: ParamSpec = ParamSpec::new(
+    "covered",
+    ParamKind::TextList,
+    false,
+    "tables that something else compares: [erp.audit]; rows that DMS finds to differ are never covered",
 );
 
 const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static str]) -> ActionSpec {
@@ -70,12 +78,31 @@ pub const ACTIONS: &[ActionSpec] = &[
         effect: Effect::Read,
         reversibility: Reversibility::Nothing,
         on: &["aws", "sql"],
-        params: &[TASK, FENCE],
+        params: &[TASK, FENCE, COVERED],
         results: &["tables", "rows"],
         available: true,
     },
     later("dms.lag", "Reads the replication lag."),
-    later("dms.validation", "Reads the validation state of every table."),
+    ActionSpec {
+        uses: "dms.validation",
+        doc: "Holds where DMS has validated every table and no row differs.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[
+            TASK,
+            COVERED,
+            ParamSpec::new("within", ParamKind::Duration, false, "ask again until it holds: 30m"),
+            ParamSpec::new(
+                "every",
+                ParamKind::Duration,
+                false,
+                "how often to ask: 30s; without it ever more slowly, from 1s to 5s",
+            ),
+        ],
+        results: &["tables", "validated", "covered", "failed", "suspended", "pending"],
+        available: true,
+    },
 ];
 
 /// Makes a DMS action.
@@ -88,6 +115,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     };
     Ok(match request.uses {
         "dms.start" | "dms.stop" | "dms.resume" => Box::new(Control::new(request, aws, sql)?),
+        "dms.validation" => Box::new(Validation::new(request, aws)?),
         "dms.wait_caught_up" => Box::new(Wait::new(request, aws, sql, Until::CaughtUp)?),
         "dms.wait_drained" => Box::new(Wait::new(request, aws, sql, Until::Drained)?),
         other => return Err(BuildError::NotAvailable(other.to_owned())),
