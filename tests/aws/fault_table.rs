@@ -309,9 +309,8 @@ const HTTP: &str = include_str!("../net/faults.rs");
 
 /// Whether a file has a test of this name: marked as one, or named by a macro that runs it against a world.
 fn has(file: &str, test: &str) -> bool {
-    let mut lines = file.lines().map(str::trim).peekable();
     let mut marked = false;
-    while let Some(line) = lines.next() {
+    for line in file.lines().map(str::trim) {
         let named = line.contains(&format!("fn {test}("));
         if named && marked {
             return true;

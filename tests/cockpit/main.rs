@@ -294,6 +294,33 @@ fn progress_and_output_are_shown_never_obeyed() {
 }
 
 #[test]
+fn a_board_shows_its_parts_and_says_how_many_more_there_are() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("snapshot");
+    night.play_on();
+    let board = |parts: usize| Progress::Board {
+        done: 0.4,
+        text: "full load 40 %".to_owned(),
+        rows: (1..=parts).map(|n| format!("erp.t{n}: Full load\u{1b}[2J")).collect(),
+    };
+    for parts in [3, 11] {
+        let step = id("snapshot");
+        let progress = board(parts);
+        night.hear(Msg::Feed(Feed::Progress { step, progress }));
+    }
+    night.key(KeyCode::Tab);
+    night.key(KeyCode::Tab);
+    let screen = night.screen(120, 40);
+    assert!(!screen.contains('\u{1b}'));
+    assert!(
+        screen.contains("erp.t8: Full load") && !screen.contains("erp.t9"),
+        "{screen}"
+    );
+    assert!(screen.contains("and 3 more"), "{screen}");
+    night.snapshot("board");
+}
+
+#[test]
 fn a_small_terminal_says_so_and_recovers() {
     let mut night = Night::begin();
     assert!(night.screen(40, 10).contains("terminal too small"));

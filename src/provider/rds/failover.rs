@@ -17,8 +17,8 @@ use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
 use super::health::restart_applies;
-use super::modify::is_stuck;
 use super::promote::SETTLE;
+use super::way::is_stuck;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

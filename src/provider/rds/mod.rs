@@ -12,3 +12,4 @@ pub mod restore_test;
 pub mod snapshot;
 pub mod table;
 pub mod throwaway;
+pub mod way;

@@ -18,28 +18,7 @@ use crate::provider::registry::Request;
 use super::database::{BEAT, Database, Rds, Settings, Subject, identity, in_doubt, permanent};
 use super::health::{restart_applies, retention};
 use super::promote::SETTLE;
-
-/// States that do not become `available` by themselves.
-const STUCK: &[&str] = &[
-    "failed",
-    "storage-full",
-    "stopped",
-    "deleting",
-    "incompatible-network",
-    "incompatible-option-group",
-    "incompatible-parameters",
-    "incompatible-restore",
-    "incompatible-create",
-    "inaccessible-encryption-credentials",
-    "inaccessible-encryption-credentials-recoverable",
-    "insufficient-capacity",
-    "restore-error",
-];
-
-/// Whether a state needs hands.
-pub fn is_stuck(status: &str) -> bool {
-    STUCK.contains(&status)
-}
+use super::way::{Way, way};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,20 +39,6 @@ pub struct Modify {
     wanted: Settings,
     /// It takes an earlier modification back.
     back: bool,
-}
-
-/// How far a database is on its way.
-#[derive(Debug, PartialEq, Eq)]
-enum Way {
-    There,
-    /// Ours, and not there yet.
-    Going,
-    /// As it was before.
-    Before,
-    /// At something else that may be anybody's.
-    Busy,
-    /// Somebody else's, or in a state that needs hands.
-    Foreign(String),
 }
 
 impl Modify {
@@ -165,41 +130,6 @@ impl Modify {
         Outcome {
             summary: words,
             ..self.outcome(&Settings::default(), now, None, "")
-        }
-    }
-
-    fn way(&self, now: &Database, prior: Option<&Settings>) -> Way {
-        let current = now.settings.within(&self.wanted);
-        let wanted = self.wanted.each();
-        let foreign = |words: String| Way::Foreign(format!("{}: {words}", now.name));
-        let pending = now.pending.each();
-        if pending.iter().any(|change| !wanted.contains(change)) || now.pending_others {
-            return foreign("changes are pending that nobody here asked for".to_owned());
-        }
-        let prior = prior.map(|prior| prior.or(&self.wanted));
-        let before = prior.as_ref().map(Settings::each).unwrap_or_default();
-        if prior.is_some()
-            && let Some((name, value)) = current
-                .each()
-                .iter()
-                .find(|setting| !wanted.contains(setting) && !before.contains(setting))
-        {
-            return foreign(format!("{name} is {value}, neither as before nor as meant"));
-        }
-        if is_stuck(&now.status) {
-            return foreign(format!("it is {}", now.status));
-        }
-        if current == self.wanted && now.is_settled() {
-            return Way::There;
-        }
-        // A change that is asked for shows as pending at once; what is partly ours is ours.
-        let begun = !pending.is_empty() || prior.is_some_and(|prior| current != prior);
-        if begun || now.status == "modifying" {
-            return Way::Going;
-        }
-        match now.status.as_str() {
-            "available" => Way::Before,
-            _ => Way::Busy,
         }
     }
 
@@ -349,7 +279,7 @@ impl Action for Modify {
         let prior = self
             .prior_of(cx)
             .unwrap_or_else(|| now.settings.within(&self.wanted).unlike(&self.wanted));
-        match self.way(&now, Some(&prior)) {
+        match way(&self.wanted, &now, Some(&prior)) {
             // Whoever changed it: we did not, and take nothing back.
             Way::There => return Ok(self.outcome(&Settings::default(), &now, None, "; nothing was sent")),
             Way::Foreign(words) => {
@@ -363,7 +293,7 @@ impl Action for Modify {
         let mut idle = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
-                match self.way(&now, Some(&prior)) {
+                match way(&self.wanted, &now, Some(&prior)) {
                     Way::There => return Ok(self.outcome(&prior, &now, Some(request_id), "")),
                     Way::Foreign(words) => {
                         let words = format!("it was accepted, and then {words}; look who changed it");
@@ -412,7 +342,7 @@ impl Action for Modify {
             });
         }
         let prior = self.prior_of(cx);
-        Ok(match self.way(&now, prior.as_ref()) {
+        Ok(match way(&self.wanted, &now, prior.as_ref()) {
             Way::There => {
                 let prior = prior.unwrap_or_default();
                 Observed::Done(self.outcome(&prior, &now, None, " (found by reading)"))
@@ -429,75 +359,5 @@ impl Action for Modify {
             }
             Way::Foreign(detail) => Observed::Unknown { detail },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::provider::aws::Identity;
-
-    fn modify() -> Modify {
-        Modify {
-            target: AwsTarget::new("us-east-1", "000000000000", None, Identity::Fake),
-            subject: Subject::Instance("db".to_owned()),
-            wanted: settings(Some("big"), Some(7)),
-            back: false,
-        }
-    }
-
-    fn settings(class: Option<&str>, days: Option<i32>) -> Settings {
-        Settings {
-            class: class.map(str::to_owned),
-            multi_az: None,
-            backup_retention: days,
-        }
-    }
-
-    fn now(settings: Settings, pending: Settings, status: &str) -> Database {
-        Database {
-            status: status.to_owned(),
-            settings,
-            pending,
-            ..Database::default()
-        }
-    }
-
-    #[test]
-    fn a_database_is_there_only_with_every_value_and_nothing_pending() {
-        let prior = settings(Some("small"), Some(1));
-        let (big, none) = (settings(Some("big"), Some(7)), Settings::default);
-        let cases = [
-            (now(big.clone(), none(), "available"), Way::There),
-            (now(big.clone(), none(), "modifying"), Way::Going),
-            (now(big.clone(), settings(Some("big"), None), "available"), Way::Going),
-            (now(prior.clone(), none(), "available"), Way::Before),
-            (now(prior.clone(), none(), "modifying"), Way::Going),
-            (now(prior.clone(), none(), "rebooting"), Way::Busy),
-            (now(prior.clone(), settings(Some("big"), None), "available"), Way::Going),
-            (now(settings(Some("small"), Some(7)), none(), "available"), Way::Going),
-        ];
-        for (database, way) in cases {
-            assert_eq!(modify().way(&database, Some(&prior)), way, "{database:?}");
-        }
-    }
-
-    #[test]
-    fn what_somebody_else_did_is_foreign() {
-        let prior = settings(Some("small"), Some(1));
-        let mut other = now(settings(Some("big"), Some(7)), Settings::default(), "available");
-        other.pending_others = true;
-        let cases = [
-            now(settings(Some("huge"), Some(1)), Settings::default(), "available"),
-            now(prior.clone(), settings(Some("huge"), None), "available"),
-            now(prior.clone(), Settings::default(), "incompatible-parameters"),
-            other,
-        ];
-        for database in cases {
-            assert!(
-                matches!(modify().way(&database, Some(&prior)), Way::Foreign(_)),
-                "{database:?}"
-            );
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
 use super::health::restart_applies;
-use super::modify::is_stuck;
+use super::way::is_stuck;
 
 /// How long a change that was accepted may show nothing, nominally.
 pub const SETTLE: Duration = Duration::from_secs(15 * 60);

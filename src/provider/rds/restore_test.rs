@@ -18,9 +18,9 @@ use crate::provider::registry::Request;
 
 use super::assertion::Assertion;
 use super::database::{BEAT, Database, Followed, Rds, Subject, TAG, permanent};
-use super::modify::is_stuck;
 use super::snapshot::Taken;
 use super::throwaway::Form;
+use super::way::is_stuck;
 
 /// How long an instance is looked for whose restore was not answered, nominally.
 const LOOKED_FOR: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{Sent, accepted, classify};
 
 use super::database::{BEAT, Database, Rds, Subject, TAG, TAG_RUN, TAG_STEP, in_doubt, of_instance, permanent, tags};
-use super::modify::is_stuck;
+use super::way::is_stuck;
 
 /// The tag that says what an instance is for, and its value.
 const PURPOSE: (&str, &str) = ("pointsman-purpose", "restore-test");
