@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, KEY, done, failed, not_started, unknown};
 
-/// The host's own name of itself, where it has one.
-fn machine() -> Option<String> {
+/// The host's own id, where it has one.
+fn id() -> Option<String> {
     fs::read_to_string("/etc/machine-id")
         .ok()
         .map(|text| text.trim().to_owned())
@@ -34,18 +34,22 @@ async fn another_machine_of_the_same_name_proves_nothing() {
     };
     not_started(look(Some(named.clone())).await);
     not_started(look(None).await);
-    let (group, _) = named.split_once(" (boot ").unwrap();
+    let (group, place) = named.split_once(" (boot ").unwrap();
+    let (_, machine) = place.trim_end_matches(')').split_once(", machine ").unwrap();
+    if let Some(id) = id() {
+        assert!(
+            !named.contains(&id) && machine.len() == 16,
+            "its id is not for others to see: {named}"
+        );
+    }
     let elsewhere = format!("{group} (boot another, machine another)");
     let words = unknown(look(Some(elsewhere)).await);
-    let told = match machine() {
-        Some(_) => "this is another machine",
-        None => "the host was started again",
+    let told = match machine {
+        "-" => "the host was started again",
+        _ => "this is another machine",
     };
     assert!(words.contains(told), "{words}");
-    let again = format!(
-        "{group} (boot another, machine {})",
-        machine().unwrap_or_else(|| "-".to_owned())
-    );
+    let again = format!("{group} (boot another, machine {machine})");
     let words = unknown(look(Some(again)).await);
     assert!(words.contains("the host was started again"), "{words}");
 }

@@ -75,7 +75,9 @@ impl Control {
         blocking(move || {
             let session = reader(&target)?;
             let mut counts = Vec::new();
-            for table in user_tables(&session)? {
+            // Tables that DMS keeps there for itself are no rows of anybody's.
+            let tables = user_tables(&session)?;
+            for table in tables.into_iter().filter(|table| !table.starts_with("awsdms_")) {
                 let sql = format!("select count(*) from \"{}\"", table.replace('"', "\"\""));
                 let count = rows(&session, &sql, &[])?
                     .result()
