@@ -116,7 +116,10 @@ impl Pipe {
 fn unknown(seen: &Observed) -> &str {
     match seen {
         Observed::Unknown { detail } => detail,
-        other @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Running { .. }) => panic!("{other:?}"),
+        other @ (Observed::Done(_)
+        | Observed::NotVisible { .. }
+        | Observed::NotStarted { .. }
+        | Observed::Running { .. }) => panic!("{other:?}"),
     }
 }
 
@@ -124,7 +127,10 @@ fn unknown(seen: &Observed) -> &str {
 fn running(seen: &Observed) -> &str {
     match seen {
         Observed::Running { detail } => detail,
-        other @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Observed::Done(_)
+        | Observed::NotVisible { .. }
+        | Observed::NotStarted { .. }
+        | Observed::Unknown { .. }) => panic!("{other:?}"),
     }
 }
 

@@ -284,8 +284,12 @@ async fn a_snapshot_is_adopted_by_its_tag_and_a_taken_name_is_not() {
     let bench = Bench::new().await;
     let snapshot = bench.action("rds.snapshot", &["aws"], json!({ "instance": "lab-target" }));
     let cx = bench.cx("pm-snapshot", Value::Null);
+    let long_since = Cx {
+        intent_at: chrono::Utc::now() - chrono::TimeDelta::days(1),
+        ..cx.clone()
+    };
     assert!(matches!(
-        snapshot.observe(&cx).await.unwrap(),
+        snapshot.observe(&long_since).await.unwrap(),
         Observed::NotStarted { .. }
     ));
     bench.perform(&*snapshot, "pm-snapshot").await.unwrap();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -39,6 +40,14 @@ impl ActionError {
             kind,
             message: message.into(),
             request_id: None,
+        }
+    }
+
+    /// What is told of it, and journaled: its message, with the request's id where the peer gave one.
+    pub fn told(&self) -> String {
+        match &self.request_id {
+            Some(id) => format!("{} (request id {id})", self.message),
+            None => self.message.clone(),
         }
     }
 }
@@ -81,11 +90,16 @@ pub enum Observed {
     Done(Outcome),
     /// It certainly did not happen.
     NotStarted { detail: String },
+    /// Nothing of it shows, and it may have been asked for all the same: the peer takes its time to show what it took.
+    NotVisible { detail: String },
     /// It is under way, and ours.
     Running { detail: String },
     /// Nobody can tell from outside.
     Unknown { detail: String },
 }
+
+/// How long it is looked again for an effect that does not show, nominally, before a person decides.
+pub const LOOKED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Lossy progress: shown, never journaled.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,15 +110,8 @@ pub enum Progress {
     Share { done: f64, text: String },
     /// A state in words.
     State(String),
-    /// What stands now, in rows; each takes the place of the one before.
-    Table(Table),
-}
-
-/// Rows of texts under their heads.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Table {
-    pub head: Vec<String>,
-    pub rows: Vec<Vec<String>>,
+    /// A share with a row for each part of what is under way, what asks for people first; replaces the one before.
+    Board { done: f64, text: String, rows: Vec<String> },
 }
 
 /// Where an action reports to while it runs. Implemented by the engine.
@@ -131,8 +138,8 @@ pub struct Cx {
     /// Of a way back: what was bound when the way was begun, so that it is told whether the world is still as the way
     /// left it. Null of everything else.
     pub forward: Value,
-    /// The peer acknowledged the effect that is observed, as the record has it.
-    pub accepted: bool,
+    /// By what name the peer acknowledged the effect that is observed, as the record has it.
+    pub acked: Option<String>,
     /// The plan counts it as a change: false for checks and for commands that are declared reads.
     pub mutates: bool,
     /// What each role answered, where the gate was a poll: `go`, `no_go` or `abstain`.
@@ -147,8 +154,25 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// How much nominal time has passed since the intent.
+    pub fn since_intent(&self) -> Duration {
+        let passed = (Utc::now() - self.intent_at).to_std();
+        // A clock that went back says nothing of the time.
+        passed.unwrap_or_default().mul_f64(self.speed.max(1.0))
+    }
+
+    /// What it means that nothing of the effect shows, where the peer shows within `shown` (nominal) what it took: before
+    /// that nobody can say that it did not happen.
+    pub fn nothing_shows(&self, shown: Duration, detail: String) -> Observed {
+        if self.since_intent() >= shown {
+            Observed::NotStarted { detail }
+        } else {
+            Observed::NotVisible { detail }
+        }
+    }
+
     /// Waits `nominal` (scaled by speed), or ends early with `Cancelled` when the action is cancelled.
-    pub async fn pause(&self, nominal: std::time::Duration) -> Result<(), ActionError> {
+    pub async fn pause(&self, nominal: Duration) -> Result<(), ActionError> {
         let scaled = nominal.div_f64(self.speed.max(1.0));
         tokio::select! {
             () = self.cancel.cancelled() => Err(ActionError::new(ActionErrorKind::Cancelled, "the wait was cancelled")),
@@ -175,15 +199,51 @@ pub trait Action: Send + Sync {
     }
     /// Follows an effect that `observe` called running until it ends; sends nothing that changes anything.
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let mut unseen = Unseen::default();
         loop {
             match self.observe(cx).await? {
                 Observed::Done(outcome) => return Ok(outcome),
-                Observed::Running { detail } => cx.reporter.progress(Progress::State(detail)),
-                Observed::NotStarted { detail } | Observed::Unknown { detail } => {
-                    return Err(ActionError::new(ActionErrorKind::InDoubt, detail));
+                Observed::Running { detail } => {
+                    unseen = Unseen::default();
+                    cx.reporter.progress(Progress::State(detail));
                 }
+                Observed::NotVisible { detail } => unseen.still(BEAT, detail, cx)?,
+                Observed::NotStarted { detail } => unseen.gone(detail)?,
+                Observed::Unknown { detail } => return Err(ActionError::new(ActionErrorKind::InDoubt, detail)),
             }
-            cx.pause(std::time::Duration::from_secs(2)).await?;
+            cx.pause(BEAT).await?;
         }
+    }
+}
+
+/// How often an effect that is followed is looked at, nominally.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Looks at an effect that ran and shows no more: one look may have met a peer that lags behind itself.
+#[derive(Debug, Default)]
+pub struct Unseen {
+    nominal: Duration,
+    gone: bool,
+}
+
+impl Unseen {
+    /// It does not show, and may again.
+    pub fn still(&mut self, beat: Duration, detail: String, cx: &Cx) -> Result<(), ActionError> {
+        if self.nominal >= LOOKED_FOR {
+            return Err(ActionError::new(ActionErrorKind::InDoubt, detail));
+        }
+        self.nominal += beat;
+        cx.reporter.progress(Progress::State(detail));
+        Ok(())
+    }
+
+    /// It is said not to have begun, though it ran: two looks that say so leave it in doubt.
+    pub fn gone(&mut self, detail: String) -> Result<(), ActionError> {
+        if self.gone {
+            let words = format!("it was seen at work, and now {detail}");
+            return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+        }
+        self.gone = true;
+        Ok(())
     }
 }

@@ -177,6 +177,9 @@ impl Builder<'_> {
         if param.kind == ParamKind::Checks {
             return self.nested_checks(node, param.name);
         }
+        if param.kind == ParamKind::Assertions {
+            return self.assertions(node, param.name);
+        }
         if param.kind == ParamKind::Stages {
             return self.stages(node, param.name);
         }
@@ -224,7 +227,12 @@ impl Builder<'_> {
                 let good = value.as_object().is_some_and(|map| map.values().all(texts));
                 (!good).then(|| "a map of lists of texts".to_owned())
             }
-            ParamKind::Any | ParamKind::Sql | ParamKind::Predicate | ParamKind::Checks | ParamKind::Stages => None,
+            ParamKind::Any
+            | ParamKind::Sql
+            | ParamKind::Predicate
+            | ParamKind::Checks
+            | ParamKind::Assertions
+            | ParamKind::Stages => None,
         };
         if let Some(wanted) = wanted {
             let found = if value.is_null() {

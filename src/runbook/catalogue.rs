@@ -62,6 +62,8 @@ pub enum ParamKind {
     Stages,
     /// Reads as checks are written: `uses`, `on`, `with`.
     Checks,
+    /// Reads of what the action itself makes: `uses` and `with`, without an address, which nobody knows before.
+    Assertions,
     /// Any value, usually one whole expression (`${ steps.X.outputs.Y }`).
     Any,
 }

@@ -20,6 +20,7 @@ mod alternatives;
 mod builder;
 mod checks;
 mod connections;
+mod demands;
 mod document;
 mod environment;
 mod expand;

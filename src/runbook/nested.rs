@@ -4,7 +4,50 @@ use serde_json::{Map, Value, json};
 
 use super::builder::Builder;
 use super::catalogue::Effect;
-use super::node::{Node, NodeValue, known_keys};
+use super::node::{Key, Node, NodeValue, known_keys};
+
+/// What stands for an address that is known only in the run.
+const ADDRESS: [(&str, &str); 2] = [("host", "127.0.0.1"), ("port", "1")];
+
+/// An assertion as the check that it will be.
+fn with_an_address(item: &Node) -> Node {
+    let key = |text: &str| Key {
+        text: text.to_owned(),
+        at: item.at,
+    };
+    let mut with = match item.get("with").map(|with| &with.value) {
+        Some(NodeValue::Map(entries)) => entries.clone(),
+        Some(_) | None => Vec::new(),
+    };
+    with.retain(|(known, _)| ADDRESS.iter().all(|(name, _)| known.text != *name));
+    for (name, text) in ADDRESS {
+        let value = match text.parse() {
+            Ok(number) => NodeValue::Int(number),
+            Err(_) => NodeValue::Text {
+                text: text.to_owned(),
+                plain: true,
+            },
+        };
+        with.push((key(name), Node { at: item.at, value }));
+    }
+    let mut entries: Vec<(Key, Node)> = match &item.value {
+        NodeValue::Map(entries) => entries.clone(),
+        NodeValue::Null
+        | NodeValue::Bool(_)
+        | NodeValue::Int(_)
+        | NodeValue::Float(_)
+        | NodeValue::Text { .. }
+        | NodeValue::List(_) => Vec::new(),
+    };
+    entries.retain(|(known, _)| known.text != "with");
+    let at = item.get("with").map_or(item.at, |with| with.at);
+    let value = NodeValue::Map(with);
+    entries.push((key("with"), Node { at, value }));
+    Node {
+        at: item.at,
+        value: NodeValue::Map(entries),
+    }
+}
 
 impl Builder<'_> {
     /// A list of reads, as checks are written.
@@ -19,6 +62,41 @@ impl Builder<'_> {
                     self.fault(item.at, message, "name an action that only reads");
                 }
                 reads.push(json!({ "uses": action.uses, "on": action.on, "with": action.with }));
+            }
+        }
+        Value::Array(reads)
+    }
+
+    /// Reads of what an action makes: their address is its endpoint, which nobody can write down before.
+    pub(super) fn assertions(&mut self, node: &Node, what: &str) -> Value {
+        let mut reads = Vec::new();
+        for item in node.list(what, &mut self.faults) {
+            let entries = item.map("an assertion", &mut self.faults);
+            known_keys(entries, &["uses", "with"], "an assertion", &mut self.faults);
+            let named = item.get("uses").and_then(Node::text).unwrap_or_default().to_owned();
+            if named.starts_with("sql.") {
+                self.later(format!("{named} in {what}"));
+                continue;
+            }
+            if named != "tcp.check" && self.catalogue.find(&named).is_some() {
+                let hint = "tcp.check can; SQL comes with the providers of its engines";
+                self.fault(item.at, format!("{named} cannot be asked of what was restored"), hint);
+                continue;
+            }
+            let given = item.get("with");
+            for key in ["host", "port", "resolve", "expect_refused"] {
+                if let Some(value) = given.and_then(|with| with.get(key)) {
+                    let hint = "remove it: the endpoint of what was restored is asked";
+                    self.fault(value.at, format!("an assertion has no {key}"), hint);
+                }
+            }
+            if let Some((mut action, _)) = self.action(&with_an_address(item), "an assertion") {
+                if let Some(with) = action.with.as_object_mut() {
+                    for key in ADDRESS.map(|(key, _)| key) {
+                        with.remove(key);
+                    }
+                }
+                reads.push(json!({ "uses": action.uses, "with": action.with }));
             }
         }
         Value::Array(reads)

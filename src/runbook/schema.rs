@@ -282,6 +282,12 @@ fn kind(kind: ParamKind) -> Value {
             "required": ["uses"],
             "additionalProperties": false,
         } }),
+        ParamKind::Assertions => json!({ "type": "array", "items": {
+            "type": "object",
+            "properties": { "uses": { "enum": ["tcp.check"] }, "with": { "type": "object" } },
+            "required": ["uses"],
+            "additionalProperties": false,
+        } }),
         ParamKind::Any => json!({}),
     }
 }

@@ -66,6 +66,7 @@ impl Builder<'_> {
         self.own_outputs = true;
         let rollback = self.rollback(node, spec, &action, &outputs);
         self.own_outputs = false;
+        self.demands(node, acting, (spec, &action), &rollback);
         let title = node.get("title").and_then(|node| self.words_known_now(node, "title"));
         let owner = node.get("owner").and_then(|owner| {
             let id = self.words_known_now(owner, "owner")?;

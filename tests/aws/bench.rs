@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pointsman::lab::endpoints::{ACCOUNT, REGION, TASK, ZONE_ID};
 use pointsman::lab::{Lab, LabOptions};
 use pointsman::provider::action::{Action, ActionError, Cx, Observed, Outcome, Progress, Reporter};
@@ -43,7 +43,7 @@ impl Reporter for Heard {
     fn progress(&self, progress: Progress) {
         let words = match progress {
             Progress::Line(text) | Progress::Share { text, .. } | Progress::State(text) => text,
-            Progress::Table(table) => table.rows.concat().join(" "),
+            Progress::Board { text, rows, .. } => format!("{text}\n{}", rows.join("\n")),
         };
         self.progress.lock().unwrap().push(words);
     }
@@ -220,6 +220,19 @@ impl Bench {
         self.heard.acked.lock().unwrap().clone()
     }
 
+    /// What was acknowledged, without the ids of the requests that each acknowledgement of AWS has to have.
+    pub fn accepted(&self) -> Vec<String> {
+        let acked = self.acked();
+        let names = acked.iter().map(|words| {
+            let (name, rest) = words
+                .split_once(" (request id ")
+                .unwrap_or_else(|| panic!("{words} has no request id"));
+            assert!(rest.len() > 1 && rest.ends_with(')'), "{words}");
+            name.to_owned()
+        });
+        names.collect()
+    }
+
     /// Every request that the lab served.
     pub fn requests(&self) -> Vec<Value> {
         match &self.home {
@@ -252,12 +265,31 @@ pub fn action(target: &AwsTarget, uses: &str, with: Value) -> Box<dyn Action> {
     build(&request, &connections).unwrap_or_else(|error| panic!("{uses}: {error}"))
 }
 
+/// Nothing of it shows: that may only be late, and is certain once enough time has passed since the intent.
+pub async fn nothing_shows(action: &dyn Action, cx: &Cx) {
+    // No time has passed since an intent that is still to come, however slow this machine is.
+    let late = Cx {
+        intent_at: Utc::now() + TimeDelta::days(1),
+        ..cx.clone()
+    };
+    let seen = action.observe(&late).await.unwrap();
+    assert!(matches!(seen, Observed::NotVisible { .. }), "{seen:?}");
+    let long_since = Cx {
+        intent_at: Utc::now() - TimeDelta::days(1),
+        ..cx.clone()
+    };
+    let seen = action.observe(&long_since).await.unwrap();
+    assert!(matches!(seen, Observed::NotStarted { .. }), "{seen:?}");
+}
+
 /// Observes until it is over.
 pub async fn followed(action: &dyn Action, cx: &Cx) -> Outcome {
     match action.observe(cx).await.unwrap() {
         Observed::Done(outcome) => outcome,
         Observed::Running { .. } => action.adopt(cx).await.unwrap(),
-        other @ (Observed::NotStarted { .. } | Observed::Unknown { .. }) => panic!("it was sent: {other:?}"),
+        other @ (Observed::NotStarted { .. } | Observed::NotVisible { .. } | Observed::Unknown { .. }) => {
+            panic!("it was sent: {other:?}")
+        }
     }
 }
 

@@ -11,15 +11,18 @@
 //! | silence | in doubt, sent once | transient |
 //! | garbage with 200 | in doubt | transient |
 //! | refused after it was accepted | in doubt | – |
+//! | success that is none | in doubt | – |
+//!
+//! `fault_table.rs` has every fault of the night with the test that meets it.
 
 use std::time::{Duration, Instant};
 
-use pointsman::provider::action::{ActionError, ActionErrorKind, Observed};
+use pointsman::provider::action::{ActionError, ActionErrorKind, Cx, Observed};
 use pointsman::provider::aws::{AwsTarget, Identity};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::bench::{Bench, RECORD, action, fresh};
+use crate::bench::{Bench, RECORD, action, fresh, nothing_shows};
 use crate::proxy::{Fault, Proxy};
 
 /// An error as RDS, STS and Route 53 send it.
@@ -108,6 +111,9 @@ async fn a_refused_connection_is_transient() {
             .unwrap_err();
         assert_eq!(error.kind, ActionErrorKind::Transient, "{uses}: {error:?}");
     }
+    let describe = action(&target, "rds.describe", json!({ "instance": bench.names.instance }));
+    let error = describe.execute(&bench.cx("pm-read", Value::Null)).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Transient, "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,10 +155,7 @@ async fn a_reset_before_the_request_is_in_doubt_and_reading_says_that_nothing_ha
     let error = snapshot.execute(&cx).await.unwrap_err();
     // The connection stood: nobody here can tell how much of the request was read.
     assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
-    assert!(matches!(
-        snapshot.observe(&cx).await.unwrap(),
-        Observed::NotStarted { .. }
-    ));
+    nothing_shows(&*snapshot, &cx).await;
     assert_eq!(bench.changes(), 0);
     // A read is tried again.
     proxy.reset(1);
@@ -189,6 +192,26 @@ async fn a_refusal_is_permanent_and_tells_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_read_is_permanent_and_not_tried_again() {
+    let bench = Bench::lab().await.unwrap();
+    for (status, body, words) in [
+        (400, refusal!("InvalidParameterValue"), "InvalidParameterValue"),
+        (403, refusal!("AccessDenied"), "AccessDenied"),
+        (403, refusal!("ExpiredToken"), "log in again"),
+    ] {
+        let proxy = Proxy::start(bench.endpoint()).await;
+        let describe = json!({ "instance": bench.names.instance });
+        let describe = action(&bench.through(&proxy.url()), "rds.describe", describe);
+        proxy.arm("DescribeDBInstances", Fault::Answer(status, body), 100);
+        let error = describe.execute(&bench.cx("pm-read", Value::Null)).await.unwrap_err();
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+        assert!(error.message.contains(words), "{error:?}");
+        assert_eq!(error.request_id.as_deref(), Some("proxy-said"));
+        assert_eq!(proxy.count("DescribeDBInstances"), 1, "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_dms_is_permanent_too() {
     let expired = r#"{"__type":"ExpiredTokenException","message":"said by the proxy"}"#;
     let mut errors = refused(&Fault::Answer(400, expired), |_| {}).await;
@@ -221,10 +244,7 @@ async fn an_error_of_the_server_leaves_a_change_in_doubt() {
     proxy.arm("CreateDBSnapshot", Fault::Answer(500, refusal!("InternalFailure")), 1);
     let cx = bench.cx("pm-500", Value::Null);
     assert_eq!(snapshot.execute(&cx).await.unwrap_err().kind, ActionErrorKind::InDoubt);
-    assert!(matches!(
-        snapshot.observe(&cx).await.unwrap(),
-        Observed::NotStarted { .. }
-    ));
+    nothing_shows(&*snapshot, &cx).await;
     snapshot.execute(&cx).await.unwrap();
 }
 
@@ -313,6 +333,68 @@ async fn what_is_refused_after_it_was_accepted_is_in_doubt() {
         assert_eq!(error.kind, ActionErrorKind::InDoubt, "{uses}: {error:?}");
         assert!(error.message.contains("it was accepted"), "{uses}: {error:?}");
         assert_eq!(bench.changes(), 1);
+    }
+}
+
+/// An empty success, as RDS words it.
+macro_rules! success {
+    ($operation:literal) => {
+        concat!(
+            "<",
+            $operation,
+            "Response xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\"><",
+            $operation,
+            "Result/><ResponseMetadata><RequestId>proxy-said</RequestId></ResponseMetadata></",
+            $operation,
+            "Response>"
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_is_none_is_in_doubt() {
+    for (uses, operation, body, words) in [
+        (
+            "rds.promote_replica",
+            "PromoteReadReplica",
+            success!("PromoteReadReplica"),
+            "it is still a replica of",
+        ),
+        (
+            "rds.modify",
+            "ModifyDBInstance",
+            success!("ModifyDBInstance"),
+            "nothing of it shows",
+        ),
+        (
+            "rds.failover",
+            "FailoverDBCluster",
+            success!("FailoverDBCluster"),
+            "its primary is",
+        ),
+        (
+            "rds.snapshot",
+            "CreateDBSnapshot",
+            success!("CreateDBSnapshot"),
+            "was accepted and is not there",
+        ),
+    ] {
+        let bench = Bench::lab().await.unwrap();
+        let proxy = Proxy::start(bench.endpoint()).await;
+        let (_, with, _) = changes(&bench).into_iter().find(|(known, ..)| *known == uses).unwrap();
+        let action = action(&bench.through(&proxy.url()), uses, with);
+        let identity = action.check(&bench.cx("pm-none", Value::Null)).await.unwrap().identity;
+        proxy.arm(operation, Fault::Answer(200, body), 1);
+        let cx = Cx {
+            speed: 5_000.0,
+            ..bench.cx("pm-none", identity)
+        };
+        let error = action.execute(&cx).await.unwrap_err();
+        assert_eq!(error.kind, ActionErrorKind::InDoubt, "{uses}: {error:?}");
+        assert!(error.message.contains(words), "{uses}: {error:?}");
+        assert_eq!(proxy.count(operation), 1, "{uses} is sent once");
+        assert_eq!(bench.accepted().len(), 1, "{uses} was accepted");
+        assert_eq!(bench.changes(), 0, "{uses} did nothing");
     }
 }
 

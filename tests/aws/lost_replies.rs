@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, RECORD, action, followed, fresh, on};
 use crate::proxy::{Fault, Proxy};
 
-on!(lab: a_reset_after_the_effect_is_in_doubt_and_found, a_cut_reply_is_in_doubt_and_found, a_reply_of_garbage_is_in_doubt_and_found, a_promotion_is_found);
-on!(moto: a_reset_after_the_effect_is_in_doubt_and_found, a_cut_reply_is_in_doubt_and_found, a_reply_of_garbage_is_in_doubt_and_found);
+on!(lab: a_failover_is_for_a_person, a_reset_after_the_effect_is_in_doubt_and_found, a_cut_reply_is_in_doubt_and_found, a_reply_of_garbage_is_in_doubt_and_found, a_promotion_is_found);
+on!(moto: a_failover_is_for_a_person, a_reset_after_the_effect_is_in_doubt_and_found, a_cut_reply_is_in_doubt_and_found, a_reply_of_garbage_is_in_doubt_and_found);
 
 /// Every change whose effect can be told from outside: the action, the operation that does it.
 fn changes(bench: &Bench) -> Vec<(&'static str, Value, &'static str)> {
@@ -33,7 +33,6 @@ fn changes(bench: &Bench) -> Vec<(&'static str, Value, &'static str)> {
             json!({ "cluster": names.cluster, "backup_retention": 7 }),
             "ModifyDBCluster",
         ),
-        ("rds.failover", json!({ "cluster": names.cluster }), "FailoverDBCluster"),
         ("dms.start", json!({ "task": names.task }), "StartReplicationTask"),
         ("dms.stop", json!({ "task": names.task }), "StopReplicationTask"),
         (
@@ -78,6 +77,29 @@ async fn a_reply_of_garbage_is_in_doubt_and_found(bench: Bench) {
     in_doubt_and_found(&bench, &Fault::Garbage("<html>Welcome to the hotel's network</html>")).await;
 }
 
+/// Whatever moved the writer: what nobody accepted is not called ours.
+async fn a_failover_is_for_a_person(bench: Bench) {
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let failover = json!({ "cluster": bench.names.cluster });
+    let failover = action(&bench.through(&proxy.url()), "rds.failover", failover);
+    let key = fresh("pm-lost");
+    let identity = failover.check(&bench.cx(&key, Value::Null)).await.unwrap().identity;
+    let cx = bench.cx(&key, identity);
+    proxy.arm("FailoverDBCluster", Fault::ResetAfter, 1);
+    let error = failover.execute(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
+    let mut seen = failover.observe(&cx).await.unwrap();
+    while let Observed::NotVisible { .. } | Observed::Running { .. } = seen {
+        tokio::task::yield_now().await;
+        seen = failover.observe(&cx).await.unwrap();
+    }
+    let Observed::Unknown { detail } = seen else {
+        panic!("{seen:?}")
+    };
+    assert!(detail.contains("something else may have moved it"), "{detail}");
+    assert_eq!(proxy.count("FailoverDBCluster"), 1);
+}
+
 async fn a_promotion_is_found(bench: Bench) {
     let proxy = Proxy::start(bench.endpoint()).await;
     let promote = json!({ "instance": bench.names.replica });
@@ -93,7 +115,7 @@ async fn a_promotion_is_found(bench: Bench) {
     assert_eq!(error.kind, ActionErrorKind::InDoubt, "{error:?}");
     // It is a replica for a while yet: nobody says that nothing was sent.
     let mut seen = promote.observe(&cx).await.unwrap();
-    while let Observed::Unknown { .. } | Observed::Running { .. } = seen {
+    while let Observed::NotVisible { .. } | Observed::Running { .. } = seen {
         tokio::task::yield_now().await;
         seen = promote.observe(&cx).await.unwrap();
     }

@@ -4,7 +4,7 @@
 use pointsman::provider::action::{ActionErrorKind, Observed};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, RECORD, action, followed, fresh};
+use crate::bench::{Bench, RECORD, action, followed, fresh, nothing_shows};
 use crate::peers::{Kind, Peer};
 
 /// The requests that a rule strikes. microburst knows Route 53's change only with a slash at its end, which the SDK
@@ -104,11 +104,14 @@ async fn what_the_models_say_has_the_class_that_it_has() {
             struck += 1;
             // The rule would strike again: nothing was sent twice.
             assert_eq!(fired(&proxy).await, struck, "{operation} {fault}");
-            let seen = action.observe(&cx).await.unwrap();
-            assert!(
-                matches!(seen, Observed::NotStarted { .. }),
-                "{operation} {fault}: {seen:?}"
-            );
+            if service == "route53" {
+                // A record is read as it is.
+                let seen = action.observe(&cx).await.unwrap();
+                let not_started = matches!(seen, Observed::NotStarted { .. });
+                assert!(not_started, "{operation} {fault}: {seen:?}");
+            } else {
+                nothing_shows(&*action, &cx).await;
+            }
         }
     }
 }

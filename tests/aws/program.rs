@@ -39,6 +39,7 @@ phases:
         uses: rds.restore_test
         on: aws
         with: {{ snapshot: \"${{ steps.snapshot.outputs.snapshot }}\" }}
+        timeout: 1h
         rollback: {{ not_needed: it is deleted }}
       - id: resize
         title: Room for the night

@@ -23,6 +23,8 @@ pub enum Fault {
     Silence,
     /// Handed on; a text of the answer is another.
     Rewrite(&'static str, &'static str),
+    /// The same of an answer that may be without it.
+    RewriteIfThere(&'static str, &'static str),
 }
 
 struct Rule {
@@ -159,6 +161,16 @@ async fn serve(mut client: TcpStream, upstream: &str, told: &Mutex<Told>) -> std
             let (_, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(body.contains(from), "{body}");
             client.write_all(&response(200, &body.replace(from, to))).await
+        }
+        Some(Fault::RewriteIfThere(from, to)) => {
+            let answer = hand_on(upstream, &request).await?;
+            let text = String::from_utf8(answer).unwrap();
+            match text.split_once("\r\n\r\n") {
+                Some((_, body)) if body.contains(from) => {
+                    client.write_all(&response(200, &body.replace(from, to))).await
+                }
+                Some(_) | None => client.write_all(text.as_bytes()).await,
+            }
         }
         None => {
             let answer = hand_on(upstream, &request).await?;

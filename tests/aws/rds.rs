@@ -3,7 +3,7 @@
 use pointsman::provider::action::{ActionErrorKind, Observed};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, followed, fresh, on};
+use crate::bench::{Bench, followed, fresh, nothing_shows, on};
 
 on!(lab: a_database_is_described, a_database_that_nobody_has_is_named, a_snapshot_is_taken_once_under_our_name, a_name_taken_by_another_is_refused, a_name_taken_by_ourselves_is_adopted, progress_is_told);
 on!(moto: a_database_is_described, a_database_that_nobody_has_is_named, a_snapshot_is_taken_once_under_our_name, a_name_taken_by_another_is_refused, a_name_taken_by_ourselves_is_adopted);
@@ -112,10 +112,7 @@ async fn a_snapshot_is_taken_once_under_our_name(bench: Bench) {
         assert_eq!(identity["region"], json!(bench.target.region));
         assert!(identity["resource"].is_string(), "{identity}");
         let cx = bench.cx(&key, identity);
-        assert!(matches!(
-            snapshot.observe(&cx).await.unwrap(),
-            Observed::NotStarted { .. }
-        ));
+        nothing_shows(&*snapshot, &cx).await;
         let taken = snapshot.execute(&cx).await.unwrap();
         assert_eq!(taken.result["snapshot"], json!(key));
         assert!(taken.result["request_id"].is_string(), "{:?}", taken.result);
@@ -163,7 +160,7 @@ async fn a_name_taken_by_ourselves_is_adopted(bench: Bench) {
         let snapshot = bench.action("rds.snapshot", subject);
         let adopted = snapshot.execute(&bench.cx(&key, Value::Null)).await.unwrap();
         assert_eq!(adopted.result["snapshot"], json!(key));
-        assert_eq!(bench.acked().last(), Some(&key));
+        assert_eq!(bench.accepted().last(), Some(&key));
     }
 }
 

@@ -3,10 +3,10 @@
 use pointsman::provider::action::{ActionErrorKind, Observed};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, action, fresh, on};
+use crate::bench::{Bench, action, fresh, nothing_shows, on};
 use crate::proxy::{Fault, Proxy};
 
-on!(lab: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again, whatever_ends_the_look_after_a_lost_answer_it_is_in_doubt, what_is_not_listed_yet_is_not_gone);
+on!(lab: what_was_restored_is_asked_where_it_is, a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again, whatever_ends_the_look_after_a_lost_answer_it_is_in_doubt, what_is_not_listed_yet_is_not_gone);
 on!(slow_lab: whoever_ends_it_leaves_nothing, whoever_ends_it_too_early_is_told_what_stands, what_is_being_created_is_deleted_later);
 on!(moto: a_snapshot_is_restored_looked_at_and_thrown_away, what_does_not_hold_is_thrown_away_too, what_a_crash_left_is_found_and_thrown_away, an_instance_of_others_is_left_alone, a_lost_answer_leaves_nothing, a_deletion_is_asked_for_again);
 
@@ -51,13 +51,68 @@ async fn a_snapshot_is_restored_looked_at_and_thrown_away(bench: Bench) {
     assert_eq!(done.result["restored"], json!(snapshot));
     assert_eq!(done.result["status"], "available");
     assert!(done.result["request_id"].is_string());
-    assert_eq!(bench.acked().last(), Some(&key));
+    assert_eq!(bench.accepted().last(), Some(&key));
+    assert!(done.summary.contains("is deleted (request id "), "{done:?}");
     assert_eq!(standing(&bench, &key).await, [""; 0]);
     assert_eq!(
         bench.describe(&bench.names.instance).await["status"],
         "available",
         "its source stands"
     );
+}
+
+/// A proxy through which every instance of this name seems to answer at `at`.
+async fn answering(bench: &Bench, key: &str, at: std::net::SocketAddr) -> Proxy {
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let known = bench.describe(&bench.names.instance).await["endpoint"].clone();
+    let known = known.as_str().unwrap().replace(&bench.names.instance, key);
+    let (host, port) = known.rsplit_once(':').unwrap();
+    let leaked = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let old = leaked(format!("<Address>{host}</Address><Port>{port}</Port>"));
+    let new = leaked(format!("<Address>{}</Address><Port>{}</Port>", at.ip(), at.port()));
+    proxy.arm("DescribeDBInstances", Fault::RewriteIfThere(old, new), 10_000);
+    proxy
+}
+
+async fn what_was_restored_is_asked_where_it_is(bench: Bench) {
+    let snapshot = snapshot(&bench).await;
+    let greets = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = greets.local_addr().unwrap();
+    let greeting = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = greets.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"8.0.42 ready\n")
+                .await
+                .unwrap();
+        }
+    });
+    for (expect, holds) in [("'8.0' in banner", true), ("'5.7' in banner", false)] {
+        let key = fresh("pm-asked");
+        let proxy = answering(&bench, &key, at).await;
+        let with =
+            json!({ "snapshot": snapshot, "assertions": [{ "uses": "tcp.check", "with": { "expect": expect } }] });
+        let test = action(&bench.through(&proxy.url()), "rds.restore_test", with);
+        assert!(
+            test.preview().notes.iter().any(|note| note.contains(expect)),
+            "{:?}",
+            test.preview()
+        );
+        let ended = bench.perform(&*test, &key).await;
+        if holds {
+            let done = ended.unwrap();
+            assert!(done.summary.contains(&at.to_string()), "{done:?}");
+        } else {
+            let error = ended.unwrap_err();
+            assert_eq!(error.kind, ActionErrorKind::Permanent, "{error:?}");
+            assert!(error.message.contains("tcp.check failed"), "{error:?}");
+        }
+        assert_eq!(
+            standing(&bench, &key).await,
+            [""; 0],
+            "whatever it said, it is thrown away"
+        );
+    }
+    greeting.abort();
 }
 
 async fn what_does_not_hold_is_thrown_away_too(bench: Bench) {
@@ -104,8 +159,7 @@ async fn what_a_crash_left_is_found_and_thrown_away(bench: Bench) {
             .count(),
         0
     );
-    let seen = test.observe(&bench.cx(&first, Value::Null)).await.unwrap();
-    assert!(matches!(seen, Observed::NotStarted { .. }), "{seen:?}");
+    nothing_shows(&*test, &bench.cx(&first, Value::Null)).await;
 }
 
 async fn an_instance_of_others_is_left_alone(bench: Bench) {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::peers::{Kind, Peer};
@@ -68,7 +69,10 @@ async fn a_peer_that_verifies_signatures_takes_ours() {
     .await;
     let made = ask(&[("Action", "CreateAccessKey")]).await;
     let (key, secret) = (between(&made, "AccessKeyId"), between(&made, "SecretAccessKey"));
+    // Of a minute that is over.
+    let stamp = (Utc::now() - TimeDelta::minutes(2)).to_rfc3339_opts(SecondsFormat::Secs, true);
     let sample = [
+        ("MetricData.member.1.Timestamp", stamp.as_str()),
         ("Action", "PutMetricData"),
         ("Version", "2010-08-01"),
         ("Namespace", "Erp"),

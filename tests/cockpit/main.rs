@@ -14,7 +14,7 @@ use crossterm::event::KeyCode;
 use pointsman::engine::handle::Feed;
 use pointsman::frontend::tui::theme::Theme;
 use pointsman::frontend::tui::{Action, Msg};
-use pointsman::provider::action::{Progress, Table};
+use pointsman::provider::action::Progress;
 use pointsman::run::event::OutcomeResult;
 use pointsman::run::state::Stage;
 
@@ -295,34 +295,55 @@ fn progress_and_output_are_shown_never_obeyed() {
 }
 
 #[test]
-fn a_table_of_what_runs_is_live_in_the_steps_pane_and_gone_with_it() {
+fn the_parts_of_what_runs_are_live_in_the_steps_pane_and_gone_with_it() {
     let mut night = Night::begin();
     night.play_until_gate_of("dms_start");
     while !matches!(night.stage("caught_up"), Stage::Running) {
         night.play_on();
     }
-    let row = |name: &str, state: &str, rows: &str| [name, state, rows].map(str::to_owned).to_vec();
     for rows in ["12", "7000"] {
-        let table = Table {
-            head: row("table", "state", "loaded"),
-            rows: vec![
-                row("orders", "Full load", rows),
-                row("\u{1b}[2Jledger", "Table completed", "3"),
-            ],
+        let progress = Progress::Board {
+            done: 0.5,
+            text: "full load 50 %".to_owned(),
+            rows: vec![format!("erp.orders: {rows} rows\u{1b}[2J")],
         };
-        let (step, progress) = (id("caught_up"), Progress::Table(table));
+        let step = id("caught_up");
         night.hear(Msg::Feed(Feed::Progress { step, progress }));
     }
     night.select("caught_up");
     night.key(KeyCode::Tab);
     let screen = night.screen(120, 40);
+    assert!(screen.contains("7000 rows") && !screen.contains("12 rows"), "{screen}");
+    night.snapshot("live_parts");
+    night.answer(OutcomeResult::Done);
+    assert!(!night.screen(120, 40).contains("7000 rows"), "it is not live any more");
+}
+
+#[test]
+fn a_board_shows_its_parts_and_says_how_many_more_there_are() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("snapshot");
+    night.play_on();
+    let board = |parts: usize| Progress::Board {
+        done: 0.4,
+        text: "full load 40 %".to_owned(),
+        rows: (1..=parts).map(|n| format!("erp.t{n}: Full load\u{1b}[2J")).collect(),
+    };
+    for parts in [3, 11] {
+        let step = id("snapshot");
+        let progress = board(parts);
+        night.hear(Msg::Feed(Feed::Progress { step, progress }));
+    }
+    night.key(KeyCode::Tab);
+    night.key(KeyCode::Tab);
+    let screen = night.screen(120, 40);
+    assert!(!screen.contains('\u{1b}'));
     assert!(
-        screen.contains("7000") && !screen.contains("orders  Full load        12"),
+        screen.contains("erp.t8: Full load") && !screen.contains("erp.t9"),
         "{screen}"
     );
-    night.snapshot("live_table");
-    night.answer(OutcomeResult::Done);
-    assert!(!night.screen(120, 40).contains("7000"), "it is not live any more");
+    assert!(screen.contains("and 3 more"), "{screen}");
+    night.snapshot("board");
 }
 
 #[test]

@@ -39,8 +39,9 @@ impl Reporter for Heard {
     fn progress(&self, progress: Progress) {
         match progress {
             Progress::Line(line) => self.lines.lock().unwrap().push(line),
-            Progress::State(text) | Progress::Share { text, .. } => self.states.lock().unwrap().push(text),
-            Progress::Table(_) => {}
+            Progress::State(text) | Progress::Share { text, .. } | Progress::Board { text, .. } => {
+                self.states.lock().unwrap().push(text)
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod promises;
 mod world;
 
 mod person;
+mod unseen;
 mod ways;
 
 use std::collections::BTreeSet;

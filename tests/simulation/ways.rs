@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pointsman::engine::executor::{Builder, Probes};
 use pointsman::engine::handle::{Handle, Past};
 use pointsman::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use pointsman::provider::registry::catalogue;
@@ -44,7 +45,7 @@ phases:
 "#;
 
 /// What the approval of the change binds.
-fn bound() -> Value {
+pub(super) fn bound() -> Value {
     json!({ "instance": "db", "prior": { "class": "small" }, "set": { "class": "big" } })
 }
 
@@ -103,6 +104,20 @@ where
         then,
         taken_back: Mutex::default(),
     });
+    let there = peer.clone();
+    let build = move |_: &str, _: &[String], with: &Value| {
+        let (peer, with) = (there.clone(), with.clone());
+        Ok(Box::new(Change { peer, with }) as Box<dyn Action>)
+    };
+    conduct(Arc::new(build), work);
+    peer
+}
+
+/// A run of the two steps with these actions, conducted by `work`, under paused time.
+pub(super) fn conduct<F>(build: Arc<Builder>, work: impl FnOnce(Handle) -> F)
+where
+    F: Future<Output = ()>,
+{
     let place = tempfile::tempdir().unwrap();
     let now = "2026-12-05T22:00:00Z".parse().unwrap();
     let plan = Arc::new(pointsman::runbook::plan(RUNBOOK.as_bytes(), "sim", &catalogue(), now).unwrap());
@@ -112,28 +127,17 @@ where
         .build()
         .unwrap();
     runtime.block_on(async {
-        let there = peer.clone();
-        let build = move |_: &str, _: &[String], with: &Value| {
-            let (peer, with) = (there.clone(), with.clone());
-            Ok(Box::new(Change { peer, with }) as Box<dyn Action>)
-        };
-        let (handle, running) = super::begin(
-            &plan,
-            place.path(),
-            Arc::new(build),
-            Arc::new(|_| Box::pin(async { Vec::new() })),
-        )
-        .await;
+        let nothing: Arc<Probes> = Arc::new(|_| Box::pin(async { Vec::new() }));
+        let (handle, running) = super::begin(&plan, place.path(), build, nothing).await;
         work(handle.clone()).await;
         handle.close().await;
         running.await.unwrap();
     });
-    peer
 }
 
 /// Waits until the run is somewhere, granting what is asked.
-async fn until(handle: &Handle, there: impl Fn(&RunState) -> bool) -> Past {
-    for _ in 0..200 {
+pub(super) async fn until(handle: &Handle, there: impl Fn(&RunState) -> bool) -> Past {
+    for _ in 0..10_000 {
         let past = handle.history().await.unwrap();
         if there(&past.state) {
             return past;
@@ -156,7 +160,7 @@ async fn until(handle: &Handle, there: impl Fn(&RunState) -> bool) -> Past {
     panic!("it never came there: {:#?}", handle.history().await.unwrap().state);
 }
 
-fn resize(state: &RunState) -> &StepState {
+pub(super) fn resize(state: &RunState) -> &StepState {
     state.step(&StepId("resize".to_owned())).unwrap()
 }
 

@@ -164,7 +164,10 @@ pub fn failed<T: std::fmt::Debug>(result: Result<T, ActionError>, kind: ActionEr
 pub fn done(seen: Observed) -> Outcome {
     match seen {
         Observed::Done(outcome) => outcome,
-        other @ (Observed::Unknown { .. } | Observed::NotStarted { .. } | Observed::Running { .. }) => {
+        other @ (Observed::Unknown { .. }
+        | Observed::NotVisible { .. }
+        | Observed::NotStarted { .. }
+        | Observed::Running { .. }) => {
             panic!("{other:?}")
         }
     }
@@ -174,7 +177,10 @@ pub fn done(seen: Observed) -> Outcome {
 pub fn unknown(seen: Observed) -> String {
     match seen {
         Observed::Unknown { detail } => detail,
-        other @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Running { .. }) => panic!("{other:?}"),
+        other @ (Observed::Done(_)
+        | Observed::NotVisible { .. }
+        | Observed::NotStarted { .. }
+        | Observed::Running { .. }) => panic!("{other:?}"),
     }
 }
 
@@ -182,7 +188,10 @@ pub fn unknown(seen: Observed) -> String {
 pub fn running(seen: Observed) -> String {
     match seen {
         Observed::Running { detail } => detail,
-        other @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Observed::Done(_)
+        | Observed::NotVisible { .. }
+        | Observed::NotStarted { .. }
+        | Observed::Unknown { .. }) => panic!("{other:?}"),
     }
 }
 
@@ -190,6 +199,9 @@ pub fn running(seen: Observed) -> String {
 pub fn not_started(seen: Observed) -> String {
     match seen {
         Observed::NotStarted { detail } => detail,
-        other @ (Observed::Done(_) | Observed::Running { .. } | Observed::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Observed::Done(_)
+        | Observed::NotVisible { .. }
+        | Observed::Running { .. }
+        | Observed::Unknown { .. }) => panic!("{other:?}"),
     }
 }

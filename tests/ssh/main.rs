@@ -9,6 +9,8 @@ mod bench;
 mod command;
 mod cut;
 mod night;
+mod place;
 mod server;
+mod systemd;
 mod trust;
 mod unit;

@@ -39,9 +39,10 @@ impl Host {
         host.make_key("rsa", "host_rsa", "");
         host.make_key("ed25519", "guest", "");
         fs::copy(host.path("guest.pub"), host.path("authorized_keys")).unwrap();
-        for folder in ["state", "bin", "units"] {
+        for folder in ["state", "bin", "units", "runtime"] {
             fs::create_dir(host.path(folder)).unwrap();
         }
+        fs::set_permissions(host.path("runtime"), fs::Permissions::from_mode(0o700)).unwrap();
         host
     }
 
@@ -108,9 +109,10 @@ impl Host {
             format!("HostKey={}", told("host_rsa")),
             format!("AuthorizedKeysFile={}", told("authorized_keys")),
             format!(
-                "SetEnv=PATH={path} XDG_STATE_HOME={} UNITS={}",
+                "SetEnv=PATH={path} XDG_STATE_HOME={} UNITS={} XDG_RUNTIME_DIR={}",
                 told("state"),
-                told("units")
+                told("units"),
+                told("runtime")
             ),
             "PidFile=none".to_owned(),
             "StrictModes=no".to_owned(),

@@ -18,7 +18,7 @@ pub fn cx(key: &str, identity: Value, speed: f64, cancel: &CancellationToken, re
         intent_at: Utc::now(),
         identity,
         forward: Value::Null,
-        accepted: false,
+        acked: None,
         mutates: true,
         answers: BTreeMap::new(),
         target_written: false,

@@ -37,7 +37,7 @@ pub struct World {
     ledger: PathBuf,
     script: Script,
     tick: Tick,
-    /// How often each key was tried, for errors that go away.
+    /// How often each key was tried or looked at, for errors that go away and for what shows late.
     tries: Arc<std::sync::Mutex<BTreeMap<String, u32>>>,
     calls: Arc<AtomicU32>,
 }
@@ -248,6 +248,20 @@ impl Action for Scripted {
             return Ok(Observed::Unknown {
                 detail: "the database keeps no trace of it".to_owned(),
             });
+        }
+        // A peer whose answers lag behind what it took.
+        if !self.world.script.smooth && self.roll("late", cx, 100) < 20 {
+            let looks = {
+                let mut tries = self.world.tries.lock().unwrap();
+                let count = tries.entry(format!("looks at {}", cx.key)).or_insert(0);
+                *count += 1;
+                *count
+            };
+            if looks <= 3 {
+                return Ok(Observed::NotVisible {
+                    detail: "the database does not show it yet".to_owned(),
+                });
+            }
         }
         Ok(if self.has_happened(cx) {
             Observed::Done(self.done())

@@ -1,29 +1,23 @@
-//! Doing an effect, and finding out what became of one. The class of an error decides what is said about the world;
-//! a timeout after sending is in doubt, never a failure.
+//! Doing an effect, and what its end says about the world: the class of an error decides; a timeout after sending is in
+//! doubt, never a failure.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::engine::facts::Mode;
-use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed, Outcome as Done};
+use crate::provider::action::{ActionError, ActionErrorKind, Cx, Outcome as Done};
 use crate::run::Command;
 use crate::run::command::Outcome;
 use crate::run::event::{Fidelity, OutcomeResult, Role};
 use crate::run::facts::{RequestId, StepId};
-use crate::run::state::EffectState;
 use crate::runbook::catalogue::Effect;
 use crate::runbook::expression;
-use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
+use crate::runbook::plan::PlannedStep;
 
 use super::bind::{Bound, Way, way_back};
-use super::doer::{Job, in_doubt};
+use super::doer::Job;
 
-/// How long an effect is followed that declares no timeout.
-const LONGEST_ADOPTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often an observation that cannot reach its peer is tried.
-const LOOKS: u32 = 8;
 /// The largest declared output that a record keeps, in bytes of JSON.
 const LARGEST_OUTPUT: usize = 16 * 1024;
 /// All declared outputs of a step, in bytes of JSON: a record is a line of at most 64 KiB.
@@ -31,17 +25,11 @@ const LARGEST_OUTPUTS: usize = 40 * 1024;
 /// The longest words of a peer that a record keeps, in bytes; evidence has all of them.
 pub(super) const LONGEST_DETAIL: usize = 4 * 1024;
 
-const NO_RETRY: Retry = Retry {
-    max: 0,
-    from: crate::runbook::plan::Span(1_000),
-    to: crate::runbook::plan::Span(1_000),
-};
-
 /// An action that is ready to be executed or observed.
-struct Ready<'a> {
-    way: Way<'a>,
-    bound: Bound,
-    cx: Cx,
+pub(super) struct Ready<'a> {
+    pub way: Way<'a>,
+    pub bound: Bound,
+    pub cx: Cx,
 }
 
 impl Job {
@@ -104,7 +92,7 @@ impl Job {
                 self.limited(limit, &cx, self.patiently(planned.retry, || bound.action.execute(&cx)))
                     .await?
             }
-            Role::Undo | Role::Close => self.take_back(planned, step, (role, request), way, &bound, &cx).await?,
+            Role::Undo | Role::Close => self.take_back(planned, step, role, way, &bound, &cx).await?,
         };
         if role != Role::Do {
             return Ok((
@@ -116,7 +104,7 @@ impl Job {
     }
 
     /// The action of a step in a role, bound, with its context.
-    fn ready<'a>(
+    pub(super) fn ready<'a>(
         &self,
         planned: &'a PlannedStep,
         step: &StepId,
@@ -135,229 +123,7 @@ impl Job {
         Ok(Ready { way, bound, cx })
     }
 
-    /// An undo looks first: what a previous try already did is not done again.
-    async fn take_back(
-        &self,
-        planned: &PlannedStep,
-        step: &StepId,
-        (role, request): (Role, RequestId),
-        way: Way<'_>,
-        bound: &Bound,
-        cx: &Cx,
-    ) -> Result<Done, ActionError> {
-        let retry = match &planned.rollback {
-            Rollback::Action { retry, .. } => *retry,
-            Rollback::Nothing
-            | Rollback::NotNeeded { .. }
-            | Rollback::Abandon { .. }
-            | Rollback::AtClose { .. }
-            | Rollback::Irreversible { .. } => NO_RETRY,
-        };
-        for tries in 1..=self.ways_back(step) {
-            let earlier = Cx {
-                cancel: cx.cancel.clone(),
-                ..self.context_of(step, cx.attempt, role, bound, Some(request), tries)
-            };
-            match self.look_patiently(bound, &earlier).await {
-                Ok(Observed::Done(done)) => return Ok(done),
-                Ok(Observed::Running { .. }) => {
-                    let followed = bound.action.adopt(&earlier).await;
-                    // It was sent: that nobody follows it any more does not end it.
-                    return followed.map_err(|error| match error.kind {
-                        ActionErrorKind::Permanent | ActionErrorKind::InDoubt => error,
-                        ActionErrorKind::Transient | ActionErrorKind::Cancelled => {
-                            ActionError::new(ActionErrorKind::InDoubt, error.message)
-                        }
-                    });
-                }
-                Ok(Observed::NotStarted { .. } | Observed::Unknown { .. }) | Err(_) => {}
-            }
-        }
-        for (index, check) in way.before.iter().enumerate() {
-            let result = self.one_check(step, cx.attempt, "before", index, check, None).await;
-            if !result.ok {
-                let words = format!("not sent: the check before it failed: {}", result.detail);
-                return Err(ActionError::new(ActionErrorKind::Permanent, words));
-            }
-        }
-        self.patiently(retry, || bound.action.check(cx)).await?;
-        let limit = way.action.timeout.map(|span| span.as_duration());
-        self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx)))
-            .await
-    }
-
-    /// After an undo: its checks, and the last count of what it lost.
-    async fn taken_back(
-        &self,
-        step: &StepId,
-        attempt: u32,
-        planned: &PlannedStep,
-        after: &[PlannedAction],
-        done: &Done,
-    ) -> Result<Outcome, ActionError> {
-        for (index, check) in after.iter().enumerate() {
-            let result = self.one_check(step, attempt, "after", index, check, None).await;
-            if !result.ok {
-                let words = format!("it was undone, but the check after it failed: {}", result.detail);
-                return Err(ActionError::new(ActionErrorKind::Permanent, words));
-            }
-        }
-        let mut outputs = Map::new();
-        if let Some(divergence) = &planned.divergence {
-            match self.count_lost(step, divergence).await {
-                Ok(lost) => {
-                    outputs.insert("lost".to_owned(), json!(lost));
-                }
-                Err(error) => {
-                    outputs.insert(
-                        "lost_unknown".to_owned(),
-                        json!(self.setup.redactor.redact(&error.message)),
-                    );
-                }
-            }
-        }
-        let detail = cut(self.setup.redactor.redact(&done.summary));
-        Ok(Outcome {
-            result: OutcomeResult::Done,
-            error_kind: None,
-            detail,
-            outputs,
-            observed: false,
-            fidelity: Fidelity::Executed,
-        })
-    }
-
-    /// Only reads: what became of an effect that was sent or may have been.
-    pub async fn observe(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
-        let (outcome, evidence) = match self.try_observe(step, attempt, role, request).await {
-            Ok(answer) => answer,
-            Err(error) => (in_doubt(&self.setup.redactor.redact(&error.message), true), Vec::new()),
-        };
-        (
-            Command::Finished {
-                role,
-                step: step.clone(),
-                attempt,
-                outcome,
-            },
-            evidence,
-        )
-    }
-
-    async fn try_observe(
-        &self,
-        step: &StepId,
-        attempt: u32,
-        role: Role,
-        request: RequestId,
-    ) -> Result<(Outcome, Vec<u8>), ActionError> {
-        let planned = self.planned(step)?;
-        let Ready { way, bound, cx } = self.ready(planned, step, attempt, role, request)?;
-        let seen = match self.look_patiently(&bound, &cx).await? {
-            Observed::Running { detail: running } => match self.adopted(planned, role, &bound, &cx).await {
-                Ok(done) => Observed::Done(done),
-                Err(error) if error.kind == ActionErrorKind::Permanent => {
-                    return Ok((self.failed(&error, true), Vec::new()));
-                }
-                Err(error) if error.kind == ActionErrorKind::Cancelled => Observed::Unknown {
-                    detail: format!("{}; when it was last looked at: {running}", error.message),
-                },
-                Err(error) => Observed::Unknown { detail: error.message },
-            },
-            seen @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Unknown { .. }) => seen,
-        };
-        let plain = |result, detail: &str| Outcome {
-            result,
-            error_kind: None,
-            detail: cut(self.setup.redactor.redact(detail)),
-            outputs: Map::new(),
-            observed: true,
-            fidelity: Fidelity::Executed,
-        };
-        Ok(match seen {
-            Observed::Done(done) if role == Role::Do => (self.done(planned, &done, true), self.captured(&done)),
-            Observed::Done(done) => {
-                let mut outcome = self.taken_back(step, attempt, planned, way.after, &done).await?;
-                outcome.observed = true;
-                (outcome, Vec::new())
-            }
-            Observed::NotStarted { detail } if bound.mutates && cx.accepted => {
-                // The peer took it: what does not show now may still come, or has come and gone.
-                let words = format!("it was accepted, and now {detail}; look at the peer's own log");
-                (in_doubt(&self.setup.redactor.redact(&words), true), Vec::new())
-            }
-            Observed::NotStarted { detail } => (plain(OutcomeResult::NotSent, &detail), Vec::new()),
-            Observed::Unknown { detail } => (in_doubt(&self.setup.redactor.redact(&detail), true), Vec::new()),
-            Observed::Running { detail } => (in_doubt(&detail, true), Vec::new()),
-        })
-    }
-
-    /// Whether the peer acknowledged the effect of a role, as the journal has it.
-    pub(super) fn was_accepted(&self, step: &StepId, role: Role) -> bool {
-        let effect = self.errand.state.step(step).map(|step| match role {
-            Role::Do => &step.act,
-            Role::Undo => &step.undo,
-            Role::Close => &step.close,
-        });
-        match effect {
-            Some(
-                EffectState::InFlight { acked, .. }
-                | EffectState::Orphaned { acked, .. }
-                | EffectState::InDoubt { acked, .. },
-            ) => acked.is_some(),
-            Some(
-                EffectState::None
-                | EffectState::Done
-                | EffectState::Failed
-                | EffectState::MaybeHappened
-                | EffectState::NotSent,
-            )
-            | None => false,
-        }
-    }
-
-    /// Follows an effect that runs without us, as long as the step may take; from then on a person decides.
-    async fn adopted(&self, planned: &PlannedStep, role: Role, bound: &Bound, cx: &Cx) -> Result<Done, ActionError> {
-        // The peer has it: what fails from here may have happened.
-        cx.reporter.ack(&cx.key).await?;
-        let limit = planned
-            .timeout
-            .filter(|_| role == Role::Do)
-            .map_or(LONGEST_ADOPTION, |span| span.as_duration());
-        let followed = tokio::time::timeout(limit, bound.action.adopt(cx)).await;
-        followed.unwrap_or_else(|_elapsed| {
-            Err(ActionError::new(
-                ActionErrorKind::InDoubt,
-                format!("it was still running after {} s", limit.as_secs()),
-            ))
-        })
-    }
-
-    /// Observing again while the peer cannot be reached: not knowing yet is not unknown.
-    async fn look_patiently(&self, bound: &Bound, cx: &Cx) -> Result<Observed, ActionError> {
-        let mut last = None;
-        for look in 0..LOOKS {
-            match bound.action.observe(cx).await {
-                Ok(Observed::Unknown { detail }) => last = Some(Ok(Observed::Unknown { detail })),
-                Ok(seen @ (Observed::Done(_) | Observed::NotStarted { .. } | Observed::Running { .. })) => {
-                    return Ok(seen);
-                }
-                Err(error) if error.kind == ActionErrorKind::Transient => last = Some(Err(error)),
-                Err(error) => return Err(error),
-            }
-            if matches!(last, Some(Ok(_))) {
-                break;
-            }
-            cx.pause(Duration::from_secs(1u64 << look.min(4))).await?;
-        }
-        last.unwrap_or_else(|| {
-            Ok(Observed::Unknown {
-                detail: "nothing was seen".to_owned(),
-            })
-        })
-    }
-
-    fn done(&self, planned: &PlannedStep, done: &Done, observed: bool) -> Outcome {
+    pub(super) fn done(&self, planned: &PlannedStep, done: &Done, observed: bool) -> Outcome {
         let mut outputs = Map::new();
         let mut detail = cut(self.setup.redactor.redact(&done.summary));
         let mut kept = 0;
@@ -391,7 +157,7 @@ impl Job {
         }
     }
 
-    fn captured(&self, done: &Done) -> Vec<u8> {
+    pub(super) fn captured(&self, done: &Done) -> Vec<u8> {
         let mut bytes = evidence_of(done);
         if bytes.is_empty() && !done.result.is_empty() {
             bytes = serde_json::to_vec_pretty(&done.result).unwrap_or_default();
@@ -400,7 +166,7 @@ impl Job {
         self.setup.redactor.redact(&text).into_bytes()
     }
 
-    fn failed(&self, error: &ActionError, observed: bool) -> Outcome {
+    pub(super) fn failed(&self, error: &ActionError, observed: bool) -> Outcome {
         let sent = self.sent.load(Ordering::Relaxed);
         let (result, kind) = match error.kind {
             // The poll was ended, not the effect.
@@ -410,15 +176,10 @@ impl Job {
             ActionErrorKind::Cancelled => (OutcomeResult::Failed, "cancelled"),
             ActionErrorKind::InDoubt => (OutcomeResult::InDoubt, "in_doubt"),
         };
-        let request_id = error
-            .request_id
-            .as_ref()
-            .map(|id| format!(" (request id {id})"))
-            .unwrap_or_default();
         Outcome {
             result,
             error_kind: Some(kind.to_owned()),
-            detail: cut(self.setup.redactor.redact(&format!("{}{request_id}", error.message))),
+            detail: cut(self.setup.redactor.redact(&error.told())),
             outputs: Map::new(),
             observed,
             fidelity: Fidelity::Executed,
@@ -451,6 +212,10 @@ fn evidence_of(done: &Done) -> Vec<u8> {
         bytes.extend_from_slice(format!("== {name}\n").as_bytes());
         bytes.extend_from_slice(content);
         bytes.push(b'\n');
+    }
+    // Evidence of its own stands in for the result, which has the id by which the peer's log knows the request.
+    if let (false, Some(id)) = (bytes.is_empty(), done.result.get("request_id").and_then(Value::as_str)) {
+        bytes.extend_from_slice(format!("== request id\n{id}\n").as_bytes());
     }
     bytes
 }

@@ -145,7 +145,7 @@ impl Job {
             intent_at: self.errand.intent_at,
             identity,
             forward: forward.cloned().unwrap_or_default(),
-            accepted: self.was_accepted(step, role),
+            acked: self.acknowledged(step, role),
             answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,

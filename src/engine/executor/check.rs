@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::facts::Mode;
 use crate::engine::handle::{BriefedAction, Briefing, Feed};
-use crate::provider::action::{ActionError, ActionErrorKind, Observed, Ready};
+use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed, Ready};
 use crate::run::Command;
 use crate::run::command::Binding;
 use crate::run::event::{CheckResult, Role};
@@ -14,6 +14,7 @@ use crate::runbook::plan::{PlannedAction, PlannedStep};
 use super::act::cut;
 use super::bind::Bound;
 use super::doer::Job;
+use super::earlier::Left;
 
 impl Job {
     /// Before-checks, what earlier attempts left, and the action's own look.
@@ -28,7 +29,7 @@ impl Job {
                     .map(|planned| planned.action.uses.clone())
                     .unwrap_or_default();
                 let index = u32::try_from(results.len()).unwrap_or(u32::MAX);
-                let detail = cut(self.setup.redactor.redact(&error.message));
+                let detail = cut(self.setup.redactor.redact(&error.told()));
                 results.push(CheckResult {
                     when: "before".to_owned(),
                     index,
@@ -76,37 +77,52 @@ impl Job {
             return Ok((bound, Ready::default()));
         }
         let bound = self.bind(step, &planned.action)?;
-        self.earlier_attempts(step, attempt, &bound).await?;
+        let left = self.earlier_attempts(step, attempt, &bound).await?;
         let cx = self.context(step, attempt, Role::Do, &bound, None);
-        let ready = self.patiently(planned.retry, || bound.action.check(&cx)).await?;
+        let mut ready = self.patiently(planned.retry, || bound.action.check(&cx)).await?;
+        ready.facts.extend(left);
         Ok((bound, ready))
     }
 
-    /// What an earlier attempt may have left is looked at before a new one is asked for.
-    async fn earlier_attempts(&self, step: &StepId, attempt: u32, bound: &Bound) -> Result<(), ActionError> {
+    /// What an earlier attempt may have left is looked at before a new one is asked for; gives what the gate has to say.
+    async fn earlier_attempts(&self, step: &StepId, attempt: u32, bound: &Bound) -> Result<Vec<String>, ActionError> {
         let residue = self.errand.state.step(step).is_some_and(|state| state.residue);
+        let mut facts = Vec::new();
         if !residue {
-            return Ok(());
+            return Ok(facts);
         }
+        let refused = |words: String| Err(ActionError::new(ActionErrorKind::Permanent, words));
         for earlier in 1..attempt {
-            let cx = self.context(step, earlier, Role::Do, bound, None);
+            let Some(known) = self.earlier(step, earlier, Role::Do).await?.pop() else {
+                // It ended before its effect was begun.
+                continue;
+            };
+            let cx = Cx {
+                intent_at: known.intent_at,
+                acked: known.acked.clone(),
+                ..self.context(step, earlier, Role::Do, bound, None)
+            };
             match bound.action.observe(&cx).await? {
                 Observed::Running { detail } => {
-                    return Err(ActionError::new(
-                        ActionErrorKind::Permanent,
-                        format!("attempt {earlier} is still at work: {detail}"),
-                    ));
+                    return refused(format!("attempt {earlier} is still at work: {detail}"));
                 }
                 Observed::Done(_) => {
-                    return Err(ActionError::new(
-                        ActionErrorKind::Permanent,
-                        format!("attempt {earlier} has happened after all; roll it back before you try again"),
-                    ));
+                    let words = "has happened after all; roll it back before you try again";
+                    return refused(format!("attempt {earlier} {words}"));
                 }
-                Observed::NotStarted { .. } | Observed::Unknown { .. } => {}
+                Observed::NotVisible { detail } if known.left != Left::Nothing => {
+                    return refused(format!("attempt {earlier} may still come: {detail}; look again later"));
+                }
+                Observed::Unknown { detail } if known.left != Left::Nothing => {
+                    facts.push(format!("what attempt {earlier} left is not known: {detail}"));
+                }
+                Observed::NotStarted { detail } if known.left != Left::Nothing && known.acked.is_some() => {
+                    facts.push(format!("attempt {earlier} was accepted, and now {detail}"));
+                }
+                Observed::NotStarted { .. } | Observed::NotVisible { .. } | Observed::Unknown { .. } => {}
             }
         }
-        Ok(())
+        Ok(facts)
     }
 
     /// Runs one check.
@@ -149,7 +165,7 @@ impl Job {
         };
         match outcome {
             Ok(outcome) => made(true, outcome.summary),
-            Err(error) => made(false, error.message),
+            Err(error) => made(false, error.told()),
         }
     }
 
@@ -230,7 +246,7 @@ impl Job {
             None => self
                 .digest_now(step, attempt)
                 .await
-                .map_err(|error| cut(self.setup.redactor.redact(&error.message))),
+                .map_err(|error| cut(self.setup.redactor.redact(&error.told()))),
         };
         Command::Rechecked { request, action_digest }
     }
@@ -253,7 +269,7 @@ impl Job {
         let mut fault = None;
         let mut outputs = Map::new();
         match self.planned(step) {
-            Err(error) => fault = Some(error.message),
+            Err(error) => fault = Some(error.told()),
             Ok(planned) => {
                 let simulated = self.simulates(step);
                 let unknowable = if simulated {
@@ -264,7 +280,7 @@ impl Job {
                 if unknowable.is_none()
                     && let Err(error) = self.proof(planned, step, attempt).await
                 {
-                    let words = format!("its proof failed: {}", error.message);
+                    let words = format!("its proof failed: {}", error.told());
                     fault = Some(cut(self.setup.redactor.redact(&words)));
                 }
                 for (index, check) in planned.after.iter().enumerate() {

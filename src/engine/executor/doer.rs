@@ -329,12 +329,11 @@ impl Reporter for Line {
                 text: self.redactor.redact(&text),
             },
             Progress::State(text) => Progress::State(self.redactor.redact(&text)),
-            Progress::Table(mut table) => {
-                for cell in table.rows.iter_mut().flatten() {
-                    *cell = self.redactor.redact(cell);
-                }
-                Progress::Table(table)
-            }
+            Progress::Board { done, text, rows } => Progress::Board {
+                done,
+                text: self.redactor.redact(&text),
+                rows: rows.iter().map(|row| self.redactor.redact(row)).collect(),
+            },
         };
         // Progress is lossy by design.
         let _unheard = self.handle.feed.send(Feed::Progress {

@@ -5,9 +5,12 @@ mod act;
 mod bind;
 mod check;
 mod doer;
+mod earlier;
 mod live;
+mod observe;
 mod patience;
 mod proof;
+mod take_back;
 mod unwinding;
 
 pub use doer::{Builder, Errand, Executor, Setup};

@@ -53,7 +53,7 @@ impl Job {
                     renderings.push(rendering);
                 }
                 Err(error) => {
-                    faults.push(format!("{step}: {}", error.message));
+                    faults.push(format!("{step}: {}", error.told()));
                     renderings.push(json!({ "step": step, "unknown": true }));
                 }
             }
@@ -104,10 +104,7 @@ impl Job {
         match self.count_lost(step, divergence).await {
             Ok(lost) => Some(lost),
             Err(error) => {
-                faults.push(format!(
-                    "what {step} would lose could not be counted: {}",
-                    error.message
-                ));
+                faults.push(format!("what {step} would lose could not be counted: {}", error.told()));
                 None
             }
         }

@@ -124,7 +124,7 @@ impl Printer {
                 }
                 (format!("> {line}"), vec![("line", json!(line))])
             }
-            Progress::Share { done, text } => {
+            Progress::Share { done, text } | Progress::Board { done, text, .. } => {
                 if *done < 1.0 && !self.share_is_due(step, now) {
                     return Ok(());
                 }
@@ -140,8 +140,6 @@ impl Printer {
                 }
                 (state.clone(), vec![("state", json!(state))])
             }
-            // What it says in words is said besides.
-            Progress::Table(_) => return Ok(()),
         };
         match self.format {
             Format::Lines => self.line(plan, at, Some(step), &text),

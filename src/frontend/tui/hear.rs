@@ -32,11 +32,8 @@ pub(super) fn feed(model: &mut Model, feed: Feed) -> Vec<Action> {
                     kind: LineKind::Output,
                 });
             }
-            Progress::Share { .. } | Progress::State(_) => {
+            Progress::Share { .. } | Progress::State(_) | Progress::Board { .. } => {
                 model.progress.insert(step, progress);
-            }
-            Progress::Table(table) => {
-                model.tables.insert(step, (model.now, table));
             }
         },
         Feed::Notice(text) => notice(model, &text),
@@ -89,7 +86,6 @@ fn told(model: &mut Model, update: &Update) {
     match &update.event {
         Event::EffectOutcome { step, .. } | Event::EffectDecided { step, .. } => {
             model.progress.remove(step);
-            model.tables.remove(step);
         }
         Event::StepFailed { .. } => model.complain("a step failed: d decides how it goes on"),
         Event::GateBroken { .. } | Event::WindowClosed { .. } => model.complain(text.clone()),

@@ -11,7 +11,7 @@ use crate::engine::handle::Briefing;
 use crate::frontend::follow::Follower;
 use crate::projection::samples::History;
 use crate::projection::summary::NextCommands;
-use crate::provider::action::{Progress, Table};
+use crate::provider::action::Progress;
 use crate::run::RunState;
 use crate::run::event::Role;
 use crate::run::facts::{RequestId, StepId};
@@ -243,8 +243,6 @@ pub struct Model {
     pub dropped: u64,
     /// The last share or state of each step that is at work.
     pub progress: BTreeMap<StepId, Progress>,
-    /// What stands now of what runs, in rows, and since when it is known.
-    pub tables: BTreeMap<StepId, (DateTime<Utc>, Table)>,
     /// What gates show, by step; none: an unwinding.
     pub briefings: BTreeMap<Option<StepId>, Arc<Briefing>>,
     pub modal: Option<Modal>,
@@ -279,7 +277,6 @@ impl Model {
             output: VecDeque::new(),
             dropped: 0,
             progress: BTreeMap::new(),
-            tables: BTreeMap::new(),
             briefings: BTreeMap::new(),
             modal: None,
             status: None,

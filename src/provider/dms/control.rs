@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
@@ -18,8 +20,6 @@ use super::task::{Task, client, describe, writer};
 
 /// How far the clocks of AWS and this machine may differ.
 const SKEW_MS: i64 = 2_000;
-/// How long a change that was accepted may show nothing, nominally.
-const SETTLE: Duration = Duration::from_secs(5 * 60);
 /// How often a task is looked at, nominally.
 const BEAT: Duration = Duration::from_secs(2);
 /// The preparation of target tables that leaves their rows.
@@ -75,7 +75,9 @@ impl Control {
         blocking(move || {
             let session = reader(&target)?;
             let mut counts = Vec::new();
-            for table in user_tables(&session)? {
+            // Tables that DMS keeps there for itself are no rows of anybody's.
+            let tables = user_tables(&session)?;
+            for table in tables.into_iter().filter(|table| !table.starts_with("awsdms_")) {
                 let sql = format!("select count(*) from \"{}\"", table.replace('"', "\"\""));
                 let count = rows(&session, &sql, &[])?
                     .result()
@@ -261,7 +263,7 @@ impl Action for Control {
                 answer.request_id().map(str::to_owned)
             }
         };
-        cx.reporter.ack(&self.task).await?;
+        note(cx, &self.task, request_id.as_deref()).await?;
         let mut stale = Duration::ZERO;
         loop {
             match describe(&client, &self.task).await {
@@ -273,7 +275,7 @@ impl Action for Control {
                     }
                     Some(false) => cx.reporter.progress(Progress::State(task.status)),
                     // DMS may say for a while what was before.
-                    None if stale < SETTLE => {
+                    None if stale < SHOWN => {
                         stale += BEAT;
                         cx.reporter.progress(Progress::State(format!("still {}", task.status)));
                     }
@@ -306,14 +308,19 @@ impl Action for Control {
             Some(bound) => bound.as_i64() != now,
             None => now.is_some_and(|now| now >= cx.intent_at.timestamp_millis() - SKEW_MS),
         };
-        let Some(reached) = self.reached(&task)? else {
+        let reached = match self.reached(&task) {
+            Ok(reached) => reached,
+            // It is looked at, and it is for a person to say what that failure was.
+            Err(failed) => return Ok(Observed::Unknown { detail: failed.message }),
+        };
+        let Some(reached) = reached else {
             let detail = format!("the task is {}", task.status);
             // It was where the verb leads, and has left again: to start it anew would not be the first time.
             return Ok(match ours {
                 true => Observed::Unknown {
                     detail: format!("{detail}, and its time of being {key} is another than before"),
                 },
-                false => Observed::NotStarted { detail },
+                false => cx.nothing_shows(SHOWN, detail),
             });
         };
         if !ours && self.verb != Verb::Stop {

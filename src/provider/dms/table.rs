@@ -7,6 +7,7 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::control::Control;
 use super::lag::Lag;
+use super::validation::Validation;
 use super::wait::{Until, Wait};
 
 const TASK: ParamSpec = ParamSpec::new("task", ParamKind::Text, true, "replication task ARN");
@@ -15,6 +16,13 @@ const FENCE: ParamSpec = ParamSpec::new(
     ParamKind::Text,
     true,
     "the token of the fence row: ${ steps.fence.outputs.token }",
+);
+
+const COVERED: ParamSpec = ParamSpec::new(
+    "covered",
+    ParamKind::TextList,
+    false,
+    "tables that something else compares: [erp.audit]; rows that DMS finds to differ are never covered",
 );
 
 const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static str]) -> ActionSpec {
@@ -27,19 +35,6 @@ const fn control(uses: &'static str, doc: &'static str, undo: &'static [&'static
         params: &[TASK],
         results: &["status", "started", "request_id"],
         available: true,
-    }
-}
-
-const fn later(uses: &'static str, doc: &'static str) -> ActionSpec {
-    ActionSpec {
-        uses,
-        doc,
-        effect: Effect::Read,
-        reversibility: Reversibility::Nothing,
-        on: &["aws"],
-        params: &[TASK],
-        results: &[],
-        available: false,
     }
 }
 
@@ -91,7 +86,7 @@ pub const ACTIONS: &[ActionSpec] = &[
         effect: Effect::Read,
         reversibility: Reversibility::Nothing,
         on: &["aws", "sql"],
-        params: &[TASK, FENCE],
+        params: &[TASK, FENCE, COVERED],
         results: &["tables", "rows"],
         available: true,
     },
@@ -121,7 +116,26 @@ pub const ACTIONS: &[ActionSpec] = &[
         results: &["lag_s", "source_s", "target_s", "age_s"],
         available: true,
     },
-    later("dms.validation", "Reads the validation state of every table."),
+    ActionSpec {
+        uses: "dms.validation",
+        doc: "Holds where DMS has validated every table and no row differs.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["aws"],
+        params: &[
+            TASK,
+            COVERED,
+            ParamSpec::new("within", ParamKind::Duration, false, "ask again until it holds: 30m"),
+            ParamSpec::new(
+                "every",
+                ParamKind::Duration,
+                false,
+                "how often to ask: 30s; without it ever more slowly, from 1s to 5s",
+            ),
+        ],
+        results: &["tables", "validated", "covered", "failed", "suspended", "pending"],
+        available: true,
+    },
 ];
 
 /// Makes a DMS action.
@@ -134,6 +148,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     };
     Ok(match request.uses {
         "dms.start" | "dms.stop" | "dms.resume" => Box::new(Control::new(request, aws, sql)?),
+        "dms.validation" => Box::new(Validation::new(request, aws)?),
         "dms.wait_caught_up" => Box::new(Wait::new(request, aws, sql, Until::CaughtUp)?),
         "dms.wait_drained" => Box::new(Wait::new(request, aws, sql, Until::Drained)?),
         "dms.lag" => Box::new(Lag::new(request, aws)?),

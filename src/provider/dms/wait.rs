@@ -3,23 +3,21 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_databasemigration::types::TableStatistics;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::provider::action::{
-    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Table,
-};
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::again::time;
 use crate::provider::aws::AwsTarget;
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
-use crate::provider::sql::sqlite::{blocking, reader, rows};
+use crate::provider::sql::sqlite::{blocking, reader, rows, user_tables};
 
 use super::lag::{self, behind};
+use super::tables::{Tables, Validity};
 use super::task::{client, describe, instance_name, statistics};
 
 /// What is waited for.
@@ -37,7 +35,12 @@ struct Parameters {
     lag_below: Option<Within>,
     hold: Option<Within>,
     max_age: Option<Within>,
+    #[serde(default)]
+    covered: Vec<String>,
 }
+
+/// Where DMS notes on the target what it could not apply there.
+const EXCEPTIONS: &str = "awsdms_apply_exceptions";
 
 /// A wait.
 pub struct Wait {
@@ -155,83 +158,77 @@ impl Wait {
         .await
     }
 
-    /// What is still missing, with the share that is done; nothing when it is reached.
-    async fn missing(&self) -> Result<(Option<(f64, String)>, Vec<TableStatistics>), ActionError> {
-        let client = client(&self.aws).await;
-        let task = describe(&client, &self.with.task).await?;
-        if !matches!(task.status.as_str(), "running" | "starting") {
-            let words = format!("the replication task is {}; it has to run", task.status);
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
-        }
-        let tables = statistics(&client, &self.with.task).await?;
-        if let Some(bad) = tables.iter().find(|table| broken(table)) {
+    /// How many changes DMS could not apply to the target, by the table that it keeps there; nothing where there is none.
+    async fn exceptions(&self) -> Result<Option<u64>, ActionError> {
+        let Some(target) = self.sql.clone() else {
+            return Ok(None);
+        };
+        blocking(move || {
+            let session = reader(&target)?;
+            if !user_tables(&session)?.iter().any(|table| table == EXCEPTIONS) {
+                return Ok(None);
+            }
+            let counted = rows(&session, &format!("select count(*) from {EXCEPTIONS}"), &[])?;
+            Ok(counted.result().get("value").and_then(Value::as_u64))
+        })
+        .await
+    }
+
+    /// Changes that could not be applied since the gate are missing on the target, whatever the fence says.
+    async fn no_new_exceptions(&self, before: u64) -> Result<(), ActionError> {
+        let now = self.exceptions().await?.unwrap_or(0);
+        if now > before {
             let words = format!(
-                "table {} is in state {}",
-                bad.table_name().unwrap_or_default(),
-                bad.table_state().unwrap_or_default()
+                "DMS could not apply {} changes since the gate ({EXCEPTIONS} has {now} rows, it had {before}); read their \
+                 ERROR and STATEMENT there",
+                now - before
             );
             return Err(ActionError::new(ActionErrorKind::Permanent, words));
         }
+        Ok(())
+    }
+
+    /// What is still missing, with the share that is done; nothing when it is reached.
+    async fn missing(&self, exceptions: u64) -> Result<(Option<(f64, String)>, Tables), ActionError> {
+        let client = client(&self.aws).await;
+        let task = describe(&client, &self.with.task).await?;
+        let permanent = |words: String| Err(ActionError::new(ActionErrorKind::Permanent, words));
+        if !matches!(task.status.as_str(), "running" | "starting") {
+            return permanent(format!("the replication task is {}; it has to run", task.status));
+        }
+        let tables = Tables::new(&statistics(&client, &self.with.task).await?, &self.with.covered);
+        if let Some(bad) = tables.0.iter().find(|table| table.is_broken()) {
+            return permanent(format!("table {} is in state {}", bad.name, bad.state));
+        }
         if task.tables_errored > 0 {
-            let words = format!("{} tables are in error", task.tables_errored);
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+            return permanent(format!("{} tables are in error", task.tables_errored));
         }
         let share = f64::from(task.full_load_percent) / 100.0;
-        if task.status != "running" || task.full_load_percent < 100 || tables.is_empty() {
+        if task.status != "running" || task.full_load_percent < 100 || tables.0.is_empty() {
             return Ok((Some((share, format!("full load {} %", task.full_load_percent))), tables));
         }
         if self.until == Until::CaughtUp {
             return Ok((None, tables));
         }
+        let unknown = tables.unknown(&self.with.covered);
+        if !unknown.is_empty() {
+            return permanent(format!(
+                "covered: names {}, which the task does not have; correct it",
+                unknown.join(", ")
+            ));
+        }
+        self.no_new_exceptions(exceptions).await?;
         if !self.fence_arrived().await? {
             return Ok((Some((0.5, "the fence row is not on the target yet".to_owned())), tables));
         }
-        let failed: i64 = tables.iter().map(TableStatistics::validation_failed_records).sum();
-        if failed > 0 {
-            let words = format!("DMS validation found {failed} rows that differ");
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+        if let Some(words) = tables.bad() {
+            return permanent(format!("DMS's validation does not hold: {words}"));
         }
-        let pending: i64 = tables.iter().map(TableStatistics::validation_pending_records).sum();
-        let open = tables
-            .iter()
-            .filter(|table| table.validation_state() != Some("Validated"))
-            .count();
-        if pending > 0 || open > 0 {
-            let words = format!("validation: {pending} rows pending, {open} tables open");
+        if let Some(words) = tables.pending() {
             return Ok((Some((0.8, words)), tables));
         }
         Ok((None, tables))
     }
-}
-
-/// The statistics of every table, for people; those that are not done first.
-fn table(statistics: &[TableStatistics]) -> Table {
-    let mut known: Vec<&TableStatistics> = statistics.iter().collect();
-    known.sort_by_key(|table| table.validation_state() == Some("Validated"));
-    let row = |table: &&TableStatistics| {
-        let changes = table.inserts() + table.updates() + table.deletes();
-        vec![
-            table.table_name().unwrap_or_default().to_owned(),
-            table.table_state().unwrap_or_default().to_owned(),
-            table.full_load_rows().to_string(),
-            changes.to_string(),
-            table.validation_state().unwrap_or("not validated").to_owned(),
-            table.validation_pending_records().to_string(),
-            table.validation_failed_records().to_string(),
-        ]
-    };
-    let head = ["table", "state", "loaded", "changes", "validation", "pending", "failed"];
-    Table {
-        head: head.map(str::to_owned).to_vec(),
-        rows: known.iter().map(row).collect(),
-    }
-}
-
-fn broken(table: &TableStatistics) -> bool {
-    table.table_state().is_some_and(|state| {
-        let state = state.to_lowercase();
-        state.contains("error") || state.contains("suspend")
-    })
 }
 
 #[async_trait]
@@ -244,7 +241,8 @@ impl Action for Wait {
             ),
             Until::Drained => (
                 "waits until the replication is drained",
-                "the fence row is read on the target, nothing is pending, every table is validated",
+                "the fence row is read on the target, nothing is pending, every table is validated, and DMS has noted no \
+                 new change that it could not apply",
             ),
         };
         let mut commands = vec![
@@ -259,11 +257,14 @@ impl Action for Wait {
         }
         if let Some(fence) = &self.with.fence {
             commands.push(format!("target: select 1 from pointsman_fence where token = '{fence}'"));
+            commands.push(format!("target: select count(*) from {EXCEPTIONS}"));
         }
+        let covered = (!self.with.covered.is_empty())
+            .then(|| format!("compared by something else: {}", self.with.covered.join(", ")));
         Preview {
             summary: summary.to_owned(),
             commands,
-            notes,
+            notes: notes.into_iter().chain(covered).collect(),
         }
     }
 
@@ -275,17 +276,34 @@ impl Action for Wait {
         if let Some(fields) = identity.as_object_mut() {
             fields.insert("task".to_owned(), json!(self.with.task));
         }
-        let facts = vec![format!(
+        let mut facts = vec![format!(
             "the task is {}, full load {} %",
             task.status, task.full_load_percent
         )];
+        if self.until == Until::Drained {
+            let exceptions = self.exceptions().await?;
+            facts.push(match exceptions {
+                Some(count) => format!("changes that DMS could not apply so far: {count} ({EXCEPTIONS})"),
+                None => format!("the target has no {EXCEPTIONS}: DMS has noted no change that it could not apply"),
+            });
+            if let Some(fields) = identity.as_object_mut() {
+                fields.insert("exceptions".to_owned(), json!(exceptions.unwrap_or(0)));
+            }
+        }
         Ok(Ready { identity, facts })
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        // What was there before the gate was there to be seen.
+        let bound = cx.identity.get("exceptions").and_then(Value::as_u64);
+        let exceptions = match bound {
+            Some(bound) => bound,
+            None if self.until == Until::Drained => self.exceptions().await?.unwrap_or(0),
+            None => 0,
+        };
         let mut held = Held::from_now();
         loop {
-            let missing = match self.missing().await {
+            let missing = match self.missing(exceptions).await {
                 Ok((None, tables)) => match self.lag_holds(&mut held, cx).await {
                     Ok(Ok(())) => Ok((None, tables)),
                     Ok(Err(words)) => Ok((Some((0.9, words)), tables)),
@@ -301,28 +319,29 @@ impl Action for Wait {
             };
             match missing {
                 Ok((None, tables)) => {
-                    let rows: i64 = tables
-                        .iter()
-                        .map(|table| table.full_load_rows() + table.inserts())
-                        .sum();
+                    let rows = tables.rows();
                     let mut result = Map::new();
-                    result.insert("tables".to_owned(), json!(tables.len()));
+                    result.insert("tables".to_owned(), json!(tables.0.len()));
                     result.insert("rows".to_owned(), json!(rows));
-                    let words = match self.until {
-                        Until::CaughtUp => "caught up",
-                        Until::Drained => "drained: fence read on the target, all tables validated",
+                    let covered = match tables.count(Validity::Covered) {
+                        0 => String::new(),
+                        covered => format!(" ({covered} covered elsewhere)"),
                     };
-                    let summary = format!("{words}; {} tables, {rows} rows", tables.len());
+                    let words = match self.until {
+                        Until::CaughtUp => "caught up".to_owned(),
+                        Until::Drained => format!("drained: fence read on the target, all tables validated{covered}"),
+                    };
                     return Ok(Outcome {
-                        summary,
+                        summary: format!("{words}; {} tables, {rows} rows", tables.0.len()),
                         result,
-                        evidence: Vec::new(),
+                        evidence: tables.evidence(),
                     });
                 }
-                Ok((Some((done, text)), tables)) => {
-                    cx.reporter.progress(Progress::Share { done, text });
-                    cx.reporter.progress(Progress::Table(table(&tables)));
-                }
+                Ok((Some((done, text)), tables)) => cx.reporter.progress(Progress::Board {
+                    done,
+                    text,
+                    rows: tables.lines(),
+                }),
                 Err(error) if error.kind == ActionErrorKind::Transient => {
                     cx.reporter.progress(Progress::State(error.message));
                 }

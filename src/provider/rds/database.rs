@@ -13,6 +13,8 @@ use crate::provider::aws::classify::says;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::BuildError;
 
+use super::health::{Replication, waiting_of_cluster, waiting_of_instance};
+
 /// The tag that says whose something is; its value is the idempotency key.
 pub const TAG: &str = "pointsman-key";
 /// The run that made something.
@@ -170,6 +172,10 @@ pub struct Database {
     /// Where it answers: host and port.
     pub endpoint: Option<String>,
     pub tags: Vec<(String, String)>,
+    /// Of a replica, where RDS says anything of it.
+    pub replication: Option<Replication>,
+    /// Parameter groups that wait for a restart.
+    pub parameters_waiting: Vec<String>,
 }
 
 impl Database {
@@ -254,6 +260,8 @@ pub fn of_instance(found: &DbInstance) -> Database {
             .endpoint()
             .and_then(|at| Some(format!("{}:{}", at.address()?, at.port()?))),
         tags: pairs(found.tag_list()),
+        replication: Replication::of(found),
+        parameters_waiting: waiting_of_instance(found),
     }
 }
 
@@ -294,6 +302,8 @@ fn of_cluster(found: &DbCluster) -> Database {
         members: found.db_cluster_members().len(),
         endpoint: found.endpoint().and_then(|at| Some(format!("{at}:{}", found.port()?))),
         tags: pairs(found.tag_list()),
+        replication: None,
+        parameters_waiting: waiting_of_cluster(found),
     }
 }
 

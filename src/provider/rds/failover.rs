@@ -9,13 +9,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
+use crate::provider::aws::lag::SHOWN_LATE;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
-use super::modify::is_stuck;
-use super::promote::{DOUBT, SETTLE, since_intent};
+use super::health::restart_applies;
+use super::promote::SETTLE;
+use super::way::is_stuck;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +166,7 @@ impl Action for Failover {
             facts = vec![format!("{} members, {primary} takes writes", now.members)];
         }
         facts.extend(standby.map(|standby| format!("{standby} takes over")));
+        facts.extend(restart_applies(&now.parameters_waiting));
         let mut identity = identity(&self.target, &self.subject, &now);
         identity.insert("primary".to_owned(), json!(primary));
         Ok(Ready {
@@ -185,7 +189,7 @@ impl Action for Failover {
             return Err(permanent(words));
         }
         let request_id = self.send(&rds).await?;
-        cx.reporter.ack(self.subject.name()).await?;
+        note(cx, self.subject.name(), request_id.as_deref()).await?;
         let mut waited = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
@@ -219,8 +223,8 @@ impl Action for Failover {
         let detail = format!("the primary of {} is {primary}, and it is {}", now.name, now.status);
         let moved = self.moved(before, &now);
         Ok(match now.status.as_str() {
-            // A zone that fails moves an instance as well: only what was accepted is ours.
-            "available" if moved && matches!(self.subject, Subject::Instance(_)) && !cx.accepted => Observed::Unknown {
+            // A zone or a writer that fails moves the primary as well: only what was accepted is ours.
+            "available" if moved && cx.acked.is_none() => Observed::Unknown {
                 detail: format!(
                     "{detail}; nobody accepted this run's failover, so that something else may have moved it"
                 ),
@@ -228,8 +232,8 @@ impl Action for Failover {
             "available" if moved => Observed::Done(self.outcome(before, &now, None, " (found by reading)")),
             "rebooting" | "failing-over" => Observed::Running { detail },
             _ if moved && !is_stuck(&now.status) => Observed::Running { detail },
-            "available" if before.is_some() && since_intent(cx) >= DOUBT => Observed::NotStarted { detail },
             // It may have been asked for: RDS shows the other zone some minutes later.
+            "available" if before.is_some() => cx.nothing_shows(SHOWN_LATE, detail),
             _ => Observed::Unknown { detail },
         })
     }

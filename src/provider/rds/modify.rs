@@ -1,39 +1,24 @@
 //! `rds.modify`: class, Multi-AZ and backup retention, applied at once. Convergent: what was meant is compared with what
 //! is. Storage and engine are not in here: what grows or is upgraded cannot be put back.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_rds::operation::RequestId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Settings, Subject, identity, in_doubt, permanent};
-
-/// States that do not become `available` by themselves.
-const STUCK: &[&str] = &[
-    "failed",
-    "storage-full",
-    "stopped",
-    "deleting",
-    "incompatible-network",
-    "incompatible-option-group",
-    "incompatible-parameters",
-    "incompatible-restore",
-    "incompatible-create",
-    "inaccessible-encryption-credentials",
-    "inaccessible-encryption-credentials-recoverable",
-    "insufficient-capacity",
-    "restore-error",
-];
-
-/// Whether a state needs hands.
-pub fn is_stuck(status: &str) -> bool {
-    STUCK.contains(&status)
-}
+use super::health::{restart_applies, retention};
+use super::promote::SETTLE;
+use super::way::{Way, way};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,20 +39,6 @@ pub struct Modify {
     wanted: Settings,
     /// It takes an earlier modification back.
     back: bool,
-}
-
-/// How far a database is on its way.
-#[derive(Debug, PartialEq, Eq)]
-enum Way {
-    There,
-    /// Ours, and not there yet.
-    Going,
-    /// As it was before.
-    Before,
-    /// At something else that may be anybody's.
-    Busy,
-    /// Somebody else's, or in a state that needs hands.
-    Foreign(String),
 }
 
 impl Modify {
@@ -159,41 +130,6 @@ impl Modify {
         Outcome {
             summary: words,
             ..self.outcome(&Settings::default(), now, None, "")
-        }
-    }
-
-    fn way(&self, now: &Database, prior: Option<&Settings>) -> Way {
-        let current = now.settings.within(&self.wanted);
-        let wanted = self.wanted.each();
-        let foreign = |words: String| Way::Foreign(format!("{}: {words}", now.name));
-        let pending = now.pending.each();
-        if pending.iter().any(|change| !wanted.contains(change)) || now.pending_others {
-            return foreign("changes are pending that nobody here asked for".to_owned());
-        }
-        let prior = prior.map(|prior| prior.or(&self.wanted));
-        let before = prior.as_ref().map(Settings::each).unwrap_or_default();
-        if prior.is_some()
-            && let Some((name, value)) = current
-                .each()
-                .iter()
-                .find(|setting| !wanted.contains(setting) && !before.contains(setting))
-        {
-            return foreign(format!("{name} is {value}, neither as before nor as meant"));
-        }
-        if is_stuck(&now.status) {
-            return foreign(format!("it is {}", now.status));
-        }
-        if current == self.wanted && now.is_settled() {
-            return Way::There;
-        }
-        // A change that is asked for shows as pending at once; what is partly ours is ours.
-        let begun = !pending.is_empty() || prior.is_some_and(|prior| current != prior);
-        if begun || now.status == "modifying" {
-            return Way::Going;
-        }
-        match now.status.as_str() {
-            "available" => Way::Before,
-            _ => Way::Busy,
         }
     }
 
@@ -317,10 +253,13 @@ impl Action for Modify {
         if prior == self.wanted {
             facts.push("it is so already; nothing will be sent".to_owned());
         }
-        let (days, then) = (prior.backup_retention, self.wanted.backup_retention);
-        if days != then && (days == Some(0) || then == Some(0)) {
-            facts.push("backup_retention to or from 0 takes it down for a moment: sessions are cut".to_owned());
-        }
+        facts.extend(retention(prior.backup_retention, self.wanted.backup_retention));
+        let restarts = self.wanted.class.is_some() && self.wanted.class != prior.class;
+        let waiting = restart_applies(&now.parameters_waiting);
+        facts.extend(waiting.map(|words| match restarts {
+            true => format!("{words}; another class restarts it"),
+            false => format!("{words}; this change does not"),
+        }));
         // Only what is changed is taken back.
         identity.insert("prior".to_owned(), json!(prior.unlike(&self.wanted)));
         identity.insert("set".to_owned(), json!(self.wanted.unlike(&prior)));
@@ -340,7 +279,7 @@ impl Action for Modify {
         let prior = self
             .prior_of(cx)
             .unwrap_or_else(|| now.settings.within(&self.wanted).unlike(&self.wanted));
-        match self.way(&now, Some(&prior)) {
+        match way(&self.wanted, &now, Some(&prior)) {
             // Whoever changed it: we did not, and take nothing back.
             Way::There => return Ok(self.outcome(&Settings::default(), &now, None, "; nothing was sent")),
             Way::Foreign(words) => {
@@ -350,10 +289,11 @@ impl Action for Modify {
             Way::Going | Way::Before | Way::Busy => self.allowed(&now)?,
         }
         let request_id = self.send(&rds).await?;
-        cx.reporter.ack(self.subject.name()).await?;
+        note(cx, self.subject.name(), request_id.as_deref()).await?;
+        let mut idle = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
-                match self.way(&now, Some(&prior)) {
+                match way(&self.wanted, &now, Some(&prior)) {
                     Way::There => return Ok(self.outcome(&prior, &now, Some(request_id), "")),
                     Way::Foreign(words) => {
                         let words = format!("it was accepted, and then {words}; look who changed it");
@@ -362,7 +302,22 @@ impl Action for Modify {
                             ..in_doubt(words)
                         });
                     }
-                    Way::Going | Way::Before | Way::Busy => {
+                    Way::Before if idle >= SETTLE => {
+                        let words = format!(
+                            "the modification of {} was answered with success and nothing of it shows; look at its events",
+                            now.name
+                        );
+                        return Err(ActionError {
+                            request_id,
+                            ..in_doubt(words)
+                        });
+                    }
+                    way @ (Way::Going | Way::Before | Way::Busy) => {
+                        idle = if way == Way::Before {
+                            idle + BEAT
+                        } else {
+                            Duration::ZERO
+                        };
                         let pending = match now.pending.is_empty() {
                             true => String::new(),
                             false => format!(", pending: {}", now.pending.words()),
@@ -387,7 +342,7 @@ impl Action for Modify {
             });
         }
         let prior = self.prior_of(cx);
-        Ok(match self.way(&now, prior.as_ref()) {
+        Ok(match way(&self.wanted, &now, prior.as_ref()) {
             Way::There => {
                 let prior = prior.unwrap_or_default();
                 Observed::Done(self.outcome(&prior, &now, None, " (found by reading)"))
@@ -398,84 +353,11 @@ impl Action for Modify {
             Way::Going => Observed::Running {
                 detail: format!("{} is {}; pending: {}", now.name, now.status, now.pending.words()),
             },
-            Way::Before => Observed::NotStarted {
-                detail: format!(
-                    "{} has {} and nothing is pending",
-                    now.name,
-                    now.settings.within(&self.wanted).words()
-                ),
-            },
+            Way::Before => {
+                let has = now.settings.within(&self.wanted).words();
+                cx.nothing_shows(SHOWN, format!("{} has {has} and nothing is pending", now.name))
+            }
             Way::Foreign(detail) => Observed::Unknown { detail },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::provider::aws::Identity;
-
-    fn modify() -> Modify {
-        Modify {
-            target: AwsTarget::new("us-east-1", "000000000000", None, Identity::Fake),
-            subject: Subject::Instance("db".to_owned()),
-            wanted: settings(Some("big"), Some(7)),
-            back: false,
-        }
-    }
-
-    fn settings(class: Option<&str>, days: Option<i32>) -> Settings {
-        Settings {
-            class: class.map(str::to_owned),
-            multi_az: None,
-            backup_retention: days,
-        }
-    }
-
-    fn now(settings: Settings, pending: Settings, status: &str) -> Database {
-        Database {
-            status: status.to_owned(),
-            settings,
-            pending,
-            ..Database::default()
-        }
-    }
-
-    #[test]
-    fn a_database_is_there_only_with_every_value_and_nothing_pending() {
-        let prior = settings(Some("small"), Some(1));
-        let (big, none) = (settings(Some("big"), Some(7)), Settings::default);
-        let cases = [
-            (now(big.clone(), none(), "available"), Way::There),
-            (now(big.clone(), none(), "modifying"), Way::Going),
-            (now(big.clone(), settings(Some("big"), None), "available"), Way::Going),
-            (now(prior.clone(), none(), "available"), Way::Before),
-            (now(prior.clone(), none(), "modifying"), Way::Going),
-            (now(prior.clone(), none(), "rebooting"), Way::Busy),
-            (now(prior.clone(), settings(Some("big"), None), "available"), Way::Going),
-            (now(settings(Some("small"), Some(7)), none(), "available"), Way::Going),
-        ];
-        for (database, way) in cases {
-            assert_eq!(modify().way(&database, Some(&prior)), way, "{database:?}");
-        }
-    }
-
-    #[test]
-    fn what_somebody_else_did_is_foreign() {
-        let prior = settings(Some("small"), Some(1));
-        let mut other = now(settings(Some("big"), Some(7)), Settings::default(), "available");
-        other.pending_others = true;
-        let cases = [
-            now(settings(Some("huge"), Some(1)), Settings::default(), "available"),
-            now(prior.clone(), settings(Some("huge"), None), "available"),
-            now(prior.clone(), Settings::default(), "incompatible-parameters"),
-            other,
-        ];
-        for database in cases {
-            assert!(
-                matches!(modify().way(&database, Some(&prior)), Way::Foreign(_)),
-                "{database:?}"
-            );
-        }
     }
 }

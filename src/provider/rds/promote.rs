@@ -9,25 +9,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
+use crate::provider::aws::lag::SHOWN_LATE;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Database, Rds, Subject, identity, in_doubt, permanent};
-use super::modify::is_stuck;
+use super::health::restart_applies;
+use super::way::is_stuck;
 
 /// How long a change that was accepted may show nothing, nominally.
 pub const SETTLE: Duration = Duration::from_secs(15 * 60);
-/// How long after its intent nobody can say that a change which shows nothing did not begin, nominally.
-pub const DOUBT: Duration = Duration::from_secs(60 * 60);
-
-/// How much nominal time has passed since the intent.
-pub fn since_intent(cx: &Cx) -> Duration {
-    (chrono::Utc::now() - cx.intent_at)
-        .to_std()
-        .unwrap_or_default()
-        .mul_f64(cx.speed.max(1.0))
-}
 
 /// What its automated backups are: a replica has none by default, and keeps that when it is promoted.
 fn kept(now: &Database) -> String {
@@ -44,12 +37,16 @@ fn kept(now: &Database) -> String {
 #[serde(deny_unknown_fields)]
 struct Parameters {
     instance: String,
+    #[serde(default)]
+    even_if_stopped: bool,
 }
 
 /// `rds.promote_replica`.
 pub struct Promote {
     target: AwsTarget,
     subject: Subject,
+    /// Its replication need not run.
+    even_if_stopped: bool,
 }
 
 impl Promote {
@@ -59,7 +56,27 @@ impl Promote {
         Ok(Self {
             target,
             subject: Subject::Instance(with.instance),
+            even_if_stopped: with.even_if_stopped,
         })
+    }
+
+    /// What is known of how far it is behind, and the refusal of one that does not follow its source.
+    fn behind(&self, now: &Database) -> Result<String, ActionError> {
+        let unknown = "how many seconds it is behind is NOT KNOWN here: ask the database, or CloudWatch (ReplicaLag)";
+        match &now.replication {
+            None => Ok(format!("RDS says nothing of its replication; {unknown}")),
+            Some(told) if told.runs() => Ok(format!("its replication runs, says RDS; {unknown}")),
+            Some(told) if self.even_if_stopped => Ok(format!(
+                "ITS REPLICATION DOES NOT RUN: {}; what its source wrote since is missing",
+                told.words()
+            )),
+            Some(told) => Err(permanent(format!(
+                "the replication of {} does not run: {}; what its source wrote since would be missing; see to it, or say \
+                 even_if_stopped: true",
+                now.name,
+                told.words()
+            ))),
+        }
     }
 
     fn outcome(now: &Database, source: Option<&str>, request_id: Option<String>, words: &str) -> Outcome {
@@ -85,7 +102,7 @@ impl Action for Promote {
             notes: vec![
                 "it never becomes a replica again; what its source writes from then on does not arrive".to_owned(),
                 "it restarts: sessions are cut; done only once it says itself that it is no replica".to_owned(),
-                "how far it is behind its source is not read here: wait until the lag is 0 before".to_owned(),
+                "how many seconds it is behind its source is not read here: wait until the lag is 0 before".to_owned(),
             ],
         }
     }
@@ -103,11 +120,17 @@ impl Action for Promote {
             let words = format!("{} is {}; it has to be available to be promoted", now.name, now.status);
             return Err(permanent(words));
         }
+        let mut facts = vec![
+            format!("{} is a replica of {source}", now.name),
+            self.behind(&now)?,
+            kept(&now),
+        ];
+        facts.extend(restart_applies(&now.parameters_waiting));
         let mut identity = identity(&self.target, &self.subject, &now);
         identity.insert("replica_of".to_owned(), json!(source));
         Ok(Ready {
             identity: Value::Object(identity),
-            facts: vec![format!("{} is a replica of {source}", now.name), kept(&now)],
+            facts,
         })
     }
 
@@ -121,11 +144,13 @@ impl Action for Promote {
             );
             return Err(permanent(words));
         };
+        // It may have stopped since the gate.
+        self.behind(&before)?;
         let call = rds.writes.promote_read_replica();
         let answer = call.db_instance_identifier(self.subject.name()).send().await;
         let answer = answer.map_err(|error| classify(error, "rds:PromoteReadReplica", Sent::Mutation))?;
         let request_id = answer.request_id().map(str::to_owned);
-        cx.reporter.ack(self.subject.name()).await?;
+        note(cx, self.subject.name(), request_id.as_deref()).await?;
         let mut waited = Duration::ZERO;
         loop {
             if let Some(now) = rds.follow_standing(&self.subject, cx).await? {
@@ -172,13 +197,14 @@ impl Action for Promote {
             (None, status) if !is_stuck(status) => Observed::Running {
                 detail: format!("{} is no replica any more and {status}", now.name),
             },
-            (Some(source), "available") if since_intent(cx) >= DOUBT => Observed::NotStarted {
-                detail: format!("{} is still a replica of {source}, and available", now.name),
-            },
+            // It may have been asked for: RDS takes its time before it shows anything.
+            (Some(source), "available") => cx.nothing_shows(
+                SHOWN_LATE,
+                format!("{} is still a replica of {source}, and available", now.name),
+            ),
             (Some(source), status) if status != "available" && !is_stuck(status) => Observed::Running {
                 detail: format!("{} is still a replica of {source}, and {status}", now.name),
             },
-            // It may have been asked for: RDS takes its time before it shows anything.
             (Some(source), status) => Observed::Unknown {
                 detail: format!("{} is still a replica of {source}, and {status}", now.name),
             },

@@ -1,6 +1,6 @@
 //! `rds.restore_test`: restores a snapshot as a throw-away instance, asserts that it came up as what it is of, deletes
 //! it, whatever came of it. Nothing of it stays; what a crash left is deleted by the next attempt, which finds it by its
-//! tags. Looking by SQL into what was restored is not in here: no connection leads to an instance that is made in the run.
+//! tags. Looking by SQL into what was restored is not in here: it comes with the providers of the engines that RDS has.
 
 use std::time::Duration;
 
@@ -10,14 +10,17 @@ use serde_json::{Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::aws::AwsTarget;
-use crate::provider::connection::BuildError;
+use crate::provider::aws::accept::note;
+use crate::provider::aws::lag::SHOWN;
+use crate::provider::connection::{BuildError, Connections};
 use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
 
+use super::assertion::Assertion;
 use super::database::{BEAT, Database, Followed, Rds, Subject, TAG, permanent};
-use super::modify::is_stuck;
 use super::snapshot::Taken;
-use super::throwaway::{APPEARS, Form};
+use super::throwaway::Form;
+use super::way::is_stuck;
 
 /// How long an instance is looked for whose restore was not answered, nominally.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
@@ -30,6 +33,8 @@ struct Parameters {
     subnet_group: Option<String>,
     security_groups: Option<Vec<String>>,
     expect: Option<Expectation>,
+    #[serde(default)]
+    assertions: Vec<Assertion>,
 }
 
 /// `rds.restore_test`.
@@ -37,12 +42,17 @@ pub struct RestoreTest {
     target: AwsTarget,
     form: Form,
     expect: Option<Expectation>,
+    assertions: Vec<Assertion>,
+    connections: Connections,
 }
 
 impl RestoreTest {
     /// From its parameters.
-    pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
+    pub fn new(request: &Request<'_>, target: AwsTarget, connections: &Connections) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
+        for assertion in &with.assertions {
+            assertion.prove(connections)?;
+        }
         Ok(Self {
             target,
             form: Form {
@@ -52,6 +62,8 @@ impl RestoreTest {
                 security_groups: with.security_groups,
             },
             expect: with.expect,
+            assertions: with.assertions,
+            connections: connections.clone(),
         })
     }
 
@@ -108,7 +120,7 @@ impl RestoreTest {
                     let words = format!("{}: {}", found.name, found.status);
                     cx.reporter.progress(Progress::State(words));
                 }
-                Followed::Gone if unseen >= APPEARS => {
+                Followed::Gone if unseen >= SHOWN => {
                     let words = "the restore was accepted and no instance appeared; look at RDS's events";
                     return Err(permanent(words));
                 }
@@ -143,10 +155,15 @@ impl RestoreTest {
         Ok(())
     }
 
-    async fn tested(&self, rds: &Rds, snapshot: &Taken, cx: &Cx) -> Result<Database, ActionError> {
+    /// What came up, and what was seen of it.
+    async fn tested(&self, rds: &Rds, snapshot: &Taken, cx: &Cx) -> Result<(Database, Vec<String>), ActionError> {
         let found = self.came_up(rds, cx).await?;
         self.assert(snapshot, &found)?;
-        Ok(found)
+        let mut seen = Vec::new();
+        for assertion in &self.assertions {
+            seen.push(assertion.holds(&found, &self.connections, cx).await?);
+        }
+        Ok((found, seen))
     }
 }
 
@@ -165,6 +182,7 @@ impl Action for RestoreTest {
                 .to_owned(),
         ];
         notes.extend(self.expect.iter().map(|expect| format!("expects {}", expect.text())));
+        notes.extend(self.assertions.iter().map(Assertion::words));
         Preview {
             summary: format!("restores {snapshot} as a throw-away instance, looks at it and deletes it"),
             commands: vec![
@@ -218,11 +236,11 @@ impl Action for RestoreTest {
             Err(error) if error.kind == ActionErrorKind::InDoubt => Self::found_after(&rds, error, cx).await?,
             sent => sent?,
         };
-        cx.reporter.ack(&cx.key).await?;
+        note(cx, &cx.key, request_id.as_deref()).await?;
         let tested = self.tested(&rds, &snapshot, cx).await;
         let discarded = rds.discard(&cx.key, tested.is_ok(), cx).await;
-        let (found, discarded) = match (tested, discarded) {
-            (Ok(found), Ok(discarded)) => (found, discarded),
+        let ((found, seen), discarded) = match (tested, discarded) {
+            (Ok(tested), Ok(discarded)) => (tested, discarded),
             // Nothing of it stays, and it did not pass: that is no doubt, however the look ended.
             (Err(failed), Ok(discarded)) => {
                 let words = format!("{}; the throw-away instance {}", failed.message, discarded.words());
@@ -247,9 +265,10 @@ impl Action for RestoreTest {
         let mut result = found.result();
         result.insert("request_id".to_owned(), json!(request_id));
         result.insert("restored".to_owned(), Value::from(snapshot.name.clone()));
+        let seen: String = seen.iter().map(|seen| format!("; {seen}")).collect();
         Ok(Outcome {
             summary: format!(
-                "{} came up as {}; the throw-away instance {}",
+                "{} came up as {}{seen}; the throw-away instance {}",
                 snapshot.name,
                 found
                     .engine_version
@@ -272,12 +291,13 @@ impl Action for RestoreTest {
         };
         Ok(match found {
             // Nothing of it stays either way, so that nothing stands in the way of doing it.
-            None => Observed::NotStarted {
-                detail: format!(
+            None => cx.nothing_shows(
+                SHOWN,
+                format!(
                     "no throw-away instance {} stands: nothing of it stays, and whether it was tested is not known",
                     cx.key
                 ),
-            },
+            ),
             Some(found) => Observed::Unknown {
                 detail: format!(
                     "the throw-away instance {} is {} and nobody asserted anything; try the step again, which deletes it first, or delete it by hand",

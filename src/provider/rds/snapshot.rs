@@ -10,15 +10,14 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
+use crate::provider::aws::accept::note;
 use crate::provider::aws::classify::says;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
 use super::database::{BEAT, Rds, Subject, TAG, identity, in_doubt, permanent, tags};
-
-/// How long a snapshot that was accepted may not be listed, nominally.
-const APPEARS: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,7 +218,7 @@ impl Action for Snapshot {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let rds = Rds::open(&self.target).await;
         let request_id = self.send(&rds, cx).await?;
-        cx.reporter.ack(&cx.key).await?;
+        note(cx, &cx.key, request_id.as_deref()).await?;
         let mut unseen = Duration::ZERO;
         loop {
             match self.find(&rds, cx).await {
@@ -232,7 +231,7 @@ impl Action for Snapshot {
                     cx.reporter.progress(Progress::Share { done, text });
                 }
                 // RDS may take a moment to list what it accepted.
-                Ok(None) if unseen < APPEARS => unseen += BEAT,
+                Ok(None) if unseen < SHOWN => unseen += BEAT,
                 Ok(None) => {
                     let words = format!("the snapshot {} was accepted and is not there; look again", cx.key);
                     return Err(in_doubt(words));
@@ -249,9 +248,7 @@ impl Action for Snapshot {
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let rds = Rds::open(&self.target).await;
         let Some(snapshot) = self.find(&rds, cx).await? else {
-            return Ok(Observed::NotStarted {
-                detail: format!("there is no snapshot {}", cx.key),
-            });
+            return Ok(cx.nothing_shows(SHOWN, format!("there is no snapshot {}", cx.key)));
         };
         if !self.is_ours(&snapshot, cx) {
             return Ok(Observed::Unknown {

@@ -92,6 +92,12 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "VPC security groups; the default one",
             ),
             EXPECT,
+            ParamSpec::new(
+                "assertions",
+                ParamKind::Assertions,
+                false,
+                "tcp.check asked of the restored instance: [{ uses: tcp.check, with: { within: 5m } }]",
+            ),
         ],
         &[
             "restored",
@@ -134,12 +140,15 @@ pub const ACTIONS: &[ActionSpec] = &[
         "rds.promote_replica",
         "Promotes a read replica; done once it is none any more.",
         (Effect::Mutate, Reversibility::Irreversible),
-        &[ParamSpec::new(
-            "instance",
-            ParamKind::Text,
-            true,
-            "the read replica's identifier",
-        )],
+        &[
+            ParamSpec::new("instance", ParamKind::Text, true, "the read replica's identifier"),
+            ParamSpec::new(
+                "even_if_stopped",
+                ParamKind::Boolean,
+                false,
+                "true: also where RDS says that its replication does not run",
+            ),
+        ],
         &["was_replica_of", "replica_of", "status", "endpoint", "request_id"],
     ),
     action(
@@ -166,7 +175,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     Ok(match request.uses {
         "rds.snapshot" => Box::new(Snapshot::new(request, target)?),
         "rds.describe" => Box::new(Describe::new(request, target)?),
-        "rds.restore_test" => Box::new(RestoreTest::new(request, target)?),
+        "rds.restore_test" => Box::new(RestoreTest::new(request, target, connections)?),
         "rds.modify" => Box::new(Modify::new(request, target)?),
         "rds.promote_replica" => Box::new(Promote::new(request, target)?),
         "rds.failover" => Box::new(Failover::new(request, target)?),

@@ -8,10 +8,11 @@ use aws_sdk_rds::types::Tag;
 
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Progress};
 use crate::provider::aws::classify::says;
+use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{Sent, accepted, classify};
 
 use super::database::{BEAT, Database, Rds, Subject, TAG, TAG_RUN, TAG_STEP, in_doubt, of_instance, permanent, tags};
-use super::modify::is_stuck;
+use super::way::is_stuck;
 
 /// The tag that says what an instance is for, and its value.
 const PURPOSE: (&str, &str) = ("pointsman-purpose", "restore-test");
@@ -20,8 +21,6 @@ const TRIES: u32 = 30;
 
 /// How long a deletion is asked for that the state of an instance stands against, nominally.
 const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
-/// How long a restore that was accepted may show nothing, nominally.
-pub const APPEARS: Duration = Duration::from_secs(5 * 60);
 /// How long a deletion is still asked for once the step is ended, nominally: less than an ended effect is waited for.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -34,6 +33,7 @@ struct Asked {
     /// How long it was asked for after the step was ended.
     grace: Duration,
     last: String,
+    request_id: Option<String>,
 }
 
 impl Asked {
@@ -45,6 +45,14 @@ impl Asked {
             waited: Duration::ZERO,
             grace: Duration::ZERO,
             last: "nothing was heard".to_owned(),
+            request_id: None,
+        }
+    }
+
+    fn discarded(self, way: Way) -> Discarded {
+        Discarded {
+            way,
+            request_id: self.request_id,
         }
     }
 }
@@ -75,18 +83,30 @@ pub struct Form {
 
 /// How far a throw-away instance is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Discarded {
+enum Way {
     Gone,
     /// RDS took the deletion; nobody waited for its end.
     Going,
 }
 
+/// A throw-away instance that does not stand any more, or not for long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discarded {
+    way: Way,
+    /// The id of the request that deleted it, where one was answered.
+    pub request_id: Option<String>,
+}
+
 impl Discarded {
     /// For people.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Gone => "is deleted",
-            Self::Going => "is being deleted",
+    pub fn words(&self) -> String {
+        let way = match self.way {
+            Way::Gone => "is deleted",
+            Way::Going => "is being deleted",
+        };
+        match &self.request_id {
+            Some(id) => format!("{way} (request id {id})"),
+            None => way.to_owned(),
         }
     }
 }
@@ -173,10 +193,10 @@ impl Rds {
         loop {
             let taken = self.discard_once(name, &mut asked, cx).await?;
             match taken {
-                Some(Discarded::Gone) => return Ok(Discarded::Gone),
+                Some(way @ Way::Gone) => return Ok(asked.discarded(way)),
                 // Whoever ends the step waits for the deletion to be taken, not for its end.
-                Some(Discarded::Going) if cx.cancel.is_cancelled() => return Ok(Discarded::Going),
-                Some(Discarded::Going) => cx
+                Some(way @ Way::Going) if cx.cancel.is_cancelled() => return Ok(asked.discarded(way)),
+                Some(Way::Going) => cx
                     .reporter
                     .progress(Progress::State(format!("{name} is being deleted"))),
                 None if asked.grace >= GRACE => {
@@ -193,9 +213,9 @@ impl Rds {
     }
 
     /// Looks, and asks for the deletion where nobody has taken it; nothing where that is not known.
-    async fn discard_once(&self, name: &str, asked: &mut Asked, cx: &Cx) -> Result<Option<Discarded>, ActionError> {
+    async fn discard_once(&self, name: &str, asked: &mut Asked, cx: &Cx) -> Result<Option<Way>, ActionError> {
         match self.find(&subject(name)).await {
-            Ok(None) if asked.seen || asked.unseen >= APPEARS => Ok(Some(Discarded::Gone)),
+            Ok(None) if asked.seen || asked.unseen >= SHOWN => Ok(Some(Way::Gone)),
             Ok(None) => {
                 asked.unseen += BEAT;
                 "it is not listed yet".clone_into(&mut asked.last);
@@ -205,13 +225,13 @@ impl Rds {
             Ok(Some(found)) => {
                 asked.seen = true;
                 if found.status == "deleting" {
-                    return Ok(Some(Discarded::Going));
+                    return Ok(Some(Way::Going));
                 }
                 if asked.tries >= TRIES || asked.waited >= LONGEST {
                     return Err(by_hand(name, &asked.last));
                 }
                 match self.delete(name).await {
-                    Ok(()) => {}
+                    Ok(request_id) => asked.request_id = request_id.or(asked.request_id.take()),
                     // What is on its way to another state will take it there.
                     Err(Refused::State(words)) if found.status != "available" && !is_stuck(&found.status) => {
                         asked.waited += BEAT;
@@ -229,11 +249,11 @@ impl Rds {
                 asked.last = error.message;
                 Ok(None)
             }
-            Err(error) => Err(by_hand(name, &accepted(error).message)),
+            Err(error) => Err(by_hand(name, &accepted(error).told())),
         }
     }
 
-    async fn delete(&self, name: &str) -> Result<(), Refused> {
+    async fn delete(&self, name: &str) -> Result<Option<String>, Refused> {
         let call = self.writes.delete_db_instance().db_instance_identifier(name);
         match call
             .skip_final_snapshot(true)
@@ -241,11 +261,11 @@ impl Rds {
             .send()
             .await
         {
-            Ok(_) => Ok(()),
-            Err(error) if says(&error, "DBInstanceNotFound") => Ok(()),
+            Ok(answer) => Ok(answer.request_id().map(str::to_owned)),
+            Err(error) if says(&error, "DBInstanceNotFound") => Ok(None),
             Err(error) => {
                 let state = says(&error, "InvalidDBInstanceState");
-                let words = classify(error, "rds:DeleteDBInstance", Sent::Mutation).message;
+                let words = classify(error, "rds:DeleteDBInstance", Sent::Mutation).told();
                 Err(if state {
                     Refused::State(words)
                 } else {

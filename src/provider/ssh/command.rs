@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{
-    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Reporter,
+    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready, Reporter, Unseen,
 };
 use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
@@ -20,7 +20,7 @@ use crate::provider::output::Output;
 use crate::provider::registry::Request;
 
 use super::errand::{Errand, Followed, Offer, Unshown, follow};
-use super::look::{End, Known, judge};
+use super::look::{End, Home, Known, judge};
 use super::quote::shown;
 use super::script::{Asked, Group, Told};
 use super::target::SshTarget;
@@ -87,9 +87,19 @@ impl Command {
         Errand {
             target: self.target.clone(),
             program: program(told),
-            approved: cx.identity.get("host_key").and_then(Value::as_str).map(str::to_owned),
+            approved: self.approved(cx),
             nonce,
         }
+    }
+
+    /// The host key that was approved. A way back goes to the host that its way went to.
+    fn approved(&self, cx: &Cx) -> Option<String> {
+        let there = |bound: &Value| {
+            let host = bound.get("host").and_then(Value::as_str) == Some(&self.target.host);
+            host && bound.get("port").and_then(Value::as_u64) == Some(u64::from(self.target.port))
+        };
+        let bound = [&cx.identity, &cx.forward].into_iter().find(|bound| there(bound))?;
+        bound.get("host_key").and_then(Value::as_str).map(str::to_owned)
     }
 
     /// How it ended, as an outcome or as the failure that it is.
@@ -212,7 +222,9 @@ impl Command {
         let errand = self.errand(cx, |told| told.look());
         let reporter = reporter.clone();
         let (words, output) = blocking(move || errand.ask(&reporter)).await?;
-        Ok((judge(self.program(), &words, cx.intent_at, Utc::now()), output))
+        let begun = cx.acked.as_deref().and_then(Home::read);
+        let known = judge(self.program(), &words, begun.as_ref(), (cx.intent_at, Utc::now()));
+        Ok((known, output))
     }
 
     /// What is known, as an observation; nothing where it runs and can be followed.
@@ -395,8 +407,7 @@ impl Action for Command {
             }
         };
         // What the record does not know of is not begun: without the word the other side gives it up.
-        let named = format!("process group {} on {}", group.pid, self.target);
-        cx.reporter.ack(&named).await?;
+        cx.reporter.ack(&group.named(&self.target)).await?;
         if cx.cancel.is_cancelled() {
             drop(talk);
             return Err(self.called_off());
@@ -429,11 +440,13 @@ impl Action for Command {
 
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let mut failed = 0;
+        let mut unseen = Unseen::default();
         let mut reporter = cx.reporter.clone();
         loop {
             match self.look(cx, &reporter).await {
                 Ok((Known::Running { detail, follow: true }, _)) => {
                     failed = 0;
+                    unseen = Unseen::default();
                     cx.reporter.progress(Progress::State(detail));
                     let errand = self.errand(cx, |told| told.adopt());
                     let followed = following(move |stop, reporter| errand.adopt(stop, reporter), cx);
@@ -454,8 +467,13 @@ impl Action for Command {
                     failed = 0;
                     match self.seen(known, output) {
                         Observed::Done(outcome) => return Ok(outcome),
-                        Observed::Running { detail } => cx.reporter.progress(Progress::State(detail)),
-                        Observed::NotStarted { detail } | Observed::Unknown { detail } => {
+                        Observed::Running { detail } => {
+                            unseen = Unseen::default();
+                            cx.reporter.progress(Progress::State(detail));
+                        }
+                        Observed::NotVisible { detail } => unseen.still(GLANCE, detail, cx)?,
+                        Observed::NotStarted { detail } => unseen.gone(detail)?,
+                        Observed::Unknown { detail } => {
                             return Err(ActionError::new(ActionErrorKind::InDoubt, detail));
                         }
                     }

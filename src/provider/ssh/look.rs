@@ -34,6 +34,25 @@ pub enum Known {
     Unknown(String),
 }
 
+/// Where an attempt was begun, as the record says that its host named itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    boot: String,
+    machine: String,
+}
+
+impl Home {
+    /// From what the record says of a process group; nothing where that says nothing of its host.
+    pub fn read(named: &str) -> Option<Self> {
+        let (_, place) = named.rsplit_once(" (boot ")?;
+        let (boot, machine) = place.strip_suffix(')')?.split_once(", machine ")?;
+        Some(Self {
+            boot: boot.to_owned(),
+            machine: machine.to_owned(),
+        })
+    }
+}
+
 /// The words of `remote/look.sh`, `name=value` each.
 struct Notes<'a>(Vec<(&'a str, &'a str)>);
 
@@ -54,11 +73,28 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// What the words say of an attempt whose intent was journaled then.
-pub fn judge(program: &str, words: &str, intent_at: DateTime<Utc>, now: DateTime<Utc>) -> Known {
+/// What the words say of an attempt that was begun at `begun`, as far as the record has it, and whose intent was journaled
+/// at the first of the times.
+pub fn judge(
+    program: &str,
+    words: &str,
+    begun: Option<&Home>,
+    (intent_at, now): (DateTime<Utc>, DateTime<Utc>),
+) -> Known {
     let notes = Notes(words.split(' ').filter_map(|word| word.split_once('=')).collect());
-    let again = started_again(&notes, intent_at, now);
+    let mut again = started_again(&notes, intent_at, now);
     if !notes.is("folder") {
+        let differs = |of: fn(&Home) -> &str, name: &str| {
+            let (then, now) = (begun.map(of)?, notes.get(name));
+            (then != "-" && now != "-").then(|| then != now)
+        };
+        if differs(|home| &home.machine, "machine") == Some(true) {
+            let words =
+                format!("nothing is noted of {program}, but this is another machine than the one that was asked");
+            return Known::Unknown(words);
+        }
+        // The same start of a machine is the same machine; its own word is better than a clock.
+        again = differs(|home| &home.boot, "boot").or(again);
         if again == Some(true) {
             let words = format!("nothing is noted of {program}, but the host was started again since");
             return Known::Unknown(words);
@@ -187,7 +223,42 @@ mod tests {
 
     fn judged(words: &str) -> Known {
         let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
-        judge("sync", words, now - TimeDelta::minutes(10), now)
+        judge("sync", words, None, (now - TimeDelta::minutes(10), now))
+    }
+
+    #[test]
+    fn where_nothing_is_noted_another_machine_and_another_boot_prove_nothing() {
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
+        let begun = Home {
+            boot: "b1".to_owned(),
+            machine: "m1".to_owned(),
+        };
+        let named = "process group 7 on root@db:22 (boot b1, machine m1)";
+        assert_eq!(Home::read(named), Some(begun.clone()));
+        let looked = |words: &str| judge("sync", words, Some(&begun), (now - TimeDelta::minutes(10), now));
+        assert!(matches!(
+            looked("folder=0 up=1.0 boot=b1 machine=m1"),
+            Known::NotStarted(_)
+        ));
+        let other = looked("folder=0 up=86000.5 boot=b2 machine=m2");
+        assert!(
+            matches!(&other, Known::Unknown(words) if words.contains("another machine")),
+            "{other:?}"
+        );
+        let again = looked("folder=0 up=86000.5 boot=b2 machine=m1");
+        assert!(
+            matches!(&again, Known::Unknown(words) if words.contains("started again")),
+            "{again:?}"
+        );
+        // Who does not name itself is judged by its clock.
+        assert!(matches!(
+            looked("folder=0 up=86000.5 boot=- machine=-"),
+            Known::NotStarted(_)
+        ));
+        assert!(matches!(looked("folder=0 up=1.0 boot=- machine=-"), Known::Unknown(_)));
+        for named in ["db", "process group 7 on root@db:22", "x (boot b1)"] {
+            assert_eq!(Home::read(named), None, "{named}");
+        }
     }
 
     #[test]

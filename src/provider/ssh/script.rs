@@ -2,6 +2,7 @@
 //! account has; what they need of ours is put before them in quotes. Must not know what is done with what they say.
 
 use super::quote::quote;
+use super::target::SshTarget;
 
 const SHARED: &str = include_str!("remote/shared.sh");
 const FOLLOW: &str = include_str!("remote/follow.sh");
@@ -30,6 +31,7 @@ pub struct Group {
     pub pid: String,
     pub began: String,
     pub boot: String,
+    pub machine: String,
 }
 
 /// What a command is.
@@ -104,12 +106,23 @@ impl Told<'_> {
 }
 
 impl Group {
-    /// From the words of a program: process id, beginning, boot.
+    /// From the words of a program: process id, beginning, boot, machine.
     pub fn read(words: &str) -> Option<Self> {
         let mut words = words.split(' ').map(str::to_owned);
-        let (pid, began, boot) = (words.next()?, words.next()?, words.next()?);
+        let (pid, began, boot, machine) = (words.next()?, words.next()?, words.next()?, words.next()?);
         pid.parse::<u32>().ok()?;
-        Some(Self { pid, began, boot })
+        Some(Self {
+            pid,
+            began,
+            boot,
+            machine,
+        })
+    }
+
+    /// What the record says of it; [`Home::read`](super::look::Home::read) reads it again.
+    pub fn named(&self, target: &SshTarget) -> String {
+        let (pid, boot, machine) = (&self.pid, &self.boot, &self.machine);
+        format!("process group {pid} on {target} (boot {boot}, machine {machine})")
     }
 }
 

@@ -38,23 +38,30 @@ pub fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     shares
 }
 
+/// The most rows that the parts of a step take.
+const PARTS: usize = 8;
+
 fn shares(model: &Model, columns: usize) -> Vec<Line<'static>> {
-    model
-        .progress
-        .iter()
-        .map(|(step, progress)| {
-            let text = match progress {
-                Progress::Share { done, text } => {
-                    let percent = (done.clamp(0.0, 1.0) * 100.0).floor();
-                    format!("{step} {} {percent:>3.0} % {text}", bar(*done, 12))
+    let line = |text: String| Line::styled(clip(&visible(&text), columns), model.theme.busy());
+    let mut lines = Vec::new();
+    for (step, progress) in &model.progress {
+        let share = |done: f64, text: &str| {
+            let percent = (done.clamp(0.0, 1.0) * 100.0).floor();
+            format!("{step} {} {percent:>3.0} % {text}", bar(done, 12))
+        };
+        match progress {
+            Progress::Share { done, text } => lines.push(line(share(*done, text))),
+            Progress::State(text) | Progress::Line(text) => lines.push(line(format!("{step} ▶ {text}"))),
+            Progress::Board { done, text, rows } => {
+                lines.push(line(share(*done, text)));
+                lines.extend(rows.iter().take(PARTS).map(|row| line(format!("  {row}"))));
+                if let Some(more) = rows.len().checked_sub(PARTS).filter(|more| *more > 0) {
+                    lines.push(line(format!("  and {more} more")));
                 }
-                Progress::State(text) | Progress::Line(text) => format!("{step} ▶ {text}"),
-                // It has a place of its own.
-                Progress::Table(_) => String::new(),
-            };
-            Line::styled(clip(&visible(&text), columns), model.theme.busy())
-        })
-        .collect()
+            }
+        }
+    }
+    lines
 }
 
 fn line_of(model: &Model, line: &OutputLine, columns: usize) -> Vec<Line<'static>> {

@@ -1,11 +1,11 @@
 //! The step pane: what it will do, what was checked, who approved, how it is taken back, what came of it.
 
-use chrono::TimeDelta;
 use ratatui::text::Line;
 
 use crate::frontend::tui::model::Model;
-use crate::projection::escape::{clip, fit, visible, width};
+use crate::projection::escape::{clip, visible};
 use crate::projection::words::{clock, gates, rollback, span, standing};
+use crate::provider::action::Progress;
 use crate::run::facts::StepId;
 use crate::run::state::{Request, Stage, StepState};
 use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
@@ -13,8 +13,8 @@ use crate::runbook::plan::{DowntimeMark, PlannedAction, PlannedStep, Rollback};
 use super::text::{hanging, named};
 use super::{alarms, evidence};
 
-/// So many rows of a live table are shown; whoever tells them puts what matters first.
-const SHOWN: usize = 12;
+/// So many parts of what is under way are shown.
+const SHOWN: usize = 8;
 
 /// The pane's titles.
 pub fn title(model: &Model) -> (String, String) {
@@ -65,7 +65,7 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
         lines.extend(loud);
         lines.push(Line::default());
     }
-    lines.extend(live_table(model, &id, columns));
+    lines.extend(live_parts(model, &id, columns));
     lines.extend(will_do(model, planned, state, columns));
     lines.extend(checks(model, planned, state, columns));
     lines.extend(approvals(model, planned, &id, columns));
@@ -86,31 +86,22 @@ pub fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// What stands now of what runs, in rows, with its age.
-fn live_table(model: &Model, id: &StepId, columns: usize) -> Vec<Line<'static>> {
-    let Some((at, table)) = model.tables.get(id) else {
+/// The parts of what is under way, as they stand now; what asks for people comes first.
+fn live_parts(model: &Model, id: &StepId, columns: usize) -> Vec<Line<'static>> {
+    let Some(Progress::Board { text, rows, .. }) = model.progress.get(id) else {
         return Vec::new();
     };
     let theme = model.theme;
-    let age = clock((model.now - *at).max(TimeDelta::zero()));
-    let mut lines = vec![Line::styled(format!("Live, {age} ago"), theme.strong())];
-    let shown = table.rows.iter().take(SHOWN);
-    let all = std::iter::once(&table.head).chain(shown);
-    let count = all.clone().map(Vec::len).max().unwrap_or(0);
-    let widest = |column: usize| {
-        let cells = all.clone().filter_map(|row| row.get(column));
-        cells.map(|cell| width(&visible(cell))).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..count).map(widest).collect();
-    for (index, row) in all.enumerate() {
-        let cells = row.iter().zip(&widths).map(|(cell, wide)| fit(&visible(cell), *wide));
-        let text = format!("  {}", cells.collect::<Vec<_>>().join("  "));
-        let style = if index == 0 { theme.faint() } else { theme.plain() };
-        lines.push(Line::styled(clip(text.trim_end(), columns), style));
+    let mut lines = hanging("Now        ", text, columns, theme.busy());
+    for row in rows.iter().take(SHOWN) {
+        lines.push(Line::styled(
+            clip(&visible(&format!("  {row}")), columns),
+            theme.plain(),
+        ));
     }
-    if table.rows.len() > SHOWN {
-        let text = format!("  … {} more", table.rows.len() - SHOWN);
-        lines.push(Line::styled(text, theme.faint()));
+    if rows.len() > SHOWN {
+        let more = format!("  and {} more", rows.len() - SHOWN);
+        lines.push(Line::styled(more, theme.faint()));
     }
     lines.push(Line::default());
     lines

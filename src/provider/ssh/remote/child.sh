@@ -8,7 +8,8 @@ began $$
 since=$(date +%s)
 note "$folder/group" "$$ $began $boot $since" || exit 125
 exec >"$folder/out" 2>"$folder/err" </dev/null
-say ready "$$" "$began" "$boot" >&4
+machine
+say ready "$$" "$began" "$boot" "$machine" >&4
 told_to_go "$since" || exit 125
 exec 3<&- 4>&-
 : >"$folder/begun" || exit 125

@@ -11,6 +11,7 @@ wait $!
 code=$?
 if [ -e "$folder/begun" ]; then
   note "$folder/status" "$code $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  tidy "${folder%/*}"
 else
   rm -rf -- "$folder"
 fi

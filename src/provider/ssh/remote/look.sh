@@ -8,7 +8,9 @@ main() {
     # That nothing is noted proves nothing where notes cannot be seen.
     [ -d "${XDG_STATE_HOME:-$HOME}" ] || refuse "the folder ${XDG_STATE_HOME:-$HOME} is not there"
     [ ! -e "$root" ] || [ -x "$root" ] || refuse "the folder $root cannot be entered"
-    say seen folder=0 "up=$up"
+    boot
+    machine
+    say seen folder=0 "up=$up" "boot=$boot" "machine=$machine"
     say drained
     exit 0
   fi

@@ -4,7 +4,8 @@ shift
 boot
 began $$
 since=$(date +%s)
-say ready "$$" "$began" "$boot"
+machine
+say ready "$$" "$began" "$boot" "$machine"
 told_to_go "$since" || exit 125
 # Nothing more is said to it: what is heard next is the end of the connection.
 {

@@ -34,6 +34,15 @@ boot() {
   [ ! -r /proc/sys/kernel/random/boot_id ] || IFS= read -r boot </proc/sys/kernel/random/boot_id
 }
 
+# Which machine this is, in $machine: a name may lead to another one tomorrow. Its id is not for others to see
+# (machine-id(5)): what goes into a record is made of it.
+machine() {
+  machine=-
+  [ -r /etc/machine-id ] || return 0
+  machine=$({ printf 'pointsman ' && cat /etc/machine-id; } | sha256sum 2>/dev/null | cut -c1-16)
+  [ -n "$machine" ] || machine=-
+}
+
 # Whether a process with this id, beginning and boot lives.
 lives() {
   boot
@@ -78,6 +87,20 @@ group_lives() {
 # Writes a file that is there wholly or not at all.
 note() {
   printf '%s\n' "$2" >"$1.new" && mv "$1.new" "$1"
+}
+
+# Removes the notes of attempts that ended more than two weeks ago: no night is gone on with so late, and what is not
+# noted any more is never taken for not begun where it was acknowledged. $1: where attempts are noted.
+tidy() {
+  command -v find >/dev/null 2>&1 || return 0
+  find "$1" -name status -type f -mtime +14 2>/dev/null | while IFS= read -r ended; do
+    old=${ended%/status}
+    # Only what is made by begin.sh: a folder directly in there, with a name of ours.
+    case ${old#"$1"/} in
+    */*) ;;
+    pm-*) rm -rf -- "$old" ;;
+    esac
+  done
 }
 
 rest() {

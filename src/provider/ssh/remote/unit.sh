@@ -17,7 +17,8 @@ fi
 note "$folder/unit" "$unit" || exit 1
 note "$folder/keeper" "$$ $began $boot" || exit 1
 note "$folder/group" "$$ $began $boot $since" || exit 1
-say ready "$$" "$began" "$boot" >&4
+machine
+say ready "$$" "$began" "$boot" "$machine" >&4
 if ! told_to_go "$since"; then
   rm -rf -- "$folder"
   exit
@@ -43,6 +44,7 @@ while :; do
     # What is noted need not be asked for: the name is free again.
     systemctl $manager stop "$unit" || :
     systemctl $manager reset-failed "$unit" || :
+    tidy "${folder%/*}"
     exit
     ;;
   gone | foreign)
