@@ -13,6 +13,7 @@ use pointsman::provider::action::{Action, ActionError, Cx, Outcome, Progress, Re
 use pointsman::provider::aws::{AwsTarget, Identity};
 use pointsman::provider::connection::{Connections, HttpTarget, SqliteTarget, Target};
 use pointsman::provider::dns::lookup::{Answer, Asked, ask_resolver};
+use pointsman::provider::dns::records::{RecordSet, Zone};
 use pointsman::provider::registry::{Request, build};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -149,6 +150,61 @@ impl Bench {
         tokio::time::timeout(std::time::Duration::from_secs(120), performed)
             .await
             .unwrap()
+    }
+
+    fn aws(&self) -> &AwsTarget {
+        let Target::Aws(aws) = self.connections.at(&["aws".to_owned()], 0).unwrap() else {
+            panic!("an AWS connection");
+        };
+        aws
+    }
+
+    /// What stands at Route 53.
+    pub async fn standing(&self) -> Vec<RecordSet> {
+        let zone = Zone::find(self.aws(), ZONE_ID).await.unwrap();
+        zone.read("erp.lab.test", "A").await.unwrap()
+    }
+
+    /// Somebody else points the record elsewhere, or takes it away.
+    pub async fn meddle(&self, values: &[&str]) -> Vec<RecordSet> {
+        let zone = Zone::find(self.aws(), ZONE_ID).await.unwrap();
+        let current = zone.read("erp.lab.test", "A").await.unwrap();
+        let theirs: Vec<RecordSet> = (!values.is_empty())
+            .then(|| RecordSet {
+                set_identifier: None,
+                weight: None,
+                values: values.iter().map(|value| (*value).to_owned()).collect(),
+                ..current[0].clone()
+            })
+            .into_iter()
+            .collect();
+        zone.swap(&current, &theirs, "pm-theirs").await.unwrap();
+        theirs
+    }
+
+    /// The authority says nothing at all, and no wait for it ends by itself. The lab's Route 53 stays.
+    pub fn silence_the_authority(&mut self) -> std::net::UdpSocket {
+        // Bound and never read.
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut aws = AwsTarget::new(REGION, ACCOUNT, Some(self.lab.endpoints().aws.clone()), Identity::Fake);
+        aws.dns_server = Some(silent.local_addr().unwrap());
+        self.connections = std::mem::take(&mut self.connections).with("aws", Target::Aws(aws));
+        silent
+    }
+
+    /// Waits until an action's words hold something.
+    pub fn wait_until_told(&self, part: &str) {
+        let told = || {
+            let (lines, states) = (self.heard.lines.lock().unwrap(), self.heard.states.lock().unwrap());
+            lines.iter().chain(states.iter()).any(|words| words.contains(part))
+        };
+        tokio::task::block_in_place(|| crate::support::wait_for(part, told));
+    }
+
+    /// Waits until Route 53 accepted a change of ours.
+    pub fn wait_until_accepted(&self) {
+        let accepted = || !self.heard.acked.lock().unwrap().is_empty();
+        tokio::task::block_in_place(|| crate::support::wait_for("an accepted change", accepted));
     }
 
     /// The changes that the lab's Route 53 served so far: their comments.

@@ -13,6 +13,7 @@
 mod support;
 
 mod bench;
+mod foreign;
 mod lowered;
 mod mirror;
 mod peers;

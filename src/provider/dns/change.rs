@@ -17,10 +17,10 @@ use crate::provider::registry::Request;
 use super::lookup::Asked;
 use super::lowered::Lowered;
 use super::reading::address;
-use super::records::{RecordSet, Zone, canonical};
+use super::records::{RecordSet, Zone, canonical, standing};
 use super::refusal::acceptable;
 use super::servers::{Kind, Server, authorities, resolvers};
-use super::settle::{Until, in_sync, longest_ttl, resolved, since, wait_out};
+use super::settle::{Came, Followed, Unsettled, Until, longest_ttl, since, wait_out};
 use super::verdict::{Meant, Verdict};
 use super::watch::Watch;
 
@@ -212,24 +212,46 @@ impl Change {
     /// What comes after the change: INSYNC, the authoritative servers, the resolvers, what is left of the old TTL.
     async fn follow(
         &self,
-        (zone, change): (&Zone, Option<&str>),
+        (zone, came): (&Zone, Came<'_>),
         meant: Meant<'_>,
         begun: Option<DateTime<Utc>>,
         cx: &Cx,
     ) -> Result<(Watch, DateTime<Utc>), ActionError> {
-        let mut watch = self.watch(zone, cx).await?;
-        in_sync(zone, change, &mut watch, meant, cx).await?;
-        let visible = Utc::now();
-        if self.until.resolvers {
-            resolved(&mut watch, meant, cx).await?;
-        }
-        let wait = if change.is_some() || begun.is_some() {
-            self.to_wait(meant.before)
-        } else {
-            Duration::ZERO
+        let asked = self.asked();
+        let wait = match (came, begun) {
+            (Came::By(_), _) | (_, Some(_)) => self.to_wait(meant.before),
+            (Came::Found | Came::Already, None) => Duration::ZERO,
         };
-        wait_out(wait.saturating_sub(since(begun.unwrap_or(visible), cx.speed)), cx).await?;
-        Ok((watch, visible))
+        let followed = async {
+            let mut watch = self.watch(zone, cx).await.map_err(Unsettled::Lost)?;
+            let record = Followed {
+                zone,
+                asked: &asked,
+                meant,
+            };
+            let change = match came {
+                Came::By(id) => Some(id),
+                Came::Found | Came::Already => None,
+            };
+            record.in_sync(change, &mut watch, cx).await?;
+            let visible = Utc::now();
+            if self.until.resolvers {
+                record.resolved(&mut watch, cx).await?;
+            }
+            let left = wait.saturating_sub(since(begun.unwrap_or(visible), cx.speed));
+            if !left.is_zero() {
+                wait_out(left, cx).await.map_err(Unsettled::Lost)?;
+                match record.stands().await {
+                    // It stood when it settled, and nobody can be asked now.
+                    Ok(()) | Err(Unsettled::Lost(_)) => {}
+                    Err(other) => return Err(other),
+                }
+            }
+            Ok((watch, visible))
+        };
+        followed
+            .await
+            .map_err(|unsettled: Unsettled| unsettled.of(&asked, came))
     }
 
     /// A flip is not sent while caches may hold the record for longer than they should.
@@ -337,16 +359,14 @@ impl Action for Change {
         let prior = Self::prior_of(cx).unwrap_or_else(|| current.clone());
         let meant = self.meant(&prior)?;
         if current != prior && current != meant {
-            let now: Vec<String> = current.iter().map(RecordSet::words).collect();
-            let words = format!("{} was changed by somebody else: now {}", self.record, now.join("; "));
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+            return Err(Unsettled::Foreign(current).of(&self.asked(), Came::Already));
         }
         let judged = Meant {
             now: &meant,
             before: &prior,
         };
         if current == meant {
-            let (watch, visible) = self.follow((&zone, None), judged, None, cx).await?;
+            let (watch, visible) = self.follow((&zone, Came::Already), judged, None, cx).await?;
             let mut outcome = self.outcome(&prior, &meant, None);
             watch.keep(&mut outcome);
             self.tell_lowered(visible, &prior, &mut outcome);
@@ -355,7 +375,7 @@ impl Action for Change {
         self.lowered_long_ago(&current, cx).await?;
         let change = zone.change(&current, &meant, &cx.key).await?;
         cx.reporter.ack(&change.id).await?;
-        let followed = self.follow((&zone, Some(&change.id)), judged, None, cx).await;
+        let followed = self.follow((&zone, Came::By(&change.id)), judged, None, cx).await;
         let (watch, visible) = followed.map_err(|error| ActionError {
             request_id: error.request_id.clone().or_else(|| change.request_id.clone()),
             ..error
@@ -375,9 +395,9 @@ impl Action for Change {
         if current != meant {
             return Ok(match bound {
                 Some(prior) if prior != current => {
-                    let now: Vec<String> = current.iter().map(RecordSet::words).collect();
+                    let now = standing(&current);
                     Observed::Unknown {
-                        detail: format!("the record is neither as before nor as meant: {}", now.join("; ")),
+                        detail: format!("the record is neither as before nor as meant: {now}"),
                     }
                 }
                 Some(_) | None => Observed::NotStarted {
@@ -421,15 +441,14 @@ impl Action for Change {
         let before = bound.clone().unwrap_or_else(|| current.clone());
         let meant = self.meant(&before)?;
         if current != meant {
-            let words = format!("{} is not as meant any more; look at the record", self.record);
-            return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+            return Err(Unsettled::Foreign(current).of(&self.asked(), Came::Found));
         }
         let judged = Meant {
             now: &meant,
             before: &before,
         };
         let begun = (before != meant).then_some(cx.intent_at);
-        let (watch, _visible) = self.follow((&zone, None), judged, begun, cx).await?;
+        let (watch, _visible) = self.follow((&zone, Came::Found), judged, begun, cx).await?;
         Ok(self.found(bound, &meant, &watch, cx))
     }
 }

@@ -46,6 +46,15 @@ impl RecordSet {
     }
 }
 
+/// What stands, for people.
+pub fn standing(sets: &[RecordSet]) -> String {
+    let words: Vec<String> = sets.iter().map(RecordSet::words).collect();
+    match words.as_slice() {
+        [] => "nothing".to_owned(),
+        words => words.join("; "),
+    }
+}
+
 fn permanent(words: impl Into<String>) -> ActionError {
     ActionError::new(ActionErrorKind::Permanent, words)
 }

@@ -16,7 +16,6 @@ use super::lookup::Asked;
 use super::records::{RecordSet, Zone};
 use super::servers::Server;
 use super::stages::{Stage, may_be_chance};
-use super::way::drifted;
 
 /// How often the analysis is asked while a stage is held.
 const LOOKS: u32 = 4;
@@ -72,8 +71,8 @@ pub struct Sampler {
 pub enum Stop {
     /// The new side is not good.
     Breach(String),
-    /// Somebody else changed the record: it is theirs now.
-    Drift(String),
+    /// Somebody else changed the record to this: it is theirs now.
+    Drift(Vec<RecordSet>),
 }
 
 /// What was seen of a stage.
@@ -189,6 +188,13 @@ impl Sampler {
         if stop.is_none() {
             stop = share_is_off(&tally);
         }
+        // What looks bad may be what somebody else made of the record: theirs is not reverted.
+        if let Some(Stop::Breach(_)) = stop
+            && let Ok(now) = held.zone.read(&held.asked.name, &held.asked.kind).await
+            && now != held.standing
+        {
+            stop = Some(Stop::Drift(now));
+        }
         Ok((tally, stop))
     }
 
@@ -242,9 +248,7 @@ impl Sampler {
     async fn analyse(&self, held: &Held<'_>, cx: &Cx) -> Result<Option<Stop>, ActionError> {
         match held.zone.read(&held.asked.name, &held.asked.kind).await {
             Ok(now) if now == held.standing => {}
-            Ok(now) => {
-                return Ok(Some(Stop::Drift(drifted(&now).message)));
-            }
+            Ok(now) => return Ok(Some(Stop::Drift(now))),
             // The next look tells.
             Err(error) if error.kind == ActionErrorKind::Transient => {}
             Err(error) => return Ok(Some(Stop::Breach(error.message))),

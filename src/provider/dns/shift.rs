@@ -20,11 +20,11 @@ use crate::provider::span::Within;
 
 use super::lookup::Asked;
 use super::reading::address;
-use super::records::{RecordSet, Zone, canonical};
+use super::records::{RecordSet, Zone, canonical, standing};
 use super::refusal::acceptable;
 use super::sampling::{Held, Probe, Sampler, Stop, Written as Read, nominal, probes};
 use super::servers::{Server, authorities, resolvers};
-use super::settle::{Until, in_sync, longest_ttl, resolved, wait_out};
+use super::settle::{Came, Followed, Unsettled, Until, longest_ttl, wait_out};
 use super::stages::{NEW, Stage, Written, members, share_of, stages};
 use super::verdict::Meant;
 use super::watch::Watch;
@@ -169,34 +169,65 @@ impl Shift {
                     tries += 1;
                 }
                 Err(error) => {
-                    let now = way.zone.read(&self.asked.name, &self.asked.kind).await?;
+                    let Ok(now) = way.zone.read(&self.asked.name, &self.asked.kind).await else {
+                        return Err(error);
+                    };
                     if error.kind == ActionErrorKind::InDoubt && now == meant {
                         // The answer was lost, the batch was not.
                         way.changes.push(comment.to_owned());
                         cx.reporter.ack(comment).await?;
                         break None;
                     }
-                    return Err(if now == way.standing { error } else { drifted(&now) });
+                    if now == way.standing {
+                        return Err(error);
+                    }
+                    let drifted = drifted(&now);
+                    way.lost_to(now);
+                    // Where no answer came, ours may have been there before theirs.
+                    return Err(ActionError {
+                        kind: error.kind,
+                        ..drifted
+                    });
                 }
             }
         };
         way.standing = meant;
-        way.reached = share_of(&way.standing).unwrap_or(0);
-        let mut watch = Watch::new(self.asked.clone(), way.servers.iter().cloned(), cx.speed);
-        let judged = Meant {
-            now: &way.standing,
-            before: way.prior,
+        way.reached = Some(share_of(&way.standing).unwrap_or(0));
+        let standing = way.standing.clone();
+        let followed = Followed {
+            zone: way.zone,
+            asked: &self.asked,
+            meant: Meant {
+                now: &standing,
+                before: way.prior,
+            },
         };
-        in_sync(way.zone, change.as_deref(), &mut watch, judged, cx).await?;
-        watch.also(self.resolvers.iter().cloned());
-        watch.round(judged).await;
-        watch.tell(cx);
+        let mut watch = Watch::new(self.asked.clone(), way.servers.iter().cloned(), cx.speed);
+        let settled = followed.in_sync(change.as_deref(), &mut watch, cx).await;
         way.requests += watch.requests;
-        let now = way.zone.read(&self.asked.name, &self.asked.kind).await?;
-        if now == way.standing {
-            Ok(())
-        } else {
-            Err(drifted(&now))
+        settled.map_err(|unsettled| self.unsettled(way, unsettled))?;
+        watch.also(self.resolvers.iter().cloned());
+        watch.round(followed.meant).await;
+        watch.tell(cx);
+        Ok(())
+    }
+
+    /// What was accepted and did not settle stops a shift where it stands; what somebody else made of it is theirs.
+    fn unsettled(&self, way: &mut Way<'_>, unsettled: Unsettled) -> ActionError {
+        match unsettled {
+            Unsettled::Foreign(now) => {
+                let drifted = drifted(&now);
+                way.lost_to(now);
+                drifted
+            }
+            Unsettled::Late(words) => {
+                let words = format!(
+                    "the change of {} was accepted and stands at Route 53, but did not settle: {words}",
+                    self.asked.name
+                );
+                ActionError::new(ActionErrorKind::Permanent, words)
+            }
+            Unsettled::Lost(error) => error,
         }
     }
 
@@ -227,7 +258,9 @@ impl Shift {
             way.tallies.push(tally);
             match stop {
                 None => {}
-                Some(Stop::Drift(words)) => {
+                Some(Stop::Drift(now)) => {
+                    let words = drifted(&now).message;
+                    way.lost_to(now);
                     return Ok(Some(
                         json!({ "stage": stage.share, "words": words, "reverted_to": null }),
                     ));
@@ -281,9 +314,13 @@ impl Shift {
         };
         let share = share_of(&back).unwrap_or(0);
         let comment = format!("{} back to {share}", cx.key);
-        match self.place(way, back, &comment, cx).await {
+        match self.place(way, back.clone(), &comment, cx).await {
             Ok(()) => Ok(told(Some(share), Some(nominal(begun, cx).as_secs_f64()), words)),
             Err(error) if matches!(error.kind, ActionErrorKind::InDoubt | ActionErrorKind::Cancelled) => Err(error),
+            // It went back, and not everybody gives it yet.
+            Err(error) if way.reached == Some(share) && way.standing == back => {
+                Ok(told(Some(share), None, format!("{words}; {}", error.message)))
+            }
             Err(error) => {
                 let words = format!("{words}; IT COULD NOT BE REVERTED: {}", error.message);
                 Ok(told(None, None, words))
@@ -383,7 +420,7 @@ impl Action for Shift {
             zone: &zone,
             servers: &servers,
             prior: &prior,
-            reached: share_of(&current).unwrap_or(0),
+            reached: Some(share_of(&current).unwrap_or(0)),
             standing: current,
             tallies: Vec::new(),
             changes: Vec::new(),
@@ -400,8 +437,14 @@ impl Action for Shift {
         let mut watch = Watch::new(self.asked.clone(), servers.iter().cloned(), cx.speed);
         watch.also(self.resolvers.iter().cloned());
         watch.round(judged).await;
+        let followed = Followed {
+            zone: &zone,
+            asked: &self.asked,
+            meant: judged,
+        };
         if self.until.resolvers {
-            resolved(&mut watch, judged, cx).await?;
+            let settled = followed.resolved(&mut watch, cx).await;
+            settled.map_err(|unsettled| unsettled.of(&self.asked, Came::By(&cx.key)))?;
         }
         if self.until.ttl_passed {
             wait_out(longest_ttl(&prior), cx).await?;
@@ -437,7 +480,7 @@ impl Action for Shift {
             servers: &[],
             prior: &prior,
             standing: current,
-            reached,
+            reached: Some(reached),
             tallies: Vec::new(),
             changes: Vec::new(),
             requests: 0,
@@ -452,17 +495,19 @@ impl Action for Shift {
     async fn prove(&self, _cx: &Cx) -> Result<(), ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
-        let reached = share_of(&current).unwrap_or(0);
         let ours = current
             .iter()
             .any(|set| set.set_identifier.as_deref() == Some(NEW) && set.values == self.to);
-        if ours && reached == self.last() {
-            return Ok(());
-        }
+        let at = match (share_of(&current), current.as_slice()) {
+            (Some(reached), _) if ours && reached == self.last() => return Ok(()),
+            (Some(reached), _) if ours => format!("stands at {reached} % of {} %", self.last()),
+            (None, [simple]) if simple.set_identifier.is_none() => format!("stands at 0 % of {} %", self.last()),
+            (Some(_) | None, _) => "stands at no stage of this shift".to_owned(),
+        };
         let words = format!(
-            "{} stands at {reached} % of {} %; its outcome says why; roll it back, or go on without it",
+            "{} {at}: {}; its outcome says why; roll it back, or go on without it",
             self.asked.name,
-            self.last()
+            standing(&current)
         );
         Err(ActionError::new(ActionErrorKind::Permanent, words))
     }

@@ -90,7 +90,8 @@ impl Watch {
         self.servers.iter().filter_map(|watched| watched.row.clone()).collect()
     }
 
-    fn agreed_of(&self, kind: Kind) -> bool {
+    /// Whether everybody of `kind` gave the new answer.
+    pub fn agreed_of(&self, kind: Kind) -> bool {
         let mut of_kind = self.servers.iter().filter(|watched| watched.server.kind == kind);
         of_kind.all(|watched| watched.row.as_ref().is_some_and(|row| row.verdict == Verdict::New))
     }
@@ -108,25 +109,33 @@ impl Watch {
                 let words = format!("{}: {}; look at the servers named", self.asked.name, self.words());
                 return Err(ActionError::new(ActionErrorKind::Permanent, words));
             }
-            let waiting = self
-                .servers
-                .iter()
-                .filter(|watched| watched.row.as_ref().is_none_or(|row| row.verdict != Verdict::New));
-            let due = waiting.map(|watched| watched.due).min().unwrap_or_else(Instant::now);
-            while let Some(left) = due
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-            {
-                let left = left.mul_f64(self.speed);
-                let words = format!(
-                    "{}; asks again in {} s",
-                    agreement(&self.rows()),
-                    left.as_secs_f64().ceil()
-                );
-                cx.reporter.progress(Progress::State(words));
-                cx.pause(left.min(BEAT)).await?;
-            }
+            self.rest(cx).await?;
         }
+    }
+
+    /// Waits until somebody may be asked again.
+    pub async fn rest(&self, cx: &Cx) -> Result<(), ActionError> {
+        let waiting = self
+            .servers
+            .iter()
+            .filter(|watched| watched.row.as_ref().is_none_or(|row| row.verdict != Verdict::New));
+        let due = waiting.map(|watched| watched.due).min();
+        // Nobody disagrees: it is something else that is waited for.
+        let due = due.unwrap_or_else(|| Instant::now() + BEAT.div_f64(self.speed));
+        while let Some(left) = due
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        {
+            let left = left.mul_f64(self.speed);
+            let words = format!(
+                "{}; asks again in {} s",
+                agreement(&self.rows()),
+                left.as_secs_f64().ceil()
+            );
+            cx.reporter.progress(Progress::State(words));
+            cx.pause(left.min(BEAT)).await?;
+        }
+        Ok(())
     }
 
     /// Shows the table where it says something new.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::provider::action::{ActionError, ActionErrorKind, Outcome};
 
-use super::records::{RecordSet, Zone};
+use super::records::{RecordSet, Zone, standing};
 use super::sampling::{Tally, percent};
 use super::servers::Server;
 
@@ -14,14 +14,20 @@ pub struct Way<'a> {
     pub servers: &'a [Server],
     pub prior: &'a [RecordSet],
     pub standing: Vec<RecordSet>,
-    /// Percent; 0 is as before.
-    pub reached: u8,
+    /// Percent; 0 is as before. `None` where somebody else changed the record: it stands at nothing of ours.
+    pub reached: Option<u8>,
     pub tallies: Vec<Tally>,
     pub changes: Vec<String>,
     pub requests: u32,
 }
 
 impl Way<'_> {
+    /// Remembers what stands by now and is not ours.
+    pub fn lost_to(&mut self, now: Vec<RecordSet>) {
+        self.standing = now;
+        self.reached = None;
+    }
+
     /// What is told of it; `stop` says why it ended before the last stage.
     pub fn outcome(&self, to: &[String], stop: Option<&Value>) -> Outcome {
         let (clients, errors) = self.tallies.iter().fold((0u32, 0u32), |(clients, errors), tally| {
@@ -42,7 +48,10 @@ impl Way<'_> {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
         let mut summary = stop.map_or_else(|| format!("shifted to {}", to.join(", ")), stopped);
-        summary.push_str(&format!("; it stands at {} %", self.reached));
+        summary.push_str(&match self.reached {
+            Some(reached) => format!("; it stands at {reached} %"),
+            None => format!("; it stands as somebody else left it: {}", standing(&self.standing)),
+        });
         if clients > 0 {
             summary.push_str(&format!("; client error share {share:.1} % ({errors} of {clients})"));
         }
@@ -66,7 +75,7 @@ fn stopped(stop: &Value) -> String {
     let seen = number("after_s").map_or_else(String::new, |after| format!(" {after:.0} s into its hold"));
     let back = match (number("reverted_to"), number("reverted_after_s")) {
         (Some(to), Some(after)) => format!("reverted to {to} % within {after:.0} s"),
-        _ => "left there".to_owned(),
+        _ => "left as it is".to_owned(),
     };
     let words = stop.get("words").and_then(Value::as_str).unwrap_or_default();
     format!("STOPPED at {at} %{seen}, {back}: {words}")
@@ -74,10 +83,9 @@ fn stopped(stop: &Value) -> String {
 
 /// Somebody else changed the record: it is left alone.
 pub fn drifted(now: &[RecordSet]) -> ActionError {
-    let now: Vec<String> = now.iter().map(RecordSet::words).collect();
     let words = format!(
         "the record was changed by somebody else: now {}; ask them before anything is changed back",
-        now.join("; ")
+        standing(now)
     );
     ActionError::new(ActionErrorKind::Permanent, words)
 }
