@@ -19,6 +19,7 @@ pub mod seed;
 pub mod workload;
 pub mod world;
 pub mod xml;
+mod zone;
 
 pub use endpoints::Endpoints;
 pub use fault::Fault;
