@@ -99,15 +99,21 @@ impl Bench {
         }
     }
 
-    /// The lab's Route 53 with Knot as the authority and a cache; nothing where the programs are missing.
-    pub async fn cached() -> Option<(Self, Caches)> {
+    /// The lab's Route 53 with Knot as the authority and a cache; nothing where the programs are missing. Knot is told of
+    /// the application's record and of `more`, by name and type.
+    pub async fn cached(more: &[(&str, &str)]) -> Option<(Self, Caches)> {
         if !peers::installed() {
             return None;
         }
         let mut bench = Self::lab(1.0, &[]).await;
         let knot = Server::knot("erp 300 A 127.0.0.1").await;
         let unbound = Server::unbound(knot.at).await;
-        let mirror = Mirror::start(bench.lab.endpoints().dns, knot.at);
+        let records = [("erp.lab.test.", "A")].iter().chain(more);
+        let records = records.map(|(name, kind)| Asked {
+            name: (*name).to_owned(),
+            kind: (*kind).to_owned(),
+        });
+        let mirror = Mirror::start(bench.lab.endpoints().dns, knot.at, records.collect());
         let mut aws = AwsTarget::new(REGION, ACCOUNT, Some(bench.lab.endpoints().aws.clone()), Identity::Fake);
         aws.dns_server = Some(knot.at);
         bench.connections = bench.connections.with("aws", Target::Aws(aws));
@@ -127,6 +133,22 @@ impl Bench {
             with: &with,
         };
         build(&request, &self.connections).unwrap_or_else(|error| panic!("{uses}: {error}"))
+    }
+
+    /// Why an action on the application's record cannot be made.
+    pub fn refused(&self, uses: &str, more: Value) -> String {
+        let mut with = json!({ "zone": ZONE_ID, "record": "erp.lab.test" });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let on = ["aws".to_owned()];
+        let request = Request {
+            uses,
+            on: &on,
+            with: &with,
+        };
+        match build(&request, &self.connections) {
+            Ok(_) => panic!("{uses} is made of {with}"),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// An action on the application's record.
@@ -159,15 +181,18 @@ impl Bench {
         aws
     }
 
+    pub async fn zone(&self) -> Zone {
+        Zone::find(self.aws(), ZONE_ID).await.unwrap()
+    }
+
     /// What stands at Route 53.
     pub async fn standing(&self) -> Vec<RecordSet> {
-        let zone = Zone::find(self.aws(), ZONE_ID).await.unwrap();
-        zone.read("erp.lab.test", "A").await.unwrap()
+        self.zone().await.read("erp.lab.test", "A").await.unwrap()
     }
 
     /// Somebody else points the record elsewhere, or takes it away.
     pub async fn meddle(&self, values: &[&str]) -> Vec<RecordSet> {
-        let zone = Zone::find(self.aws(), ZONE_ID).await.unwrap();
+        let zone = self.zone().await;
         let current = zone.read("erp.lab.test", "A").await.unwrap();
         let theirs: Vec<RecordSet> = (!values.is_empty())
             .then(|| RecordSet {
@@ -232,4 +257,17 @@ pub fn verdict(outcome: &Outcome, server: SocketAddr) -> String {
     let rows = outcome.result["servers"].as_array().unwrap();
     let row = rows.iter().find(|row| row["server"] == server.to_string()).unwrap();
     row["verdict"].as_str().unwrap().to_owned()
+}
+
+/// A record set without weights.
+pub fn simple(name: &str, kind: &str, ttl: i64, values: &[&str]) -> RecordSet {
+    RecordSet {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        set_identifier: None,
+        weight: None,
+        ttl: Some(ttl),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+        alias: None,
+    }
 }

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aliases;
 mod bench;
 mod foreign;
 mod lowered;
@@ -19,3 +20,5 @@ mod mirror;
 mod peers;
 mod resolvers;
 mod shift;
+mod spellings;
+mod ways_back;

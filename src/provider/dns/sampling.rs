@@ -1,8 +1,6 @@
 //! What is seen while a stage is held: the share by resolution, clients and their errors, the analysis, drift. Reads only;
 //! must not decide what becomes of the shift.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,6 +13,7 @@ use crate::runbook::expression;
 use super::lookup::Asked;
 use super::records::{RecordSet, Zone};
 use super::servers::Server;
+use super::settle::nominal;
 use super::stages::{Stage, may_be_chance};
 
 /// How often the analysis is asked while a stage is held.
@@ -150,6 +149,7 @@ pub struct Held<'a> {
     pub asked: &'a Asked,
     pub servers: &'a [Server],
     pub standing: &'a [RecordSet],
+    /// In one spelling, sorted.
     pub new: &'a [String],
 }
 
@@ -167,8 +167,7 @@ impl Sampler {
         for sample in 1..=self.samples {
             // By the clock: what the questions cost is part of the hold.
             let due = every.mul_f64(f64::from(sample));
-            cx.pause(due.saturating_sub(begun.elapsed().mul_f64(cx.speed.max(1.0))))
-                .await?;
+            cx.pause(due.saturating_sub(nominal(begun, cx))).await?;
             self.resolve(sample, held, &mut tally).await;
             self.ask_clients(cx, &mut tally).await?;
             let last = sample == self.samples;
@@ -184,7 +183,7 @@ impl Sampler {
                 break;
             }
         }
-        tally.held_s = begun.elapsed().mul_f64(cx.speed.max(1.0)).as_secs_f64();
+        tally.held_s = nominal(begun, cx).as_secs_f64();
         if stop.is_none() {
             stop = share_is_off(&tally);
         }
@@ -275,9 +274,4 @@ fn share_is_off(tally: &Tally) -> Option<Stop> {
             tally.new, tally.asked, tally.share
         ))
     })
-}
-
-/// Nominal time that has passed.
-pub fn nominal(begun: Instant, cx: &Cx) -> Duration {
-    begun.elapsed().mul_f64(cx.speed.max(1.0))
 }

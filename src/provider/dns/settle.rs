@@ -18,8 +18,11 @@ use super::watch::Watch;
 
 /// How long INSYNC and the authoritative answer may take.
 pub const SETTLE: Duration = Duration::from_secs(10 * 60);
-/// How often Route 53 is asked whether a change is INSYNC.
-const BEAT: Duration = Duration::from_secs(2);
+/// How often Route 53 is asked whether a change is INSYNC, and whether the record stands: it takes five requests a second of
+/// a whole account.
+const BEAT: Duration = Duration::from_secs(4);
+/// How often an authoritative server is asked meanwhile, one of them at a time.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// What a step waits for after INSYNC and the authoritative answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +68,16 @@ impl Until {
 
 /// The longest TTL among record sets.
 pub fn longest_ttl(sets: &[RecordSet]) -> Duration {
-    let ttl = sets.iter().map(|set| set.ttl).max().unwrap_or(0);
+    let ttl = sets.iter().filter_map(|set| set.ttl).max().unwrap_or(0);
     Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
 }
 
-/// Nominal time since a moment.
+/// Nominal time that has passed.
+pub fn nominal(begun: Instant, cx: &Cx) -> Duration {
+    begun.elapsed().mul_f64(cx.speed.max(1.0))
+}
+
+/// Nominal time since a moment of the calendar.
 pub fn since(moment: DateTime<Utc>, speed: f64) -> Duration {
     (Utc::now() - moment)
         .to_std()
@@ -148,7 +156,7 @@ impl Followed<'_> {
     /// INSYNC, then the new answer from every authoritative server.
     pub async fn in_sync(&self, change: Option<&str>, watch: &mut Watch, cx: &Cx) -> Result<(), Unsettled> {
         if let Some(id) = change {
-            self.pending(id, cx).await?;
+            self.pending(id, watch, cx).await?;
         }
         self.given_by(Kind::Authority, watch, SETTLE, cx).await
     }
@@ -160,8 +168,10 @@ impl Followed<'_> {
         self.given_by(Kind::Resolver, watch, bound, cx).await
     }
 
-    async fn pending(&self, id: &str, cx: &Cx) -> Result<(), Unsettled> {
-        let mut waited = Duration::ZERO;
+    /// Route 53 is asked on its beat, and at once where a server gives the new answer: that is sooner known and costs
+    /// nobody's quota.
+    async fn pending(&self, id: &str, watch: &mut Watch, cx: &Cx) -> Result<(), Unsettled> {
+        let begun = Instant::now();
         loop {
             let state = match self.zone.in_sync(id).await {
                 Ok(true) => return Ok(()),
@@ -169,13 +179,20 @@ impl Followed<'_> {
                 Err(error) if error.kind == ActionErrorKind::Transient => error.message,
                 Err(error) => return Err(Unsettled::Lost(error)),
             };
-            if waited >= SETTLE {
+            if nominal(begun, cx) >= SETTLE {
                 self.stands().await?;
                 return Err(Unsettled::Late(format!("it is {state}; ask Route 53 about {id}")));
             }
             cx.reporter.progress(Progress::State(state));
-            cx.pause(BEAT).await.map_err(Unsettled::Lost)?;
-            waited += BEAT;
+            let asked = Instant::now();
+            if watch.glimpsed {
+                // It was seen, and is not everywhere yet: from there only Route 53 knows.
+                cx.pause(BEAT).await.map_err(Unsettled::Lost)?;
+            }
+            while !watch.glimpsed && nominal(asked, cx) < BEAT {
+                cx.pause(GLANCE).await.map_err(Unsettled::Lost)?;
+                watch.glimpse(self.meant).await;
+            }
         }
     }
 
@@ -183,23 +200,43 @@ impl Followed<'_> {
     /// what somebody else made of it, and then it never comes.
     async fn given_by(&self, kind: Kind, watch: &mut Watch, bound: Duration, cx: &Cx) -> Result<(), Unsettled> {
         let begun = Instant::now();
+        let mut looked = None;
         loop {
             watch.round(self.meant).await;
             watch.tell(cx);
-            let stands = match self.stands().await {
-                // The next look tells.
-                Err(Unsettled::Lost(error)) if error.kind == ActionErrorKind::Transient => Err(error.message),
-                Err(other) => return Err(other),
-                Ok(()) => Ok(()),
-            };
-            if stands.is_ok() && watch.agreed_of(kind) {
-                return Ok(());
-            }
-            if begun.elapsed().mul_f64(cx.speed.max(1.0)) >= bound {
-                let words = stands.err().unwrap_or_else(|| watch.words());
-                return Err(Unsettled::Late(format!("{words}; look at the servers named")));
+            let (agreed, late) = (watch.agreed_of(kind), nominal(begun, cx) >= bound);
+            let due = looked.is_none_or(|looked| nominal(looked, cx) >= BEAT);
+            if agreed || late || due {
+                let stands = match self.stands().await {
+                    // The next look tells.
+                    Err(Unsettled::Lost(error)) if error.kind == ActionErrorKind::Transient => Err(error.message),
+                    Err(other) => return Err(other),
+                    Ok(()) => Ok(()),
+                };
+                if agreed && stands.is_ok() {
+                    return Ok(());
+                }
+                if late {
+                    let words = stands.err().unwrap_or_else(|| watch.words());
+                    return Err(Unsettled::Late(format!("{words}; look at the servers named")));
+                }
+                looked = Some(Instant::now());
             }
             watch.rest(cx).await.map_err(Unsettled::Lost)?;
+        }
+    }
+
+    /// Waits out what is left of `wait` since a moment, and looks once more where that took time.
+    pub async fn waited_out(&self, wait: Duration, from: DateTime<Utc>, cx: &Cx) -> Result<(), Unsettled> {
+        let left = wait.saturating_sub(since(from, cx.speed));
+        if left.is_zero() {
+            return Ok(());
+        }
+        wait_out(left, cx).await.map_err(Unsettled::Lost)?;
+        match self.stands().await {
+            // It stood when it settled, and nobody can be asked now.
+            Ok(()) | Err(Unsettled::Lost(_)) => Ok(()),
+            Err(other) => Err(other),
         }
     }
 
@@ -216,7 +253,7 @@ impl Followed<'_> {
 }
 
 /// Waits `wait` out.
-pub async fn wait_out(wait: Duration, cx: &Cx) -> Result<(), ActionError> {
+async fn wait_out(wait: Duration, cx: &Cx) -> Result<(), ActionError> {
     let whole = wait.as_secs_f64();
     let mut left = wait;
     while left > Duration::ZERO {
