@@ -3,6 +3,7 @@
 
 use pointsman::provider::action::ActionErrorKind;
 use pointsman::provider::dns::records::RecordSet;
+use pointsman::provider::dns::stages::share_of;
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
@@ -118,4 +119,24 @@ async fn what_was_accepted_and_does_not_settle_is_in_doubt_and_says_what_stands(
         "{error}"
     );
     assert_eq!(bench.changes(), ["pm-flip"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_does_not_settle_stops_the_shift_and_says_where_it_stands() {
+    let mut bench = Bench::lab(200.0, &[]).await;
+    let before = bench.standing().await;
+    let _silent = bench.silence_the_authority();
+    let action = bench.on_record("dns.shift", shift(json!({})));
+    let stopped = bench.perform(&*action, "pm-shift").await.unwrap();
+    let words = stopped.result["breach"]["words"].as_str().unwrap();
+    assert!(
+        words.contains("was accepted and stands at Route 53, but did not settle"),
+        "{words}"
+    );
+    assert_eq!(stopped.result["reached"], 5, "{}", stopped.summary);
+    assert!(stopped.summary.contains("it stands at 5 %"), "{}", stopped.summary);
+    assert_eq!(stopped.result["prior"], json!(before), "the way back is kept");
+    assert_eq!(share_of(&bench.standing().await), Some(5));
+    let failed = action.prove(&bench.cx("pm-shift", Value::Null)).await.unwrap_err();
+    assert!(failed.message.contains("stands at 5 % of 100 %"), "{failed}");
 }

@@ -35,7 +35,8 @@ async fn a_cache_gives_the_old_answer_until_its_ttl_has_run_out_and_then_the_new
     // A cache counts whole seconds, so its last one may be short.
     let ttl = Duration::from_secs(u64::from(TTL));
     assert!(took >= ttl - Duration::from_secs(1), "{took:?}");
-    assert!(took < ttl + Duration::from_secs(5), "{took:?}");
+    // Long before a cache would be asked again for no reason.
+    assert!(took < ttl + Duration::from_secs(30), "{took:?}");
     let lines = bench.heard.lines.lock().unwrap().join("\n");
     let old = format!("resolver {cache}");
     let seen = lines

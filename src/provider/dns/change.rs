@@ -101,8 +101,16 @@ impl Parameters {
                 Ok(What::Flip { to, ttl: None })
             }
             ("dns.flip", _, _) => Err(fault("needs to or alias")),
-            (_, Some(To::Sets(sets)), _) if self.only == Some(Only::Ttl) => Ok(What::RestoreTtl(sets)),
-            (_, Some(To::Sets(sets)), _) => Ok(What::Restore(sets)),
+            (_, Some(To::Sets(sets)), _) => {
+                let sets = sets.into_iter().map(|set| RecordSet {
+                    name: spelling::name(&set.name),
+                    ..set
+                });
+                Ok(match self.only {
+                    Some(Only::Ttl) => What::RestoreTtl(sets.collect()),
+                    None => What::Restore(sets.collect()),
+                })
+            }
             // An empty list of record sets: there was nothing before.
             (_, Some(To::Values(values)), _) if values.is_empty() => Ok(What::Restore(Vec::new())),
             (_, _, _) => Err(fault("needs to: the output prior of the change")),

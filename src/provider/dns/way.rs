@@ -172,7 +172,8 @@ fn stopped(stop: &Value) -> String {
     let seen = number("after_s").map_or_else(String::new, |after| format!(" {after:.0} s into its hold"));
     let back = match (number("reverted_to"), number("reverted_after_s")) {
         (Some(to), Some(after)) => format!("reverted to {to} % within {after:.0} s"),
-        _ => "left as it is".to_owned(),
+        (Some(to), None) => format!("reverted to {to} %, which not everybody gives yet"),
+        (None, _) => "left as it is".to_owned(),
     };
     let words = stop.get("words").and_then(Value::as_str).unwrap_or_default();
     format!("STOPPED at {at} %{seen}, {back}: {words}")
