@@ -6,10 +6,12 @@
 //! the record at since, so only TTLs are looked at: the lowered one or the one from before. The values that stand are kept
 //! and named in the batch exactly, so nobody's are overwritten.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::intent::ttl_before;
 use super::records::{RecordSet, standing};
+use super::stages::members;
 
 /// A record, as an approval binds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,25 @@ pub fn bound(of: &Value, name: &str) -> Option<Vec<RecordSet>> {
     serde_json::from_value(of.get(name)?.clone()).ok()
 }
 
+/// The stages of a shift as they are bound: short, whatever their number.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Shifted {
+    pub to: Vec<String>,
+    pub ttl: Option<i64>,
+    pub shares: Vec<u8>,
+}
+
 /// What a step left, one after the other: one change, or the stages of a shift.
 pub fn stages(forward: &Value) -> Vec<Vec<RecordSet>> {
-    let stages = forward.get("stages").and_then(Value::as_array);
-    let stages = stages.into_iter().flatten();
-    let stages = stages.filter_map(|stage| serde_json::from_value(stage.clone()).ok());
-    bound(forward, "meant").into_iter().chain(stages).collect()
+    let mut left: Vec<Vec<RecordSet>> = bound(forward, "meant").into_iter().collect();
+    let shifted = forward
+        .get("shift")
+        .and_then(|shift| serde_json::from_value::<Shifted>(shift.clone()).ok());
+    if let (Some(shifted), Some(prior)) = (shifted, bound(forward, "prior")) {
+        let stages = shifted.shares.iter();
+        left.extend(stages.filter_map(|share| members(&prior, &shifted.to, shifted.ttl, *share).ok()));
+    }
+    left
 }
 
 /// Whether what was bound is a change of this record.
@@ -136,14 +151,23 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_of_a_shift_is_ours() {
-        let (old, new) = (set("192.0.2.1", 60), set("192.0.2.2", 60));
-        let stages = [set("192.0.2.4", 60), new];
-        let forward = json!({ "zone": "Z1", "record": "a.test.", "type": "A", "prior": old, "stages": stages });
-        for stage in &stages {
-            assert_eq!(as_left(PLACE, stage, Back::Sets(&old), &forward), Ok(()));
+    fn every_stage_of_a_shift_is_ours() -> Result<(), crate::provider::action::ActionError> {
+        let old = set("192.0.2.1", 60);
+        let to = ["192.0.2.2".to_owned()];
+        let shift = json!({ "to": to, "ttl": 10, "shares": [5, 100] });
+        let forward = json!({ "zone": "Z1", "record": "a.test.", "type": "A", "prior": old, "shift": shift });
+        let told = |now: &[RecordSet]| as_left(PLACE, now, Back::Sets(&old), &forward);
+        for share in [5, 100] {
+            assert_eq!(told(&members(&old, &to, Some(10), share)?), Ok(()));
         }
-        assert!(as_left(PLACE, &set("192.0.2.3", 60), Back::Sets(&old), &forward).is_err());
+        for theirs in [
+            members(&old, &to, Some(10), 50)?,
+            members(&old, &to, Some(60), 5)?,
+            set("192.0.2.2", 60),
+        ] {
+            assert!(told(&theirs).is_err(), "{theirs:?}");
+        }
+        Ok(())
     }
 
     #[test]

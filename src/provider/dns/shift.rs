@@ -17,7 +17,7 @@ use crate::provider::connection::{BuildError, Connections};
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
-use super::left::bound;
+use super::left::{Shifted, bound};
 use super::lookup::Asked;
 use super::reading::address;
 use super::records::{RecordSet, Zone, meaning, standing};
@@ -346,9 +346,6 @@ impl Action for Shift {
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
         let meant = self.at(&current, self.last())?;
         acceptable(&meant)?;
-        // What the way back may find.
-        let stages = self.stages.iter().map(|stage| self.at(&current, stage.share));
-        let stages = stages.collect::<Result<Vec<_>, _>>()?;
         let mut facts: Vec<String> = current.iter().map(|set| format!("now: {}", set.words())).collect();
         let ttl = longest_ttl(&meant);
         if let Some(short) = self.stages.iter().find(|stage| stage.hold < ttl) {
@@ -374,7 +371,13 @@ impl Action for Shift {
             fields.insert("record".to_owned(), json!(self.asked.name));
             fields.insert("type".to_owned(), json!(self.asked.kind));
             fields.insert("prior".to_owned(), json!(current));
-            fields.insert("stages".to_owned(), json!(stages));
+            // What the way back may find.
+            let shifted = Shifted {
+                to: self.to.clone(),
+                ttl: self.ttl,
+                shares: self.stages.iter().map(|stage| stage.share).collect(),
+            };
+            fields.insert("shift".to_owned(), json!(shifted));
         }
         Ok(Ready { identity, facts })
     }
