@@ -128,6 +128,12 @@ async fn main() {
         rank(&waits, 50).as_millis(),
         rank(&waits, 99).as_millis()
     );
+    let flips = waits.len() as f64;
+    println!(
+        "a flip costs {:.1} requests to the API and {:.1} DNS questions",
+        calls as f64 / flips,
+        questions as f64 / flips
+    );
     println!(
         "requests a minute while waiting: {:.0} to the API, {:.0} DNS questions",
         calls as f64 / minutes,

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::endpoints::{OLD, RECORD};
 use super::fault::Fault;
-use super::route53::Set;
 use super::world::LabError;
+use super::zone::Set;
 
 /// Nominal durations.
 pub const SNAPSHOT: Duration = Duration::from_secs(60);
@@ -50,8 +50,9 @@ impl Cloud {
             kind: "A".to_owned(),
             identifier: None,
             weight: None,
-            ttl: 300,
+            ttl: Some(300),
             values: vec![OLD.to_owned()],
+            alias: None,
         }])?;
         db.execute("insert or ignore into changes values (0, 'C0', '', 0, ?)", [zone])?;
         let cloud = Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hickory_net::runtime::Time;
 use hickory_proto::op::{Header, HeaderCounts, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, TXT};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo, Server};
 use hickory_server::zone_handler::MessageResponseBuilder;
@@ -16,8 +16,9 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::cloud::Cloud;
 use super::endpoints::ZONE;
-use super::route53::{Set, served};
+use super::route53::served;
 use super::world::LabError;
+use super::zone::{Set, dotted, pointed_at, strings};
 
 /// Opens UDP and TCP on one loopback port: `wanted`, or any.
 pub async fn bind(wanted: u16) -> Result<(UdpSocket, TcpListener, SocketAddr), LabError> {
@@ -95,9 +96,10 @@ impl Zone {
             .filter(|set| set.kind == kind.to_string() || set.kind == "CNAME")
             .collect();
         let mut answers = Vec::new();
-        if let Some(set) = chosen(&wanted) {
+        // An alias answers with what its target has, under its own name and with the target's TTL.
+        if let Some(set) = chosen(&wanted).and_then(|set| chosen(&pointed_at(&sets, set))) {
             for value in &set.values {
-                let ttl = u32::try_from(set.ttl).unwrap_or(0);
+                let ttl = set.ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or(0);
                 answers.push(Record::from_rdata(full.clone(), ttl, data(&set.kind, value)?));
             }
         }
@@ -158,8 +160,18 @@ fn data(kind: &str, value: &str) -> Result<RData, LabError> {
         "AAAA" => RData::AAAA(AAAA(
             value.parse().map_err(|error: std::net::AddrParseError| bad(&error))?,
         )),
-        "CNAME" => RData::CNAME(CNAME(name_of(value)?)),
-        _ => RData::TXT(TXT::new(vec![value.trim_matches('"').to_owned()])),
+        "CNAME" => RData::CNAME(CNAME(name_of(&dotted(value))?)),
+        "MX" => {
+            let (preference, host) = value.split_once(' ').unwrap_or_default();
+            let preference = preference
+                .parse()
+                .map_err(|error: std::num::ParseIntError| bad(&error))?;
+            RData::MX(MX::new(preference, name_of(&dotted(host.trim()))?))
+        }
+        _ => {
+            let strings = strings(value).ok_or_else(|| bad(&"it is no list of strings"))?;
+            RData::TXT(TXT::from_bytes(strings.iter().map(Vec::as_slice).collect()))
+        }
     })
 }
 

@@ -21,6 +21,7 @@ pub mod seed;
 pub mod workload;
 pub mod world;
 pub mod xml;
+mod zone;
 
 pub use endpoints::Endpoints;
 pub use fault::Fault;

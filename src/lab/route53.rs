@@ -1,27 +1,17 @@
 //! Route 53 as far as it is called (API 2013-04-01): one zone, atomic batches, PENDING and INSYNC by stored times.
 
 use quick_xml::de::from_str;
-use rusqlite::OptionalExtension;
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
 
 use super::cloud::{Cloud, IN_SYNC, now_ms};
 use super::endpoints::{NEW, RECORD, ZONE, ZONE_ID};
 use super::fault::Fault;
 use super::world::LabError;
 use super::xml::{Answer, leaf, ok, refusal};
+use super::zone::{Change, Set, apply, dotted, pointed_at};
 
 const NAMESPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
-
-/// A record set.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Set {
-    pub name: String,
-    pub kind: String,
-    pub identifier: Option<String>,
-    pub weight: Option<i64>,
-    pub ttl: i64,
-    pub values: Vec<String>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -43,38 +33,6 @@ struct Changes {
     change: Vec<Change>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Change {
-    action: String,
-    resource_record_set: RawSet,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawSet {
-    name: String,
-    #[serde(rename = "Type")]
-    kind: String,
-    set_identifier: Option<String>,
-    weight: Option<i64>,
-    #[serde(rename = "TTL")]
-    ttl: Option<i64>,
-    resource_records: Option<RawRecords>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawRecords {
-    resource_record: Vec<RawRecord>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawRecord {
-    value: String,
-}
-
 /// The name of a request: the comment of its batch.
 pub fn comment(body: &str) -> Option<String> {
     from_str::<ChangeRequest>(body)
@@ -83,13 +41,9 @@ pub fn comment(body: &str) -> Option<String> {
 }
 
 /// The zone after the last change, whether or not it is INSYNC.
-fn latest(cloud: &Cloud) -> Result<Vec<Set>, LabError> {
-    let text: String = cloud.with(|db| {
-        Ok(
-            db.query_row("select zone from changes order by seq desc limit 1", [], |row| {
-                row.get(0)
-            })?,
-        )
+fn latest_of(db: &Connection) -> Result<Vec<Set>, LabError> {
+    let text: String = db.query_row("select zone from changes order by seq desc limit 1", [], |row| {
+        row.get(0)
     })?;
     Ok(serde_json::from_str(&text)?)
 }
@@ -115,9 +69,11 @@ pub fn new_share(cloud: &Cloud) -> Result<f64, LabError> {
     let all_zero = application.iter().all(|set| set.weight == Some(0));
     let weight = |set: &Set| if all_zero { 1 } else { set.weight.unwrap_or(1) };
     let whole: i64 = application.iter().map(|set| weight(set)).sum();
-    let new = application
-        .iter()
-        .filter(|set| set.values.iter().any(|value| value == NEW));
+    let new = application.iter().filter(|set| {
+        pointed_at(&sets, set)
+            .iter()
+            .any(|set| set.values.iter().any(|value| value == NEW))
+    });
     let new: i64 = new.map(|set| weight(set)).sum();
     // Weights are small enough to be exact.
     Ok(100.0 * new as f64 / whole.max(1) as f64)
@@ -197,8 +153,9 @@ fn standing() -> Vec<Set> {
         kind: kind.to_owned(),
         identifier: None,
         weight: None,
-        ttl,
+        ttl: Some(ttl),
         values: vec![value.to_owned()],
+        alias: None,
     };
     vec![
         set("NS", 172_800, "ns1.lab.test."),
@@ -218,7 +175,7 @@ fn list(cloud: &Cloud, query: &str) -> Result<Answer, LabError> {
             _ => {}
         }
     }
-    let mut sets = latest(cloud)?;
+    let mut sets = cloud.with(latest_of)?;
     sets.extend(standing());
     sets.sort();
     let mut matching = sets
@@ -247,8 +204,20 @@ fn xml(set: &Set) -> String {
         .iter()
         .map(|value| format!("<ResourceRecord>{}</ResourceRecord>", leaf("Value", value)))
         .collect();
+    let body = match &set.alias {
+        Some(alias) => format!(
+            "<AliasTarget>{}{}{}</AliasTarget>",
+            leaf("HostedZoneId", &alias.zone),
+            leaf("DNSName", &alias.name),
+            leaf("EvaluateTargetHealth", alias.evaluate_target_health.to_string())
+        ),
+        None => format!(
+            "{}<ResourceRecords>{records}</ResourceRecords>",
+            set.ttl.map(|ttl| leaf("TTL", ttl.to_string())).unwrap_or_default()
+        ),
+    };
     format!(
-        "<ResourceRecordSet>{}{}{}{}{}<ResourceRecords>{records}</ResourceRecords></ResourceRecordSet>",
+        "<ResourceRecordSet>{}{}{}{}{body}</ResourceRecordSet>",
         leaf("Name", &set.name),
         leaf("Type", &set.kind),
         set.identifier
@@ -258,13 +227,7 @@ fn xml(set: &Set) -> String {
         set.weight
             .map(|weight| leaf("Weight", weight.to_string()))
             .unwrap_or_default(),
-        leaf("TTL", set.ttl.to_string()),
     )
-}
-
-fn dotted(name: &str) -> String {
-    let name = name.to_lowercase();
-    if name.ends_with('.') { name } else { format!("{name}.") }
 }
 
 fn change(cloud: &Cloud, body: &str) -> Result<Answer, LabError> {
@@ -278,21 +241,26 @@ fn change(cloud: &Cloud, body: &str) -> Result<Answer, LabError> {
             ));
         }
     };
-    let current = latest(cloud)?;
-    let zone = match apply(current.clone(), &request.change_batch.changes.change) {
-        Ok(zone) => zone,
-        Err(words) => return Ok(refusal(400, "InvalidChangeBatch", &format!("[{words}]"))),
-    };
-    let changed = zone != current;
-    let text = serde_json::to_string(&zone)?;
     let now = now_ms();
-    let id = cloud.with(|db| {
+    // Read, judged and written in one: of two batches at once, the second one is judged by what the first one left.
+    let applied = cloud.with(|db| {
+        let current = latest_of(db)?;
+        let zone = match apply(current.clone(), &request.change_batch.changes.change) {
+            Ok(zone) => zone,
+            Err(words) => return Ok(Err(words)),
+        };
+        let changed = zone != current;
+        let text = serde_json::to_string(&zone)?;
         let seq: i64 = db.query_row("select max(seq) + 1 from changes", [], |row| row.get(0))?;
         let id = format!("C{seq:08}LAB");
         let sql = "insert into changes values (?, ?, ?, ?, ?)";
         db.execute(sql, (seq, &id, &request.change_batch.comment, now, &text))?;
-        Ok(id)
+        Ok(Ok((id, changed)))
     })?;
+    let (id, changed) = match applied {
+        Ok(applied) => applied,
+        Err(words) => return Ok(refusal(400, "InvalidChangeBatch", &format!("[{words}]"))),
+    };
     let info = info(&id, "PENDING", now);
     let body =
         format!("<ChangeResourceRecordSetsResponse xmlns=\"{NAMESPACE}\">{info}</ChangeResourceRecordSetsResponse>");
@@ -328,116 +296,4 @@ fn get_change(cloud: &Cloud, id: &str) -> Result<Answer, LabError> {
         format!("<GetChangeResponse xmlns=\"{NAMESPACE}\">{info}</GetChangeResponse>"),
         false,
     ))
-}
-
-/// All changes or none, with the refusals of the real service.
-fn apply(mut zone: Vec<Set>, changes: &[Change]) -> Result<Vec<Set>, String> {
-    for change in changes {
-        let raw = &change.resource_record_set;
-        let mut values: Vec<String> = raw
-            .resource_records
-            .iter()
-            .flat_map(|records| records.resource_record.iter().map(|record| record.value.clone()))
-            .collect();
-        values.sort();
-        let name = dotted(&raw.name);
-        let about = format!("name='{name}', type='{}'", raw.kind);
-        let Some(ttl) = raw.ttl else {
-            return Err(format!("Missing field 'TTL' in Change with [{about}]"));
-        };
-        let set = Set {
-            name,
-            kind: raw.kind.clone(),
-            identifier: raw.set_identifier.clone(),
-            weight: raw.weight,
-            ttl,
-            values,
-        };
-        let same = |known: &Set| known.name == set.name && known.kind == set.kind && known.identifier == set.identifier;
-        match change.action.as_str() {
-            "CREATE" if zone.iter().any(same) => {
-                return Err(format!(
-                    "Tried to create resource record set [{about}] but it already exists"
-                ));
-            }
-            "DELETE" => {
-                if !zone.contains(&set) {
-                    return Err(format!(
-                        "Tried to delete resource record set [{about}] but the values provided do not match the current values"
-                    ));
-                }
-                zone.retain(|known| *known != set);
-            }
-            "CREATE" | "UPSERT" => {
-                valid(&set)?;
-                zone.retain(|known| !same(known));
-                zone.push(set);
-            }
-            other => return Err(format!("Invalid action {other}")),
-        }
-    }
-    zone.sort();
-    together(&zone)?;
-    Ok(zone)
-}
-
-fn valid(set: &Set) -> Result<(), String> {
-    let about = format!("name='{}', type='{}'", set.name, set.kind);
-    if !set.name.ends_with(&format!(".{ZONE}")) && set.name != ZONE {
-        return Err(format!(
-            "RRSet with DNS name {} is not permitted in zone {ZONE}",
-            set.name
-        ));
-    }
-    if !(0..=2_147_483_647).contains(&set.ttl) {
-        return Err(format!("Invalid TTL for [{about}]"));
-    }
-    if set.weight.is_some_and(|weight| !(0..=255).contains(&weight)) {
-        return Err(format!("Invalid weight for [{about}]: must be between 0 and 255"));
-    }
-    if set.weight.is_some() != set.identifier.is_some() {
-        return Err(format!("Weight and SetIdentifier must be given together for [{about}]"));
-    }
-    if set.values.is_empty() {
-        return Err(format!("Missing resource records for [{about}]"));
-    }
-    let good = set.values.iter().all(|value| match set.kind.as_str() {
-        "A" => value.parse::<std::net::Ipv4Addr>().is_ok(),
-        "AAAA" => value.parse::<std::net::Ipv6Addr>().is_ok(),
-        _ => !value.is_empty(),
-    });
-    if !good {
-        return Err(format!(
-            "Invalid Resource Record: FATAL problem: InvalidIpAddress encountered with [{about}]"
-        ));
-    }
-    if set.kind == "CNAME" && (set.name == ZONE || set.values.len() > 1) {
-        return Err(format!(
-            "RRSet of type CNAME with DNS name {} is not permitted at apex in zone {ZONE}",
-            set.name
-        ));
-    }
-    Ok(())
-}
-
-fn together(zone: &[Set]) -> Result<(), String> {
-    for set in zone {
-        let mut others = zone.iter().filter(|other| other.name == set.name && *other != set);
-        let cname = others
-            .clone()
-            .any(|other| (other.kind == "CNAME") != (set.kind == "CNAME"));
-        if cname {
-            return Err(format!(
-                "RRSet of type CNAME with DNS name {} is not permitted beside other records",
-                set.name
-            ));
-        }
-        if others.any(|other| other.kind == set.kind && other.identifier.is_some() != set.identifier.is_some()) {
-            return Err(format!(
-                "RRSet with DNS name {}, type {}, SetIdentifier … cannot be created as a non-weighted set exists with the same name and type",
-                set.name, set.kind
-            ));
-        }
-    }
-    Ok(())
 }

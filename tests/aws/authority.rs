@@ -61,8 +61,14 @@ fn answer(question: &Message, sets: &[ResourceRecordSet]) -> Message {
         .iter()
         .filter(|set| set.name() == wanted && set.r#type().as_str() == "A")
     {
-        for value in set.resource_records() {
-            let ttl = u32::try_from(set.ttl().unwrap()).unwrap();
+        // An alias answers with what its target has.
+        let target = set.alias_target().map(|target| target.dns_name().trim_end_matches('.'));
+        let source = sets
+            .iter()
+            .find(|other| target.is_some_and(|target| other.name().trim_end_matches('.') == target))
+            .unwrap_or(set);
+        for value in source.resource_records() {
+            let ttl = u32::try_from(source.ttl().unwrap()).unwrap();
             let data = RData::A(A::from_str(value.value()).unwrap());
             answer.add_answer(Record::from_rdata(Name::from_str(&wanted).unwrap(), ttl, data));
         }

@@ -13,7 +13,7 @@
 //! | moto | DMS timestamps | ISO texts | `peers/serve.py` turns them into seconds |
 //! | moto | DMS `DescribeTableStatistics` | 500 | the waits on the lab |
 //! | moto | Route 53 | INSYNC at once | PENDING on ministack and the lab |
-//! | moto | Route 53 batches | judges a CREATE by the zone before the batch's DELETE | the swaps of a shift on ministack and the lab |
+//! | moto | Route 53 batches | refuses a CREATE of what stood there at any time before, though the batch deletes what stands; judges a DELETE by all that ever stood, not by what stands | what comes back, swaps and who was faster on ministack and the lab |
 //! | ministack 1.5.33 | RDS | wants a container | moto and the lab |
 //! | ministack | DMS | none | moto and the lab |
 //! | moto | IAM `SimulatePrincipalPolicy` | none | ministack and the lab |

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// What happens to a request.
@@ -21,10 +22,21 @@ pub enum Fault {
     Garbage(&'static str),
     /// Handed on; there never is an answer.
     Silence,
+    /// Handed on once the gate is opened.
+    Held(Arc<Gate>),
     /// Handed on; a text of the answer is another.
     Rewrite(&'static str, &'static str),
     /// The same of an answer that may be without it.
     RewriteIfThere(&'static str, &'static str),
+}
+
+/// Where a request waits.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// It came.
+    pub arrived: Notify,
+    /// It may go on.
+    pub open: Notify,
 }
 
 struct Rule {
@@ -137,6 +149,12 @@ async fn serve(mut client: TcpStream, upstream: &str, told: &Mutex<Told>) -> std
     };
     match fault {
         Some(Fault::Answer(status, body)) => client.write_all(&response(status, body)).await,
+        Some(Fault::Held(gate)) => {
+            gate.arrived.notify_one();
+            gate.open.notified().await;
+            let answer = hand_on(upstream, &request).await?;
+            client.write_all(&answer).await
+        }
         Some(Fault::ResetAfter) => {
             hand_on(upstream, &request).await?;
             reset(client);

@@ -13,6 +13,7 @@ use pointsman::provider::action::{Action, ActionError, Cx, Outcome, Progress, Re
 use pointsman::provider::aws::{AwsTarget, Identity};
 use pointsman::provider::connection::{Connections, HttpTarget, SqliteTarget, Target};
 use pointsman::provider::dns::lookup::{Answer, Asked, ask_resolver};
+use pointsman::provider::dns::records::{RecordSet, Zone};
 use pointsman::provider::registry::{Request, build};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -100,15 +101,21 @@ impl Bench {
         }
     }
 
-    /// The lab's Route 53 with Knot as the authority and a cache; nothing where the programs are missing.
-    pub async fn cached() -> Option<(Self, Caches)> {
+    /// The lab's Route 53 with Knot as the authority and a cache; nothing where the programs are missing. Knot is told of
+    /// the application's record and of `more`, by name and type.
+    pub async fn cached(more: &[(&str, &str)]) -> Option<(Self, Caches)> {
         if !peers::installed() {
             return None;
         }
         let mut bench = Self::lab(1.0, &[]).await;
         let knot = Server::knot("erp 300 A 127.0.0.1").await;
         let unbound = Server::unbound(knot.at).await;
-        let mirror = Mirror::start(bench.lab.endpoints().dns, knot.at);
+        let records = [("erp.lab.test.", "A")].iter().chain(more);
+        let records = records.map(|(name, kind)| Asked {
+            name: (*name).to_owned(),
+            kind: (*kind).to_owned(),
+        });
+        let mirror = Mirror::start(bench.lab.endpoints().dns, knot.at, records.collect());
         let mut aws = AwsTarget::new(REGION, ACCOUNT, Some(bench.lab.endpoints().aws.clone()), Identity::Fake);
         aws.dns_server = Some(knot.at);
         bench.connections = bench.connections.with("aws", Target::Aws(aws));
@@ -128,6 +135,22 @@ impl Bench {
             with: &with,
         };
         build(&request, &self.connections).unwrap_or_else(|error| panic!("{uses}: {error}"))
+    }
+
+    /// Why an action on the application's record cannot be made.
+    pub fn refused(&self, uses: &str, more: Value) -> String {
+        let mut with = json!({ "zone": ZONE_ID, "record": "erp.lab.test" });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let on = ["aws".to_owned()];
+        let request = Request {
+            uses,
+            on: &on,
+            with: &with,
+        };
+        match build(&request, &self.connections) {
+            Ok(_) => panic!("{uses} is made of {with}"),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// An action on the application's record.
@@ -151,6 +174,64 @@ impl Bench {
         tokio::time::timeout(std::time::Duration::from_secs(120), performed)
             .await
             .unwrap()
+    }
+
+    fn aws(&self) -> &AwsTarget {
+        let Target::Aws(aws) = self.connections.at(&["aws".to_owned()], 0).unwrap() else {
+            panic!("an AWS connection");
+        };
+        aws
+    }
+
+    pub async fn zone(&self) -> Zone {
+        Zone::find(self.aws(), ZONE_ID).await.unwrap()
+    }
+
+    /// What stands at Route 53.
+    pub async fn standing(&self) -> Vec<RecordSet> {
+        self.zone().await.read("erp.lab.test", "A").await.unwrap()
+    }
+
+    /// Somebody else points the record elsewhere, or takes it away.
+    pub async fn meddle(&self, values: &[&str]) -> Vec<RecordSet> {
+        let zone = self.zone().await;
+        let current = zone.read("erp.lab.test", "A").await.unwrap();
+        let theirs: Vec<RecordSet> = (!values.is_empty())
+            .then(|| RecordSet {
+                set_identifier: None,
+                weight: None,
+                values: values.iter().map(|value| (*value).to_owned()).collect(),
+                ..current[0].clone()
+            })
+            .into_iter()
+            .collect();
+        zone.swap(&current, &theirs, "pm-theirs").await.unwrap();
+        theirs
+    }
+
+    /// The authority says nothing at all, and no wait for it ends by itself. The lab's Route 53 stays.
+    pub fn silence_the_authority(&mut self) -> std::net::UdpSocket {
+        // Bound and never read.
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut aws = AwsTarget::new(REGION, ACCOUNT, Some(self.lab.endpoints().aws.clone()), Identity::Fake);
+        aws.dns_server = Some(silent.local_addr().unwrap());
+        self.connections = std::mem::take(&mut self.connections).with("aws", Target::Aws(aws));
+        silent
+    }
+
+    /// Waits until an action's words hold something.
+    pub fn wait_until_told(&self, part: &str) {
+        let told = || {
+            let (lines, states) = (self.heard.lines.lock().unwrap(), self.heard.states.lock().unwrap());
+            lines.iter().chain(states.iter()).any(|words| words.contains(part))
+        };
+        tokio::task::block_in_place(|| crate::support::wait_for(part, told));
+    }
+
+    /// Waits until Route 53 accepted a change of ours.
+    pub fn wait_until_accepted(&self) {
+        let accepted = || !self.heard.acked.lock().unwrap().is_empty();
+        tokio::task::block_in_place(|| crate::support::wait_for("an accepted change", accepted));
     }
 
     /// The changes that the lab's Route 53 served so far: their comments.
@@ -178,4 +259,17 @@ pub fn verdict(outcome: &Outcome, server: SocketAddr) -> String {
     let rows = outcome.result["servers"].as_array().unwrap();
     let row = rows.iter().find(|row| row["server"] == server.to_string()).unwrap();
     row["verdict"].as_str().unwrap().to_owned()
+}
+
+/// A record set without weights.
+pub fn simple(name: &str, kind: &str, ttl: i64, values: &[&str]) -> RecordSet {
+    RecordSet {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        set_identifier: None,
+        weight: None,
+        ttl: Some(ttl),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+        alias: None,
+    }
 }

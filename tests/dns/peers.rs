@@ -172,6 +172,11 @@ impl Drop for Server {
 
 /// What `dig`, which is not ours, gets from a server.
 pub fn dig(server: SocketAddr, name: &str) -> Vec<String> {
+    dig_for(server, name, "A")
+}
+
+/// The same for another type.
+pub fn dig_for(server: SocketAddr, name: &str, kind: &str) -> Vec<String> {
     let output = Command::new(program("dig").unwrap())
         .args([
             "+short",
@@ -179,7 +184,7 @@ pub fn dig(server: SocketAddr, name: &str) -> Vec<String> {
             &server.port().to_string(),
             &format!("@{}", server.ip()),
             name,
-            "A",
+            kind,
         ])
         .output()
         .unwrap();
@@ -188,4 +193,9 @@ pub fn dig(server: SocketAddr, name: &str) -> Vec<String> {
         .lines()
         .map(str::to_owned)
         .collect()
+}
+
+/// The same where `dig` is there.
+pub fn dig_or_nothing(server: SocketAddr, name: &str) -> Option<Vec<String>> {
+    program("dig").is_some().then(|| dig(server, name))
 }

@@ -15,7 +15,7 @@ const TTL: u32 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_gives_the_old_answer_until_its_ttl_has_run_out_and_then_the_new_one() {
-    let Some((bench, caches)) = Bench::cached().await else {
+    let Some((bench, caches)) = Bench::cached(&[]).await else {
         return;
     };
     let cache = caches.unbound.at;
@@ -35,7 +35,8 @@ async fn a_cache_gives_the_old_answer_until_its_ttl_has_run_out_and_then_the_new
     // A cache counts whole seconds, so its last one may be short.
     let ttl = Duration::from_secs(u64::from(TTL));
     assert!(took >= ttl - Duration::from_secs(1), "{took:?}");
-    assert!(took < ttl + Duration::from_secs(5), "{took:?}");
+    // Long before a cache would be asked again for no reason.
+    assert!(took < ttl + Duration::from_secs(30), "{took:?}");
     let lines = bench.heard.lines.lock().unwrap().join("\n");
     let old = format!("resolver {cache}");
     let seen = lines
@@ -52,7 +53,7 @@ async fn a_cache_gives_the_old_answer_until_its_ttl_has_run_out_and_then_the_new
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_resolver_is_said_and_never_taken_as_agreement() {
-    let Some((bench, caches)) = Bench::cached().await else {
+    let Some((bench, caches)) = Bench::cached(&[]).await else {
         return;
     };
     // Bound and never read.
@@ -90,7 +91,7 @@ async fn a_silent_resolver_is_said_and_never_taken_as_agreement() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_shows_who_answers_what_and_waits_for_the_caches() {
-    let Some((bench, caches)) = Bench::cached().await else {
+    let Some((bench, caches)) = Bench::cached(&[]).await else {
         return;
     };
     let cache = caches.unbound.at;

@@ -1,6 +1,10 @@
 //! `dns.lower_ttl`, `dns.flip`, `dns.restore`: one atomic change, then INSYNC, then every authoritative answer, then the
 //! resolvers and the old TTL where they are waited for. What was before is bound by the approval, so that the way back is
 //! known even when the answer of the change was lost.
+//!
+//! The batch deletes exactly what was read and creates what is meant, so Route 53 refuses it where somebody else changed the
+//! record in between (an UPSERT would overwrite that unseen). What Route 53 accepted is never called failed: what goes
+//! wrong from there is in doubt and says what stands.
 
 use std::time::Duration;
 
@@ -14,13 +18,16 @@ use crate::provider::aws::AwsTarget;
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
+use super::intent::{Goal, To, What};
+use super::left::{Back, Place, as_left, bound, is_of, stages};
 use super::lookup::Asked;
 use super::lowered::Lowered;
 use super::reading::address;
-use super::records::{RecordSet, Zone, canonical};
+use super::records::{Alias, RecordSet, Zone, standing};
 use super::refusal::acceptable;
 use super::servers::{Kind, Server, authorities, resolvers};
-use super::settle::{Until, in_sync, longest_ttl, resolved, since, wait_out};
+use super::settle::{Came, Followed, Unsettled, Until, longest_ttl};
+use super::spelling;
 use super::verdict::{Meant, Verdict};
 use super::watch::Watch;
 
@@ -34,19 +41,15 @@ struct Parameters {
     ttl: Option<i64>,
     wait: Option<bool>,
     to: Option<To>,
+    alias: Option<String>,
+    alias_zone: Option<String>,
+    evaluate_target_health: Option<bool>,
     only: Option<Only>,
     lowered: Option<Lowered>,
     #[serde(default)]
     resolvers: Vec<String>,
     #[serde(default)]
     until: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum To {
-    Values(Vec<String>),
-    Sets(Vec<RecordSet>),
 }
 
 /// The part that is put back.
@@ -56,58 +59,83 @@ enum Only {
     Ttl,
 }
 
-enum What {
-    LowerTtl(i64),
-    Flip {
-        values: Vec<String>,
-        ttl: Option<i64>,
-    },
-    Restore(Vec<RecordSet>),
-    /// The TTLs of these record sets, on whatever the record points at by now.
-    RestoreTtl(Vec<RecordSet>),
-}
-
 /// A change of one name's record sets.
 pub struct Change {
     target: AwsTarget,
     zone: String,
-    record: String,
-    kind: String,
+    asked: Asked,
     what: What,
     lowered: Option<Lowered>,
     resolvers: Vec<Server>,
     until: Until,
 }
 
+impl Parameters {
+    fn what(self, uses: &str) -> Result<What, BuildError> {
+        let fault = |words: &str| BuildError::Parameter(format!("{uses}: {words}"));
+        match (uses, self.to, self.alias) {
+            ("dns.lower_ttl", _, _) => {
+                let ttl = self.ttl.ok_or_else(|| fault("needs ttl"))?;
+                Ok(What::LowerTtl(ttl))
+            }
+            ("dns.flip", Some(To::Values(mut values)), None) => {
+                if self.alias_zone.is_some() || self.evaluate_target_health.is_some() {
+                    return Err(fault("alias_zone and evaluate_target_health belong to alias:"));
+                }
+                values.sort();
+                let to = Goal::Values(values);
+                Ok(What::Flip { to, ttl: self.ttl })
+            }
+            ("dns.flip", None, Some(name)) => {
+                if self.ttl.is_some() {
+                    return Err(fault("an alias has no TTL; leave ttl out"));
+                }
+                let zone = self
+                    .alias_zone
+                    .ok_or_else(|| fault("alias needs alias_zone: the hosted zone of its target"))?;
+                let to = Goal::Alias(Alias {
+                    name: spelling::name(&name),
+                    zone,
+                    evaluate_target_health: self.evaluate_target_health.unwrap_or(false),
+                });
+                Ok(What::Flip { to, ttl: None })
+            }
+            ("dns.flip", _, _) => Err(fault("needs to or alias")),
+            (_, Some(To::Sets(sets)), _) => {
+                let sets = sets.into_iter().map(|set| RecordSet {
+                    name: spelling::name(&set.name),
+                    ..set
+                });
+                Ok(match self.only {
+                    Some(Only::Ttl) => What::RestoreTtl(sets.collect()),
+                    None => What::Restore(sets.collect()),
+                })
+            }
+            // An empty list of record sets: there was nothing before.
+            (_, Some(To::Values(values)), _) if values.is_empty() => Ok(What::Restore(Vec::new())),
+            (_, _, _) => Err(fault("needs to: the output prior of the change")),
+        }
+    }
+}
+
 impl Change {
     /// From its parameters.
     pub fn new(request: &Request<'_>, target: AwsTarget) -> Result<Self, BuildError> {
-        let with: Parameters = request.parameters()?;
+        let mut with: Parameters = request.parameters()?;
         let resolvers = resolvers(&with.resolvers, &target)?;
         let mut until = Until::parse(&with.until, &resolvers)?;
-        let missing = |name: &str| BuildError::Parameter(format!("{} needs {name}", request.uses));
         if request.uses == "dns.lower_ttl" {
             until.ttl_passed |= with.wait.unwrap_or(true);
         }
-        let what = match (request.uses, with.to) {
-            ("dns.lower_ttl", _) => What::LowerTtl(with.ttl.ok_or_else(|| missing("ttl"))?),
-            ("dns.flip", Some(To::Values(mut values))) => {
-                values.sort();
-                What::Flip { values, ttl: with.ttl }
-            }
-            ("dns.restore", Some(To::Sets(sets))) if with.only == Some(Only::Ttl) => What::RestoreTtl(sets),
-            ("dns.restore", Some(To::Sets(sets))) => What::Restore(sets),
-            // An empty list of record sets: there was nothing before.
-            ("dns.restore", Some(To::Values(values))) if values.is_empty() => What::Restore(Vec::new()),
-            _ => return Err(missing("to")),
-        };
         Ok(Self {
             target,
-            zone: with.zone,
-            record: canonical(&with.record),
-            kind: with.kind,
-            what,
-            lowered: with.lowered,
+            zone: with.zone.clone(),
+            asked: Asked {
+                name: spelling::name(&with.record),
+                kind: with.kind.clone(),
+            },
+            lowered: with.lowered.take(),
+            what: with.what(request.uses)?,
             resolvers,
             until,
         })
@@ -115,128 +143,115 @@ impl Change {
 
     /// What is meant to be, given what was.
     fn meant(&self, prior: &[RecordSet]) -> Result<Vec<RecordSet>, ActionError> {
-        let permanent = |words: String| ActionError::new(ActionErrorKind::Permanent, words);
-        let none = || {
-            permanent(format!(
-                "{} {} does not exist; check the record's name",
-                self.record, self.kind
-            ))
-        };
-        match &self.what {
-            What::LowerTtl(ttl) => {
-                if prior.is_empty() {
-                    return Err(none());
-                }
-                // A TTL that is lower already is not raised.
-                Ok(prior
-                    .iter()
-                    .map(|set| RecordSet {
-                        ttl: set.ttl.min(*ttl),
-                        ..set.clone()
-                    })
-                    .collect())
-            }
-            What::Flip { values, ttl } => match prior {
-                [set] if set.weight.is_none() => Ok(vec![RecordSet {
-                    ttl: ttl.unwrap_or(set.ttl),
-                    values: values.clone(),
-                    ..set.clone()
-                }]),
-                [] => Err(none()),
-                _ => Err(permanent(format!("{} is weighted; use dns.shift", self.record))),
-            },
-            What::Restore(sets) => {
-                let mut sets = sets.clone();
-                sets.sort();
-                Ok(sets)
-            }
-            What::RestoreTtl(sets) => {
-                let highest = sets.iter().map(|set| set.ttl).max();
-                let before = |set: &RecordSet| {
-                    let same = sets.iter().find(|old| old.set_identifier == set.set_identifier);
-                    same.map(|old| old.ttl).or(highest).unwrap_or(set.ttl)
-                };
-                Ok(prior
-                    .iter()
-                    .map(|set| RecordSet {
-                        ttl: before(set),
-                        ..set.clone()
-                    })
-                    .collect())
-            }
-        }
+        self.what.meant(&self.asked.name, &self.asked.kind, prior)
     }
 
-    fn prior_of(cx: &Cx) -> Option<Vec<RecordSet>> {
-        cx.identity
-            .get("prior")
-            .and_then(|prior| serde_json::from_value(prior.clone()).ok())
+    async fn read(&self, zone: &Zone) -> Result<Vec<RecordSet>, ActionError> {
+        zone.read(&self.asked.name, &self.asked.kind).await
+    }
+
+    /// A way back meets the world as the way left it, or nothing is sent.
+    fn as_left(&self, zone: &Zone, current: &[RecordSet], cx: &Cx) -> Result<(), ActionError> {
+        let place = Place {
+            zone: &zone.id,
+            name: &self.asked.name,
+            kind: &self.asked.kind,
+        };
+        let target;
+        let back = match &self.what {
+            What::Restore(sets) => Back::Sets(sets),
+            What::RestoreTtl(sets) => Back::Ttl(sets),
+            What::LowerTtl(_) | What::Flip { .. } if is_of(place, &cx.forward) => {
+                target = self.meant(current)?;
+                Back::Sets(&target)
+            }
+            // No way back, or the way back of something else.
+            What::LowerTtl(_) | What::Flip { .. } => return Ok(()),
+        };
+        as_left(place, current, back, &cx.forward).map_err(|words| ActionError::new(ActionErrorKind::Permanent, words))
+    }
+
+    /// What caches may hold from before: what the approval bound; of a way back, what stands or what the way left.
+    fn before(&self, current: &[RecordSet], meant: &[RecordSet], cx: &Cx) -> Vec<RecordSet> {
+        if let Some(prior) = bound(&cx.identity, "prior") {
+            return prior;
+        }
+        let left: Vec<RecordSet> = stages(&cx.forward).into_iter().flatten().collect();
+        if current == meant && !left.is_empty() {
+            left
+        } else {
+            current.to_vec()
+        }
     }
 
     fn outcome(&self, prior: &[RecordSet], meant: &[RecordSet], change: Option<&str>) -> Outcome {
         let mut result = Map::new();
         result.insert("prior".to_owned(), json!(prior));
         result.insert("change_id".to_owned(), json!(change));
-        result.insert("ttl".to_owned(), json!(meant.iter().map(|set| set.ttl).max()));
-        let now: Vec<String> = meant.iter().map(RecordSet::words).collect();
+        result.insert("ttl".to_owned(), json!(meant.iter().filter_map(|set| set.ttl).max()));
         Outcome {
-            summary: format!("now {}", now.join("; ")),
+            summary: format!("now {}", standing(meant)),
             result,
             evidence: Vec::new(),
         }
     }
 
-    /// How long the old answer may still be given by caches.
-    fn to_wait(&self, before: &[RecordSet]) -> Duration {
-        if self.until.ttl_passed {
-            longest_ttl(before)
-        } else {
-            Duration::ZERO
-        }
-    }
-
-    fn asked(&self) -> Asked {
-        Asked {
-            name: self.record.clone(),
-            kind: self.kind.clone(),
-        }
-    }
-
     async fn watch(&self, zone: &Zone, cx: &Cx) -> Result<Watch, ActionError> {
         let servers = authorities(&self.target, Some(zone)).await?;
-        let mut watch = Watch::new(self.asked(), servers, cx.speed);
+        let mut watch = Watch::new(self.asked.clone(), servers, cx.speed);
         watch.also(self.resolvers.iter().cloned());
         Ok(watch)
     }
 
-    /// What comes after the change: INSYNC, the authoritative servers, the resolvers, what is left of the old TTL.
-    async fn follow(
-        &self,
-        (zone, change): (&Zone, Option<&str>),
-        meant: Meant<'_>,
-        begun: Option<DateTime<Utc>>,
-        cx: &Cx,
-    ) -> Result<(Watch, DateTime<Utc>), ActionError> {
-        let mut watch = self.watch(zone, cx).await?;
-        in_sync(zone, change, &mut watch, meant, cx).await?;
-        let visible = Utc::now();
-        if self.until.resolvers {
-            resolved(&mut watch, meant, cx).await?;
-        }
-        let wait = if change.is_some() || begun.is_some() {
-            self.to_wait(meant.before)
+    /// How long caches may give the old answer from when the new one is visible. Nobody knows of a change that was found by
+    /// reading when that was, so it is counted from now, and so it is where the record was so already.
+    fn to_wait(&self, before: &[RecordSet], watch: &Watch) -> Duration {
+        if self.until.ttl_passed {
+            longest_ttl(before).max(watch.longest_given())
         } else {
             Duration::ZERO
+        }
+    }
+
+    /// What comes after the change: INSYNC, the authoritative servers, the resolvers, the old TTL. Gives when every
+    /// authoritative server had it.
+    async fn follow(
+        &self,
+        (zone, came): (&Zone, Came<'_>),
+        watch: &mut Watch,
+        meant: Meant<'_>,
+        cx: &Cx,
+    ) -> Result<DateTime<Utc>, ActionError> {
+        let record = Followed {
+            zone,
+            asked: &self.asked,
+            meant,
         };
-        wait_out(wait.saturating_sub(since(begun.unwrap_or(visible), cx.speed)), cx).await?;
-        Ok((watch, visible))
+        let followed = async {
+            let change = match came {
+                Came::By(id) => Some(id),
+                Came::Found | Came::Already => None,
+            };
+            record.in_sync(change, watch, cx).await?;
+            let visible = Utc::now();
+            if self.until.resolvers {
+                record.resolved(watch, cx).await?;
+            }
+            record
+                .waited_out(self.to_wait(meant.before, watch), visible, cx)
+                .await?;
+            Ok(visible)
+        };
+        followed
+            .await
+            .map_err(|unsettled: Unsettled| unsettled.of(&self.asked, came))
     }
 
     /// A flip is not sent while caches may hold the record for longer than they should.
     async fn lowered_long_ago(&self, current: &[RecordSet], cx: &Cx) -> Result<Option<String>, ActionError> {
         match &self.lowered {
             Some(lowered) => lowered
-                .proven(&self.asked(), current, &self.resolvers, cx.speed)
+                .proven(&self.asked, current, &self.resolvers, cx.speed)
                 .await
                 .map(Some),
             None => Ok(None),
@@ -246,13 +261,25 @@ impl Change {
     /// What a flip has to know of it.
     fn tell_lowered(&self, at: DateTime<Utc>, prior: &[RecordSet], outcome: &mut Outcome) {
         if let What::LowerTtl(ttl) = self.what {
-            let old_ttl = prior.iter().map(|set| set.ttl).max().unwrap_or(ttl);
+            let old_ttl = prior.iter().filter_map(|set| set.ttl).max().unwrap_or(ttl);
             let lowered = Lowered {
                 at,
                 old_ttl,
                 ttl: ttl.min(old_ttl),
+                already: old_ttl <= ttl,
             };
             outcome.result.insert("lowered".to_owned(), json!(lowered));
+        }
+    }
+
+    /// The words of a batch that was refused: for what stands, where that is not what was read.
+    async fn refused(&self, zone: &Zone, current: &[RecordSet], error: ActionError) -> ActionError {
+        match self.read(zone).await {
+            Ok(now) if error.kind == ActionErrorKind::Permanent && now != current => ActionError {
+                request_id: error.request_id,
+                ..Unsettled::Foreign(now).of(&self.asked, Came::Already)
+            },
+            Ok(_) | Err(_) => error,
         }
     }
 }
@@ -260,42 +287,9 @@ impl Change {
 #[async_trait]
 impl Action for Change {
     fn preview(&self) -> Preview {
-        let (summary, change) = match &self.what {
-            What::LowerTtl(ttl) => (
-                format!("lowers the TTL of {} {} to {ttl} s", self.record, self.kind),
-                format!("UPSERT {} {} TTL {ttl}, same values", self.record, self.kind),
-            ),
-            What::Flip { values, ttl } => (
-                format!("points {} {} at {}", self.record, self.kind, values.join(", ")),
-                format!(
-                    "UPSERT {} {}{} → {}",
-                    self.record,
-                    self.kind,
-                    ttl.map(|ttl| format!(" TTL {ttl}")).unwrap_or_default(),
-                    values.join(", ")
-                ),
-            ),
-            What::Restore(sets) => (
-                format!("puts {} {} back as it was", self.record, self.kind),
-                format!(
-                    "UPSERT {}",
-                    sets.iter().map(RecordSet::words).collect::<Vec<_>>().join("; ")
-                ),
-            ),
-            What::RestoreTtl(sets) => {
-                let ttls: Vec<String> = sets.iter().map(|set| set.ttl.to_string()).collect();
-                (
-                    format!("puts the TTL of {} {} back", self.record, self.kind),
-                    format!(
-                        "UPSERT {} {} TTL {}, same values",
-                        self.record,
-                        self.kind,
-                        ttls.join(", ")
-                    ),
-                )
-            }
-        };
+        let (summary, change) = self.what.words(&self.asked.name, &self.asked.kind);
         let mut notes = self.until.notes();
+        notes.push("Route 53 refuses it where somebody changed the record since it was read".to_owned());
         if self.lowered.is_some() {
             notes.push("is refused while the old TTL has not passed since it was lowered".to_owned());
         }
@@ -312,12 +306,17 @@ impl Action for Change {
         let zone = Zone::find(&self.target, &self.zone).await?;
         // Without one nobody could tell afterwards what is answered.
         let servers = authorities(&self.target, Some(&zone)).await?;
-        let current = zone.read(&self.record, &self.kind).await?;
+        let current = self.read(&zone).await?;
+        self.as_left(&zone, &current, cx)?;
         let meant = self.meant(&current)?;
         acceptable(&meant)?;
         let mut facts: Vec<String> = current.iter().map(|set| format!("now: {}", set.words())).collect();
         if current == meant {
             facts.push("it is so already; nothing will be sent".to_owned());
+            if let What::LowerTtl(_) = self.what {
+                let words = "nobody knows since when the TTL is that low: a cache may hold an older, longer one";
+                facts.push(words.to_owned());
+            }
         } else {
             facts.extend(self.lowered_long_ago(&current, cx).await?);
         }
@@ -326,37 +325,47 @@ impl Action for Change {
         let mut identity = self.target.identity_json();
         if let Some(fields) = identity.as_object_mut() {
             fields.insert("zone".to_owned(), json!(zone.id));
+            fields.insert("record".to_owned(), json!(self.asked.name));
+            fields.insert("type".to_owned(), json!(self.asked.kind));
             fields.insert("prior".to_owned(), json!(current));
+            fields.insert("meant".to_owned(), json!(meant));
         }
         Ok(Ready { identity, facts })
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
-        let current = zone.read(&self.record, &self.kind).await?;
-        let prior = Self::prior_of(cx).unwrap_or_else(|| current.clone());
+        let current = self.read(&zone).await?;
+        self.as_left(&zone, &current, cx)?;
+        let prior = bound(&cx.identity, "prior").unwrap_or_else(|| current.clone());
         let meant = self.meant(&prior)?;
         if current != prior && current != meant {
-            let now: Vec<String> = current.iter().map(RecordSet::words).collect();
-            let words = format!("{} was changed by somebody else: now {}", self.record, now.join("; "));
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+            return Err(Unsettled::Foreign(current).of(&self.asked, Came::Already));
         }
+        let before = self.before(&current, &meant, cx);
         let judged = Meant {
             now: &meant,
-            before: &prior,
+            before: &before,
         };
+        let mut watch = self.watch(&zone, cx).await?;
         if current == meant {
-            let (watch, visible) = self.follow((&zone, None), judged, None, cx).await?;
+            let visible = self.follow((&zone, Came::Already), &mut watch, judged, cx).await?;
             let mut outcome = self.outcome(&prior, &meant, None);
             watch.keep(&mut outcome);
             self.tell_lowered(visible, &prior, &mut outcome);
             return Ok(outcome);
         }
         self.lowered_long_ago(&current, cx).await?;
-        let change = zone.change(&current, &meant, &cx.key).await?;
+        if before.iter().chain(&meant).any(|set| set.alias.is_some()) {
+            watch.remember().await;
+        }
+        let change = match zone.swap(&current, &meant, &cx.key).await {
+            Ok(change) => change,
+            Err(error) => return Err(self.refused(&zone, &current, error).await),
+        };
         cx.reporter.ack(&change.id).await?;
-        let followed = self.follow((&zone, Some(&change.id)), judged, None, cx).await;
-        let (watch, visible) = followed.map_err(|error| ActionError {
+        let followed = self.follow((&zone, Came::By(&change.id)), &mut watch, judged, cx).await;
+        let visible = followed.map_err(|error| ActionError {
             request_id: error.request_id.clone().or_else(|| change.request_id.clone()),
             ..error
         })?;
@@ -369,15 +378,20 @@ impl Action for Change {
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
-        let current = zone.read(&self.record, &self.kind).await?;
-        let bound = Self::prior_of(cx);
+        let current = self.read(&zone).await?;
+        if let Err(changed) = self.as_left(&zone, &current, cx) {
+            return Ok(Observed::Unknown {
+                detail: changed.message,
+            });
+        }
+        let bound = bound(&cx.identity, "prior");
         let meant = self.meant(bound.as_deref().unwrap_or(&current))?;
         if current != meant {
             return Ok(match bound {
                 Some(prior) if prior != current => {
-                    let now: Vec<String> = current.iter().map(RecordSet::words).collect();
+                    let now = standing(&current);
                     Observed::Unknown {
-                        detail: format!("the record is neither as before nor as meant: {}", now.join("; ")),
+                        detail: format!("the record is neither as before nor as meant: {now}"),
                     }
                 }
                 Some(_) | None => Observed::NotStarted {
@@ -385,7 +399,7 @@ impl Action for Change {
                 },
             });
         }
-        let before = bound.clone().unwrap_or_else(|| meant.clone());
+        let before = self.before(&current, &meant, cx);
         let mut watch = self.watch(&zone, cx).await?;
         watch
             .round(Meant {
@@ -403,51 +417,51 @@ impl Action for Change {
                 detail: format!("changed; {}", watch.words()),
             });
         }
-        let unchanged = bound.as_ref().is_some_and(|prior| *prior == meant);
-        let (nominal, wait) = (since(cx.intent_at, cx.speed), self.to_wait(&before));
-        if nominal < wait && !unchanged {
-            let left = (wait - nominal).as_secs();
+        let wait = self.to_wait(&before, &watch);
+        if !wait.is_zero() {
             return Ok(Observed::Running {
-                detail: format!("changed; the old TTL runs for {left} s more"),
+                detail: format!(
+                    "changed, nobody knows when that became visible; caches may hold what was before for {} s",
+                    wait.as_secs()
+                ),
             });
         }
-        Ok(Observed::Done(self.found(bound, &meant, &watch, cx)))
+        Ok(Observed::Done(self.found(bound, &meant, &watch, Utc::now())))
     }
 
     async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
-        let current = zone.read(&self.record, &self.kind).await?;
-        let bound = Self::prior_of(cx);
-        let before = bound.clone().unwrap_or_else(|| current.clone());
-        let meant = self.meant(&before)?;
+        let current = self.read(&zone).await?;
+        let bound = bound(&cx.identity, "prior");
+        let meant = self.meant(bound.as_deref().unwrap_or(&current))?;
         if current != meant {
-            let words = format!("{} is not as meant any more; look at the record", self.record);
-            return Err(ActionError::new(ActionErrorKind::InDoubt, words));
+            return Err(Unsettled::Foreign(current).of(&self.asked, Came::Found));
         }
+        let before = self.before(&current, &meant, cx);
         let judged = Meant {
             now: &meant,
             before: &before,
         };
-        let begun = (before != meant).then_some(cx.intent_at);
-        let (watch, _visible) = self.follow((&zone, None), judged, begun, cx).await?;
-        Ok(self.found(bound, &meant, &watch, cx))
+        let mut watch = self.watch(&zone, cx).await?;
+        let visible = self.follow((&zone, Came::Found), &mut watch, judged, cx).await?;
+        Ok(self.found(bound, &meant, &watch, visible))
     }
 }
 
 impl Change {
-    /// What is told of a change that was found by reading.
-    fn found(&self, bound: Option<Vec<RecordSet>>, meant: &[RecordSet], watch: &Watch, cx: &Cx) -> Outcome {
+    /// What is told of a change that was found by reading, and was seen on every authoritative server at `visible`.
+    fn found(
+        &self,
+        bound: Option<Vec<RecordSet>>,
+        meant: &[RecordSet],
+        watch: &Watch,
+        visible: DateTime<Utc>,
+    ) -> Outcome {
         let prior = bound.unwrap_or_default();
         let mut outcome = self.outcome(&prior, meant, None);
         outcome.summary = format!("{} (found by reading)", outcome.summary);
         watch.keep(&mut outcome);
-        // Nobody knows when it became visible: not before the intent where the TTL was waited out, else only now.
-        let at = if self.until.ttl_passed {
-            cx.intent_at
-        } else {
-            Utc::now()
-        };
-        self.tell_lowered(at, &prior, &mut outcome);
+        self.tell_lowered(visible, &prior, &mut outcome);
         if prior.is_empty() {
             outcome.result.insert("prior".to_owned(), Value::Null);
         }

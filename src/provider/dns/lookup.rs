@@ -12,6 +12,8 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 
+use super::spelling;
+
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A question.
@@ -24,7 +26,7 @@ pub struct Asked {
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
-    /// Sorted.
+    /// In one spelling, sorted.
     pub values: Vec<String>,
     /// The lowest TTL among them, in seconds.
     pub ttl: u32,
@@ -81,7 +83,7 @@ async fn exchange(server: SocketAddr, asked: &Asked, recursion: bool) -> Result<
         .answers
         .iter()
         .filter(|record| record.record_type() == kind)
-        .map(|record| record.data.to_string())
+        .map(|record| spelling::of(&record.data))
         .collect();
     values.sort();
     let ttl = answer.answers.iter().map(|record| record.ttl).min().unwrap_or(0);

@@ -2,6 +2,8 @@
 //! is compared with what is.
 
 pub mod change;
+pub mod intent;
+pub mod left;
 pub mod lookup;
 pub mod lowered;
 pub mod reading;
@@ -11,6 +13,7 @@ pub mod sampling;
 pub mod servers;
 pub mod settle;
 pub mod shift;
+pub mod spelling;
 pub mod stages;
 pub mod table;
 pub mod verdict;

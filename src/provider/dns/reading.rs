@@ -13,9 +13,10 @@ use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
 
 use super::lookup::{Answer, Asked};
-use super::records::{RecordSet, Zone, canonical};
+use super::records::{RecordSet, Zone};
 use super::servers::{Kind, Server, authorities, resolvers};
 use super::settle::{SETTLE, Until};
+use super::spelling;
 use super::verdict::Meant;
 use super::watch::Watch;
 
@@ -121,7 +122,7 @@ impl Action for Lookup {
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let asked = Asked {
-            name: canonical(&self.with.record),
+            name: spelling::name(&self.with.record),
             kind: self.with.kind.clone(),
         };
         let servers = self.authorities().await?;
@@ -134,8 +135,9 @@ impl Action for Lookup {
                 kind: asked.kind.clone(),
                 set_identifier: None,
                 weight: None,
-                ttl: i64::from(answer.ttl),
+                ttl: Some(i64::from(answer.ttl)),
                 values: answer.values.clone(),
+                alias: None,
             }]
         };
         let meant = Meant { now: &now, before: &[] };

@@ -4,7 +4,7 @@ use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::RequestId;
 use aws_sdk_route53::types::builders::ChangeBatchBuilder;
 use aws_sdk_route53::types::{
-    Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
+    AliasTarget, Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,11 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::aws::{AwsTarget, Sent, classify};
 
 use super::refusal::acceptable;
+use super::spelling;
 
-/// One record set as it is bound, journaled and put back.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// One record set as it is bound, journaled and put back. Two of them are equal where they mean the same, however they are
+/// spelled.
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSet {
     pub name: String,
@@ -24,36 +26,102 @@ pub struct RecordSet {
     pub set_identifier: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<i64>,
-    pub ttl: i64,
-    /// Sorted.
+    /// In seconds; an alias has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
+    /// As Route 53 lists them, sorted; an alias has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Alias>,
+}
+
+/// Where an alias points (Route 53 API, `AliasTarget`).
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    pub name: String,
+    /// The hosted zone of the target, which for a load balancer is its own, not the record's.
+    pub zone: String,
+    pub evaluate_target_health: bool,
+}
+
+impl PartialEq for Alias {
+    fn eq(&self, other: &Self) -> bool {
+        spelling::name(&self.name) == spelling::name(&other.name)
+            && self.zone == other.zone
+            && self.evaluate_target_health == other.evaluate_target_health
+    }
+}
+
+impl PartialEq for RecordSet {
+    fn eq(&self, other: &Self) -> bool {
+        (self.key(), self.ttl, &self.alias) == (other.key(), other.ttl, &other.alias)
+            && self.meaning() == other.meaning()
+    }
 }
 
 impl RecordSet {
+    /// What tells it from others of its name.
+    fn key(&self) -> (&str, &str, Option<&str>, Option<i64>) {
+        (&self.name, &self.kind, self.set_identifier.as_deref(), self.weight)
+    }
+
+    /// Its values in one spelling, sorted.
+    pub fn meaning(&self) -> Vec<String> {
+        meaning(&self.kind, &self.values)
+    }
+
     /// For people.
     pub fn words(&self) -> String {
         let weight = self
             .weight
             .map(|weight| format!(" weight {weight}"))
             .unwrap_or_default();
-        format!(
-            "{} {} TTL {}{weight} → {}",
-            self.name,
-            self.kind,
-            self.ttl,
-            self.values.join(", ")
-        )
+        let ttl = self.ttl.map(|ttl| format!(" TTL {ttl}")).unwrap_or_default();
+        let (kind, to) = match &self.alias {
+            Some(alias) => ("alias ", alias.words()),
+            None => ("", self.values.join(", ")),
+        };
+        format!("{} {kind}{}{ttl}{weight} → {to}", self.name, self.kind)
+    }
+}
+
+impl Alias {
+    /// For people.
+    pub fn words(&self) -> String {
+        let health = match self.evaluate_target_health {
+            true => ", if it is healthy",
+            false => "",
+        };
+        format!("{} in zone {}{health}", self.name, self.zone)
+    }
+}
+
+/// Values in one spelling, sorted.
+pub fn meaning(kind: &str, values: &[String]) -> Vec<String> {
+    let mut values: Vec<String> = values.iter().map(|value| spelling::canonical(kind, value)).collect();
+    values.sort();
+    values
+}
+
+/// Record sets of one name in their order.
+pub fn in_order(mut sets: Vec<RecordSet>) -> Vec<RecordSet> {
+    sets.sort_by(|one, other| one.key().cmp(&other.key()));
+    sets
+}
+
+/// What stands, for people.
+pub fn standing(sets: &[RecordSet]) -> String {
+    let words: Vec<String> = sets.iter().map(RecordSet::words).collect();
+    match words.as_slice() {
+        [] => "nothing".to_owned(),
+        words => words.join("; "),
     }
 }
 
 fn permanent(words: impl Into<String>) -> ActionError {
     ActionError::new(ActionErrorKind::Permanent, words)
-}
-
-/// The name as Route 53 gives it: lower-case, with its final dot.
-pub fn canonical(name: &str) -> String {
-    let name = name.to_lowercase();
-    if name.ends_with('.') { name } else { format!("{name}.") }
 }
 
 /// A zone and its client.
@@ -81,7 +149,7 @@ impl Zone {
             let id = zone.trim_start_matches("/hostedzone/").to_owned();
             return Ok(Self { reads, writes, id });
         }
-        let wanted = canonical(zone);
+        let wanted = spelling::name(zone);
         let found = reads
             .list_hosted_zones_by_name()
             .dns_name(&wanted)
@@ -109,7 +177,7 @@ impl Zone {
 
     /// The record sets of a name and type, sorted.
     pub async fn read(&self, name: &str, kind: &str) -> Result<Vec<RecordSet>, ActionError> {
-        let wanted = canonical(name);
+        let wanted = spelling::name(name);
         let answer = self
             .reads
             .list_resource_record_sets()
@@ -121,12 +189,11 @@ impl Zone {
             .map_err(|error| classify(error, "route53:ListResourceRecordSets", Sent::Read))?;
         let mut sets = Vec::new();
         for set in answer.resource_record_sets() {
-            if canonical(set.name()) == wanted && set.r#type().as_str() == kind {
+            if spelling::name(set.name()) == wanted && set.r#type().as_str() == kind {
                 sets.push(ours(set)?);
             }
         }
-        sets.sort();
-        Ok(sets)
+        Ok(in_order(sets))
     }
 
     /// The names of the servers that the zone is delegated to.
@@ -144,27 +211,6 @@ impl Zone {
             .unwrap_or_default();
         names.sort();
         Ok(names)
-    }
-
-    /// Changes `current` into `meant` in one atomic batch; gives what was accepted.
-    pub async fn change(
-        &self,
-        current: &[RecordSet],
-        meant: &[RecordSet],
-        comment: &str,
-    ) -> Result<Accepted, ActionError> {
-        acceptable(meant)?;
-        let mut batch = ChangeBatch::builder().comment(comment);
-        for old in current
-            .iter()
-            .filter(|old| !meant.iter().any(|new| new.set_identifier == old.set_identifier))
-        {
-            batch = batch.changes(change(ChangeAction::Delete, old)?);
-        }
-        for new in meant.iter().filter(|new| !current.contains(new)) {
-            batch = batch.changes(change(ChangeAction::Upsert, new)?);
-        }
-        self.send(batch).await
     }
 
     /// Puts `meant` in the place of exactly `current`, in one atomic batch of DELETE and CREATE: Route 53 refuses it where
@@ -221,12 +267,6 @@ impl Zone {
 }
 
 fn ours(set: &ResourceRecordSet) -> Result<RecordSet, ActionError> {
-    if set.alias_target().is_some() {
-        return Err(permanent(format!(
-            "{} is an alias; aliases are not available yet",
-            set.name()
-        )));
-    }
     let routed = set.region().is_some()
         || set.geo_location().is_some()
         || set.failover().is_some()
@@ -245,12 +285,17 @@ fn ours(set: &ResourceRecordSet) -> Result<RecordSet, ActionError> {
         .collect();
     values.sort();
     Ok(RecordSet {
-        name: canonical(set.name()),
+        name: spelling::name(set.name()),
         kind: set.r#type().as_str().to_owned(),
         set_identifier: set.set_identifier().map(str::to_owned),
         weight: set.weight(),
-        ttl: set.ttl().unwrap_or_default(),
+        ttl: set.ttl(),
         values,
+        alias: set.alias_target().map(|target| Alias {
+            name: spelling::name(target.dns_name()),
+            zone: target.hosted_zone_id().to_owned(),
+            evaluate_target_health: target.evaluate_target_health(),
+        }),
     })
 }
 
@@ -260,7 +305,16 @@ fn change(action: ChangeAction, set: &RecordSet) -> Result<Change, ActionError> 
         .r#type(RrType::from(set.kind.as_str()))
         .set_set_identifier(set.set_identifier.clone())
         .set_weight(set.weight)
-        .ttl(set.ttl);
+        .set_ttl(set.ttl);
+    if let Some(alias) = &set.alias {
+        let target = AliasTarget::builder()
+            .hosted_zone_id(&alias.zone)
+            .dns_name(&alias.name)
+            .evaluate_target_health(alias.evaluate_target_health)
+            .build()
+            .map_err(|error| permanent(error.to_string()))?;
+        builder = builder.alias_target(target);
+    }
     for value in &set.values {
         let record = ResourceRecord::builder()
             .value(value)

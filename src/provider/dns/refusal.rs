@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::provider::action::{ActionError, ActionErrorKind};
 
 use super::records::RecordSet;
+use super::spelling::{LONGEST_STRING, strings};
 
 /// The largest TTL in seconds (RFC 2181, section 8).
 const LONGEST_TTL: i64 = 2_147_483_647;
@@ -24,33 +25,56 @@ fn fault_of(set: &RecordSet) -> Option<(&str, String)> {
     let fits = |value: &str| match set.kind.as_str() {
         "A" => value.parse::<Ipv4Addr>().is_ok(),
         "AAAA" => value.parse::<Ipv6Addr>().is_ok(),
-        "TXT" => value.starts_with('"') && value.ends_with('"') && value.len() >= 2,
+        "TXT" => strings(value).is_some_and(|strings| strings.iter().all(|string| string.len() <= LONGEST_STRING)),
+        "MX" => {
+            let mut parts = value.split_whitespace();
+            let preference = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
+            preference && parts.next().is_some() && parts.next().is_none()
+        }
         _ => !value.is_empty(),
     };
-    let words = if set.values.is_empty() {
+    let meaning = set.meaning();
+    let words = if let Some(alias) = &set.alias {
+        if set.ttl.is_some() || !set.values.is_empty() {
+            "an alias has neither TTL nor values".to_owned()
+        } else if alias.zone.is_empty() || alias.name.len() < 2 {
+            "an alias names its target and the target's hosted zone".to_owned()
+        } else {
+            return weighted(set).map(|words| (set.name.as_str(), words));
+        }
+    } else if set.values.is_empty() {
         "there are no values".to_owned()
     } else if let Some(bad) = set.values.iter().find(|value| !fits(value)) {
         format!("{bad} is no value of type {}", set.kind)
-    } else if set
-        .values
+    } else if meaning
         .iter()
-        .zip(set.values.iter().skip(1))
+        .zip(meaning.iter().skip(1))
         .any(|(one, other)| one == other)
     {
         // They are sorted.
         "a value stands twice".to_owned()
     } else if set.kind == "CNAME" && set.values.len() > 1 {
         "a CNAME has one value".to_owned()
-    } else if !(0..=LONGEST_TTL).contains(&set.ttl) {
-        format!("{} is no TTL", set.ttl)
-    } else if set.weight.is_some_and(|weight| !(0..=255).contains(&weight)) {
-        "a weight is from 0 to 255".to_owned()
+    } else if !set.ttl.is_some_and(|ttl| (0..=LONGEST_TTL).contains(&ttl)) {
+        match set.ttl {
+            Some(ttl) => format!("{ttl} is no TTL"),
+            None => "there is no TTL".to_owned(),
+        }
+    } else {
+        weighted(set)?
+    };
+    Some((&set.name, words))
+}
+
+fn weighted(set: &RecordSet) -> Option<String> {
+    let words = if set.weight.is_some_and(|weight| !(0..=255).contains(&weight)) {
+        "a weight is from 0 to 255"
     } else if set.weight.is_some() != set.set_identifier.is_some() {
-        "a weight and a set identifier belong together".to_owned()
+        "a weight and a set identifier belong together"
     } else {
         return None;
     };
-    Some((&set.name, words))
+    Some(words.to_owned())
 }
 
 fn together(sets: &[RecordSet]) -> Option<(&str, String)> {
@@ -81,8 +105,9 @@ mod tests {
             kind: "A".to_owned(),
             set_identifier: None,
             weight: None,
-            ttl: 60,
+            ttl: Some(60),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
+            alias: None,
         }
     }
 
@@ -100,7 +125,7 @@ mod tests {
             (vec![set(&["10.0.0.1", "10.0.0.1"])], "twice"),
             (
                 vec![RecordSet {
-                    ttl: -1,
+                    ttl: Some(-1),
                     ..set(&["10.0.0.1"])
                 }],
                 "is no TTL",
@@ -119,7 +144,7 @@ mod tests {
                 vec![
                     weighted("a", 1),
                     RecordSet {
-                        ttl: 61,
+                        ttl: Some(61),
                         ..weighted("b", 1)
                     },
                 ],

@@ -1,8 +1,6 @@
 //! What is seen while a stage is held: the share by resolution, clients and their errors, the analysis, drift. Reads only;
 //! must not decide what becomes of the shift.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,8 +13,8 @@ use crate::runbook::expression;
 use super::lookup::Asked;
 use super::records::{RecordSet, Zone};
 use super::servers::Server;
+use super::settle::nominal;
 use super::stages::{Stage, may_be_chance};
-use super::way::drifted;
 
 /// How often the analysis is asked while a stage is held.
 const LOOKS: u32 = 4;
@@ -72,8 +70,8 @@ pub struct Sampler {
 pub enum Stop {
     /// The new side is not good.
     Breach(String),
-    /// Somebody else changed the record: it is theirs now.
-    Drift(String),
+    /// Somebody else changed the record to this: it is theirs now.
+    Drift(Vec<RecordSet>),
 }
 
 /// What was seen of a stage.
@@ -151,6 +149,7 @@ pub struct Held<'a> {
     pub asked: &'a Asked,
     pub servers: &'a [Server],
     pub standing: &'a [RecordSet],
+    /// In one spelling, sorted.
     pub new: &'a [String],
 }
 
@@ -168,8 +167,7 @@ impl Sampler {
         for sample in 1..=self.samples {
             // By the clock: what the questions cost is part of the hold.
             let due = every.mul_f64(f64::from(sample));
-            cx.pause(due.saturating_sub(begun.elapsed().mul_f64(cx.speed.max(1.0))))
-                .await?;
+            cx.pause(due.saturating_sub(nominal(begun, cx))).await?;
             self.resolve(sample, held, &mut tally).await;
             self.ask_clients(cx, &mut tally).await?;
             let last = sample == self.samples;
@@ -185,9 +183,16 @@ impl Sampler {
                 break;
             }
         }
-        tally.held_s = begun.elapsed().mul_f64(cx.speed.max(1.0)).as_secs_f64();
+        tally.held_s = nominal(begun, cx).as_secs_f64();
         if stop.is_none() {
             stop = share_is_off(&tally);
+        }
+        // What looks bad may be what somebody else made of the record: theirs is not reverted.
+        if let Some(Stop::Breach(_)) = stop
+            && let Ok(now) = held.zone.read(&held.asked.name, &held.asked.kind).await
+            && now != held.standing
+        {
+            stop = Some(Stop::Drift(now));
         }
         Ok((tally, stop))
     }
@@ -242,9 +247,7 @@ impl Sampler {
     async fn analyse(&self, held: &Held<'_>, cx: &Cx) -> Result<Option<Stop>, ActionError> {
         match held.zone.read(&held.asked.name, &held.asked.kind).await {
             Ok(now) if now == held.standing => {}
-            Ok(now) => {
-                return Ok(Some(Stop::Drift(drifted(&now).message)));
-            }
+            Ok(now) => return Ok(Some(Stop::Drift(now))),
             // The next look tells.
             Err(error) if error.kind == ActionErrorKind::Transient => {}
             Err(error) => return Ok(Some(Stop::Breach(error.message))),
@@ -271,9 +274,4 @@ fn share_is_off(tally: &Tally) -> Option<Stop> {
             tally.new, tally.asked, tally.share
         ))
     })
-}
-
-/// Nominal time that has passed.
-pub fn nominal(begun: Instant, cx: &Cx) -> Duration {
-    begun.elapsed().mul_f64(cx.speed.max(1.0))
 }

@@ -5,9 +5,8 @@
 //! Once the first batch is accepted, a shift that stops is still an effect that happened: its outcome says where it stands
 //! and keeps the way back, and its proof fails.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
+use chrono::Utc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,20 +17,19 @@ use crate::provider::connection::{BuildError, Connections};
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
+use super::left::{Shifted, bound};
 use super::lookup::Asked;
 use super::reading::address;
-use super::records::{RecordSet, Zone, canonical};
+use super::records::{RecordSet, Zone, meaning, standing};
 use super::refusal::acceptable;
-use super::sampling::{Held, Probe, Sampler, Stop, Written as Read, nominal, probes};
+use super::sampling::{Held, Probe, Sampler, Stop, Written as Read, probes};
 use super::servers::{Server, authorities, resolvers};
-use super::settle::{Until, in_sync, longest_ttl, resolved, wait_out};
+use super::settle::{Came, Followed, Unsettled, Until, longest_ttl, nominal};
+use super::spelling;
 use super::stages::{NEW, Stage, Written, members, share_of, stages};
 use super::verdict::Meant;
 use super::watch::Watch;
 use super::way::{Way, drifted};
-
-/// How often a batch is tried that certainly was not applied.
-const TRIES: u32 = 5;
 
 /// What becomes of the record on a breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -117,7 +115,7 @@ impl Shift {
         Ok(Self {
             zone: with.zone,
             asked: Asked {
-                name: canonical(&with.record),
+                name: spelling::name(&with.record),
                 kind: with.kind,
             },
             to,
@@ -146,62 +144,60 @@ impl Shift {
         members(prior, &self.to, self.ttl, share)
     }
 
-    fn prior_of(cx: &Cx) -> Option<Vec<RecordSet>> {
-        let prior = cx.identity.get("prior")?;
-        serde_json::from_value(prior.clone()).ok()
+    /// What comes after the last stage: every authoritative server, the resolvers, the old TTL.
+    async fn end(
+        &self,
+        zone: &Zone,
+        (now, before): (&[RecordSet], &[RecordSet]),
+        came: Came<'_>,
+        watch: &mut Watch,
+        cx: &Cx,
+    ) -> Result<(), ActionError> {
+        let followed = Followed {
+            zone,
+            asked: &self.asked,
+            meant: Meant { now, before },
+        };
+        let settled = async {
+            followed.in_sync(None, watch, cx).await?;
+            let visible = Utc::now();
+            if self.until.resolvers {
+                followed.resolved(watch, cx).await?;
+            }
+            if self.until.ttl_passed {
+                followed.waited_out(longest_ttl(before), visible, cx).await?;
+            }
+            Ok(())
+        };
+        settled
+            .await
+            .map_err(|unsettled: Unsettled| unsettled.of(&self.asked, came))
     }
 
-    /// Puts `meant` in the place of what stands, verified: INSYNC, the authoritative answers, the weights read back.
-    async fn place(&self, way: &mut Way<'_>, meant: Vec<RecordSet>, comment: &str, cx: &Cx) -> Result<(), ActionError> {
-        let mut wait = Duration::from_secs(2);
-        let mut tries = 1;
-        let change = loop {
-            match way.zone.swap(&way.standing, &meant, comment).await {
-                Ok(change) => {
-                    way.changes.push(change.id.clone());
-                    cx.reporter.ack(&change.id).await?;
-                    break Some(change.id);
-                }
-                Err(error) if error.kind == ActionErrorKind::Transient && tries < TRIES => {
-                    cx.reporter.progress(Progress::State(error.message));
-                    cx.pause(wait).await?;
-                    wait *= 2;
-                    tries += 1;
-                }
-                Err(error) => {
-                    let now = way.zone.read(&self.asked.name, &self.asked.kind).await?;
-                    if error.kind == ActionErrorKind::InDoubt && now == meant {
-                        // The answer was lost, the batch was not.
-                        way.changes.push(comment.to_owned());
-                        cx.reporter.ack(comment).await?;
-                        break None;
-                    }
-                    return Err(if now == way.standing { error } else { drifted(&now) });
-                }
-            }
+    /// What is told of a shift that was found by reading.
+    fn found(&self, zone: &Zone, prior: &[RecordSet], current: Vec<RecordSet>, reached: u8) -> Outcome {
+        let way = Way {
+            zone,
+            asked: &self.asked,
+            servers: &[],
+            resolvers: &[],
+            prior,
+            standing: current,
+            reached: Some(reached),
+            tallies: Vec::new(),
+            changes: Vec::new(),
+            requests: 0,
         };
-        way.standing = meant;
-        way.reached = share_of(&way.standing).unwrap_or(0);
-        let mut watch = Watch::new(self.asked.clone(), way.servers.iter().cloned(), cx.speed);
-        let judged = Meant {
-            now: &way.standing,
-            before: way.prior,
-        };
-        in_sync(way.zone, change.as_deref(), &mut watch, judged, cx).await?;
-        watch.also(self.resolvers.iter().cloned());
-        watch.round(judged).await;
-        watch.tell(cx);
-        way.requests += watch.requests;
-        let now = way.zone.read(&self.asked.name, &self.asked.kind).await?;
-        if now == way.standing {
-            Ok(())
-        } else {
-            Err(drifted(&now))
-        }
+        let stop = (reached != self.last())
+            .then(|| json!({ "stage": reached, "words": "nobody held or analysed it any more", "reverted_to": null }));
+        let mut outcome = way.outcome(&self.to, stop.as_ref());
+        outcome.summary = format!("{} (found by reading)", outcome.summary);
+        outcome
     }
 
     /// Stage by stage; gives why it stopped before the last.
     async fn climb(&self, way: &mut Way<'_>, cx: &Cx) -> Result<Option<Value>, ActionError> {
+        let new = meaning(&self.asked.kind, &self.to);
         for stage in self
             .stages
             .iter()
@@ -210,7 +206,7 @@ impl Shift {
             let before = way.standing.clone();
             let meant = self.at(way.prior, stage.share)?;
             let comment = format!("{} at {}", cx.key, stage.share);
-            if let Err(error) = self.place(way, meant, &comment, cx).await {
+            if let Err(error) = way.place(meant, &comment, cx).await {
                 return self.stopped(way, *stage, error).map(Some);
             }
             let held = Held {
@@ -218,7 +214,7 @@ impl Shift {
                 asked: &self.asked,
                 servers: way.servers,
                 standing: &way.standing,
-                new: &self.to,
+                new: &new,
             };
             let (tally, stop) = self.sampler.hold(*stage, &held, cx).await?;
             way.requests += tally.asked;
@@ -227,7 +223,9 @@ impl Shift {
             way.tallies.push(tally);
             match stop {
                 None => {}
-                Some(Stop::Drift(words)) => {
+                Some(Stop::Drift(now)) => {
+                    let words = drifted(&now).message;
+                    way.lost_to(now);
                     return Ok(Some(
                         json!({ "stage": stage.share, "words": words, "reverted_to": null }),
                     ));
@@ -281,9 +279,13 @@ impl Shift {
         };
         let share = share_of(&back).unwrap_or(0);
         let comment = format!("{} back to {share}", cx.key);
-        match self.place(way, back, &comment, cx).await {
+        match way.place(back.clone(), &comment, cx).await {
             Ok(()) => Ok(told(Some(share), Some(nominal(begun, cx).as_secs_f64()), words)),
             Err(error) if matches!(error.kind, ActionErrorKind::InDoubt | ActionErrorKind::Cancelled) => Err(error),
+            // It went back, and not everybody gives it yet.
+            Err(error) if way.reached == Some(share) && way.standing == back => {
+                Ok(told(Some(share), None, format!("{words}; {}", error.message)))
+            }
             Err(error) => {
                 let words = format!("{words}; IT COULD NOT BE REVERTED: {}", error.message);
                 Ok(told(None, None, words))
@@ -366,7 +368,16 @@ impl Action for Shift {
         let mut identity = self.target.identity_json();
         if let Some(fields) = identity.as_object_mut() {
             fields.insert("zone".to_owned(), json!(zone.id));
+            fields.insert("record".to_owned(), json!(self.asked.name));
+            fields.insert("type".to_owned(), json!(self.asked.kind));
             fields.insert("prior".to_owned(), json!(current));
+            // What the way back may find.
+            let shifted = Shifted {
+                to: self.to.clone(),
+                ttl: self.ttl,
+                shares: self.stages.iter().map(|stage| stage.share).collect(),
+            };
+            fields.insert("shift".to_owned(), json!(shifted));
         }
         Ok(Ready { identity, facts })
     }
@@ -374,16 +385,18 @@ impl Action for Shift {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
-        let prior = Self::prior_of(cx).unwrap_or_else(|| current.clone());
+        let prior = bound(&cx.identity, "prior").unwrap_or_else(|| current.clone());
         if current != prior {
             return Err(drifted(&current));
         }
         let servers = authorities(&self.target, Some(&zone)).await?;
         let mut way = Way {
             zone: &zone,
+            asked: &self.asked,
             servers: &servers,
+            resolvers: &self.resolvers,
             prior: &prior,
-            reached: share_of(&current).unwrap_or(0),
+            reached: Some(share_of(&current).unwrap_or(0)),
             standing: current,
             tallies: Vec::new(),
             changes: Vec::new(),
@@ -393,19 +406,10 @@ impl Action for Shift {
         if stop.is_some() {
             return Ok(way.outcome(&self.to, stop.as_ref()));
         }
-        let judged = Meant {
-            now: &way.standing,
-            before: &prior,
-        };
         let mut watch = Watch::new(self.asked.clone(), servers.iter().cloned(), cx.speed);
         watch.also(self.resolvers.iter().cloned());
-        watch.round(judged).await;
-        if self.until.resolvers {
-            resolved(&mut watch, judged, cx).await?;
-        }
-        if self.until.ttl_passed {
-            wait_out(longest_ttl(&prior), cx).await?;
-        }
+        self.end(&zone, (&way.standing, &prior), Came::By(&cx.key), &mut watch, cx)
+            .await?;
         way.requests += watch.requests;
         let mut outcome = way.outcome(&self.to, None);
         watch.keep(&mut outcome);
@@ -416,7 +420,7 @@ impl Action for Shift {
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
-        let Some(prior) = Self::prior_of(cx) else {
+        let Some(prior) = bound(&cx.identity, "prior") else {
             return Ok(Observed::Unknown {
                 detail: "what was before is not known".to_owned(),
             });
@@ -432,37 +436,44 @@ impl Action for Shift {
                 detail: drifted(&current).message,
             });
         };
-        let way = Way {
-            zone: &zone,
-            servers: &[],
-            prior: &prior,
-            standing: current,
-            reached,
-            tallies: Vec::new(),
-            changes: Vec::new(),
-            requests: 0,
-        };
-        let stop = (reached != self.last())
-            .then(|| json!({ "stage": reached, "words": "nobody held or analysed it any more", "reverted_to": null }));
-        let mut outcome = way.outcome(&self.to, stop.as_ref());
-        outcome.summary = format!("{} (found by reading)", outcome.summary);
-        Ok(Observed::Done(outcome))
+        if reached == self.last() && (self.until.resolvers || self.until.ttl_passed) {
+            return Ok(Observed::Running {
+                detail: format!("it stands at {reached} %, and nobody waited for the caches"),
+            });
+        }
+        Ok(Observed::Done(self.found(&zone, &prior, current, reached)))
+    }
+
+    async fn adopt(&self, cx: &Cx) -> Result<Outcome, ActionError> {
+        let zone = Zone::find(&self.target, &self.zone).await?;
+        let current = zone.read(&self.asked.name, &self.asked.kind).await?;
+        let prior = bound(&cx.identity, "prior").unwrap_or_default();
+        let servers = authorities(&self.target, Some(&zone)).await?;
+        let mut watch = Watch::new(self.asked.clone(), servers, cx.speed);
+        watch.also(self.resolvers.iter().cloned());
+        let last = self.at(&prior, self.last())?;
+        self.end(&zone, (&last, &prior), Came::Found, &mut watch, cx).await?;
+        let mut outcome = self.found(&zone, &prior, current, self.last());
+        watch.keep(&mut outcome);
+        Ok(outcome)
     }
 
     async fn prove(&self, _cx: &Cx) -> Result<(), ActionError> {
         let zone = Zone::find(&self.target, &self.zone).await?;
         let current = zone.read(&self.asked.name, &self.asked.kind).await?;
-        let reached = share_of(&current).unwrap_or(0);
         let ours = current
             .iter()
-            .any(|set| set.set_identifier.as_deref() == Some(NEW) && set.values == self.to);
-        if ours && reached == self.last() {
-            return Ok(());
-        }
+            .any(|set| set.set_identifier.as_deref() == Some(NEW) && set.meaning() == meaning(&set.kind, &self.to));
+        let at = match (share_of(&current), current.as_slice()) {
+            (Some(reached), _) if ours && reached == self.last() => return Ok(()),
+            (Some(reached), _) if ours => format!("stands at {reached} % of {} %", self.last()),
+            (None, [simple]) if simple.set_identifier.is_none() => format!("stands at 0 % of {} %", self.last()),
+            (Some(_) | None, _) => "stands at no stage of this shift".to_owned(),
+        };
         let words = format!(
-            "{} stands at {reached} % of {} %; its outcome says why; roll it back, or go on without it",
+            "{} {at}: {}; its outcome says why; roll it back, or go on without it",
             self.asked.name,
-            self.last()
+            standing(&current)
         );
         Err(ActionError::new(ActionErrorKind::Permanent, words))
     }

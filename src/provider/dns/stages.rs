@@ -8,7 +8,7 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::connection::BuildError;
 use crate::provider::span::Within;
 
-use super::records::RecordSet;
+use super::records::{RecordSet, in_order, meaning};
 
 /// The member with the values from before.
 pub const OLD: &str = "pointsman-old";
@@ -86,7 +86,14 @@ pub fn members(prior: &[RecordSet], to: &[String], ttl: Option<i64>, share: u8) 
             return Err(permanent(words));
         }
     };
-    if old.values == to {
+    if old.alias.is_some() {
+        let words = format!(
+            "{} is an alias; a shift begins from a record with values and a TTL",
+            old.name
+        );
+        return Err(permanent(words));
+    }
+    if old.meaning() == meaning(&old.kind, to) {
         return Err(permanent(format!(
             "{} has these values already; to: names the new side",
             old.name
@@ -97,15 +104,14 @@ pub fn members(prior: &[RecordSet], to: &[String], ttl: Option<i64>, share: u8) 
         kind: old.kind.clone(),
         set_identifier: Some(id.to_owned()),
         weight: Some(i64::from(weight)),
-        ttl: ttl.unwrap_or(old.ttl),
+        ttl: ttl.or(old.ttl),
         values: values.to_vec(),
+        alias: None,
     };
-    let mut members = vec![
+    Ok(in_order(vec![
         member(NEW, share, to),
         member(OLD, 100u8.saturating_sub(share), &old.values),
-    ];
-    members.sort();
-    Ok(members)
+    ]))
 }
 
 /// Whether `hits` of `asked` independent answers can be chance where each is a hit with a chance of `share` percent: the
@@ -156,13 +162,14 @@ mod tests {
             kind: "A".to_owned(),
             set_identifier: None,
             weight: None,
-            ttl: 60,
+            ttl: Some(60),
             values: vec!["1.1.1.1".to_owned()],
+            alias: None,
         }];
         let to = ["2.2.2.2".to_owned()];
         let five = members(&simple, &to, None, 5)?;
         assert_eq!(share_of(&five), Some(5));
-        assert!(five.iter().all(|set| set.ttl == 60));
+        assert!(five.iter().all(|set| set.ttl == Some(60)));
         assert_eq!(
             members(&five, &to, None, 25).map(|sets| share_of(&sets)).ok(),
             Some(Some(25))

@@ -13,7 +13,7 @@ const ZONE: ParamSpec = ParamSpec::new("zone", ParamKind::Text, true, "the hoste
 const RECORD: ParamSpec = ParamSpec::new("record", ParamKind::Text, true, "the record's name: erp.example.com");
 const TYPE: ParamSpec = ParamSpec::new(
     "type",
-    ParamKind::OneOf(&["A", "AAAA", "CNAME", "TXT"]),
+    ParamKind::OneOf(&["A", "AAAA", "CNAME", "MX", "TXT"]),
     false,
     "record type; A",
 );
@@ -64,7 +64,7 @@ pub const ACTIONS: &[ActionSpec] = &[
     },
     ActionSpec {
         uses: "dns.flip",
-        doc: "Points a record at other values in one atomic change.",
+        doc: "Points a record at other values, or makes it an alias, in one atomic change.",
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["dns.restore"]),
         on: &["aws"],
@@ -72,7 +72,32 @@ pub const ACTIONS: &[ActionSpec] = &[
             ZONE,
             RECORD,
             TYPE,
-            ParamSpec::new("to", ParamKind::TextList, true, "the new values"),
+            ParamSpec::new(
+                "to",
+                ParamKind::TextList,
+                false,
+                "the new values, as Route 53 takes them: TXT in quotes",
+            )
+            .or("alias"),
+            ParamSpec::new(
+                "alias",
+                ParamKind::Text,
+                false,
+                "the name that the record becomes an alias of",
+            )
+            .or("to"),
+            ParamSpec::new(
+                "alias_zone",
+                ParamKind::Text,
+                false,
+                "the hosted zone of the alias's target: a load balancer has its own",
+            ),
+            ParamSpec::new(
+                "evaluate_target_health",
+                ParamKind::Boolean,
+                false,
+                "Route 53 leaves the alias out while its target is not healthy; false",
+            ),
             ParamSpec::new(
                 "ttl",
                 ParamKind::Integer { min: 1, max: 86_400 },

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::lookup::Answer;
+use super::lookup::{Answer, Asked};
 use super::records::RecordSet;
 use super::servers::Kind;
 
@@ -26,28 +26,67 @@ pub struct Meant<'a> {
     pub before: &'a [RecordSet],
 }
 
+/// What else is known of a server when its answer about an alias is judged: an alias answers with its target's values.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// What the same server gives for the targets, where it knows them.
+    pub targets: Option<&'a [String]>,
+    /// What it gave for the record before it was changed.
+    pub given: Option<&'a [String]>,
+}
+
 impl Meant<'_> {
+    /// The targets of aliases that are meant.
+    pub fn targets(&self) -> Vec<Asked> {
+        let aliases = self.now.iter().filter_map(|set| Some((set, set.alias.as_ref()?)));
+        let targets = aliases.map(|(set, alias)| Asked {
+            name: alias.name.clone(),
+            kind: set.kind.clone(),
+        });
+        targets.collect()
+    }
+
     /// Judges an answer.
-    pub fn judge(&self, kind: Kind, answer: &Answer) -> Verdict {
+    pub fn judge(&self, kind: Kind, answer: &Answer, known: Known<'_>) -> Verdict {
         let all_zero = self.now.iter().all(|set| set.weight == Some(0));
         let mut now = self.now.iter().filter(|set| set.weight != Some(0) || all_zero);
-        let fits = |set: &RecordSet| {
-            set.values == answer.values
-                && match kind {
-                    Kind::Authority => i64::from(answer.ttl) == set.ttl,
-                    // What runs out within the new TTL does no more harm than the new one.
-                    Kind::Resolver => i64::from(answer.ttl) <= set.ttl,
-                }
+        let fits = |set: &RecordSet| match set.ttl {
+            None => follows(answer, known),
+            Some(ttl) => {
+                set.meaning() == answer.values
+                    && match kind {
+                        Kind::Authority => i64::from(answer.ttl) == ttl,
+                        // What runs out within the new TTL does no more harm than the new one.
+                        Kind::Resolver => i64::from(answer.ttl) <= ttl,
+                    }
+            }
         };
         if now.any(fits) || (self.now.is_empty() && answer.values.is_empty()) {
             return Verdict::New;
         }
-        let old = self.before.iter().any(|set| set.values == answer.values);
+        let old = self
+            .before
+            .iter()
+            .any(|set| set.alias.is_none() && set.meaning() == answer.values)
+            || (!answer.values.is_empty() && known.given == Some(&answer.values));
         if old || (self.before.is_empty() && answer.values.is_empty()) {
             Verdict::Old
         } else {
             Verdict::Other
         }
+    }
+}
+
+/// Whether an answer about an alias is the new one: all of it is what the same server gives for the target. Where that
+/// server does not know the target, as those of AWS do not know a load balancer's name, it is not what it gave before.
+fn follows(answer: &Answer, known: Known<'_>) -> bool {
+    if answer.values.is_empty() {
+        return false;
+    }
+    match (known.targets, known.given) {
+        (Some(targets), _) => answer.values.iter().all(|value| targets.contains(value)),
+        (None, Some(given)) => !answer.values.iter().any(|value| given.contains(value)),
+        (None, None) => true,
     }
 }
 
@@ -149,6 +188,7 @@ pub fn agreement(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::dns::records::Alias;
 
     fn set(value: &str, ttl: i64, weight: Option<i64>) -> RecordSet {
         RecordSet {
@@ -156,8 +196,9 @@ mod tests {
             kind: "A".to_owned(),
             set_identifier: weight.map(|_| value.to_owned()),
             weight,
-            ttl,
+            ttl: Some(ttl),
             values: vec![value.to_owned()],
+            alias: None,
         }
     }
 
@@ -185,15 +226,25 @@ mod tests {
             (Kind::Authority, answer("2.2.2.2", 300), Verdict::Other),
         ];
         for (kind, answer, verdict) in cases {
-            assert_eq!(flip.judge(kind, &answer), verdict, "{kind:?} {answer:?}");
+            assert_eq!(
+                flip.judge(kind, &answer, Known::default()),
+                verdict,
+                "{kind:?} {answer:?}"
+            );
         }
         let lowered = [set("1.1.1.1", 60, None)];
         let lower = Meant {
             now: &lowered,
             before: &before,
         };
-        assert_eq!(lower.judge(Kind::Resolver, &answer("1.1.1.1", 61)), Verdict::Old);
-        assert_eq!(lower.judge(Kind::Resolver, &answer("1.1.1.1", 60)), Verdict::New);
+        assert_eq!(
+            lower.judge(Kind::Resolver, &answer("1.1.1.1", 61), Known::default()),
+            Verdict::Old
+        );
+        assert_eq!(
+            lower.judge(Kind::Resolver, &answer("1.1.1.1", 60), Known::default()),
+            Verdict::New
+        );
     }
 
     #[test]
@@ -204,14 +255,23 @@ mod tests {
             now: &now,
             before: &before,
         };
-        assert_eq!(meant.judge(Kind::Authority, &answer("1.1.1.1", 60)), Verdict::Old);
-        assert_eq!(meant.judge(Kind::Authority, &answer("2.2.2.2", 60)), Verdict::New);
+        assert_eq!(
+            meant.judge(Kind::Authority, &answer("1.1.1.1", 60), Known::default()),
+            Verdict::Old
+        );
+        assert_eq!(
+            meant.judge(Kind::Authority, &answer("2.2.2.2", 60), Known::default()),
+            Verdict::New
+        );
         let zero = [set("1.1.1.1", 60, Some(0)), set("2.2.2.2", 60, Some(0))];
         let meant = Meant {
             now: &zero,
             before: &before,
         };
-        assert_eq!(meant.judge(Kind::Authority, &answer("1.1.1.1", 60)), Verdict::New);
+        assert_eq!(
+            meant.judge(Kind::Authority, &answer("1.1.1.1", 60), Known::default()),
+            Verdict::New
+        );
     }
 
     #[test]
@@ -232,5 +292,49 @@ mod tests {
         );
         let lines = table(&rows);
         assert!(lines[2].ends_with("no answer: refused"), "{lines:?}");
+    }
+
+    #[test]
+    fn an_alias_gives_its_target_or_at_least_nothing_from_before() {
+        let alias = RecordSet {
+            ttl: None,
+            values: Vec::new(),
+            alias: Some(Alias {
+                name: "lb.test.".to_owned(),
+                zone: "Z2".to_owned(),
+                evaluate_target_health: false,
+            }),
+            ..set("1.1.1.1", 60, None)
+        };
+        let (before, now) = ([set("1.1.1.1", 60, None)], [alias]);
+        let meant = Meant {
+            now: &now,
+            before: &before,
+        };
+        let texts = |values: &[&str]| -> Vec<String> { values.iter().map(|value| (*value).to_owned()).collect() };
+        let (new, old) = (texts(&["2.2.2.2", "3.3.3.3"]), texts(&["1.1.1.1"]));
+        let cases = [
+            ("2.2.2.2", Some(&new), Some(&old), Verdict::New),
+            ("4.4.4.4", Some(&new), Some(&old), Verdict::Other),
+            ("1.1.1.1", Some(&new), Some(&old), Verdict::Old),
+            // The server does not know the target.
+            ("2.2.2.2", None, Some(&old), Verdict::New),
+            ("1.1.1.1", None, Some(&old), Verdict::Old),
+            ("2.2.2.2", None, None, Verdict::New),
+        ];
+        for (value, targets, given, verdict) in cases {
+            let known = Known {
+                targets: targets.map(Vec::as_slice),
+                given: given.map(Vec::as_slice),
+            };
+            assert_eq!(
+                meant.judge(Kind::Authority, &answer(value, 60), known),
+                verdict,
+                "{value} {known:?}"
+            );
+        }
+        let nothing = meant.judge(Kind::Authority, &Answer::default(), Known::default());
+        assert_eq!(nothing, Verdict::Other, "nothing is no agreement");
+        assert_eq!(meant.targets()[0].name, "lb.test.");
     }
 }

@@ -11,7 +11,7 @@ use crate::provider::action::{ActionError, ActionErrorKind, Cx, Outcome, Progres
 
 use super::lookup::{Answer, Asked, ask, ask_resolver};
 use super::servers::{Kind, Server};
-use super::verdict::{Meant, Row, Verdict, agreement, rows_json, table};
+use super::verdict::{Known, Meant, Row, Verdict, agreement, rows_json, table};
 
 /// The longest time between two questions to a server: somebody may empty a cache before its time.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -22,9 +22,13 @@ struct Watched {
     server: Server,
     /// How often it was asked without an answer in a row.
     silent: u32,
+    /// How often it answered.
+    answered: u32,
     /// When it may be asked again.
     due: Instant,
     row: Option<Row>,
+    /// What it gave before the change, where that was asked.
+    given: Option<Answer>,
 }
 
 /// The servers that are asked about one name.
@@ -34,37 +38,71 @@ pub struct Watch {
     speed: f64,
     /// Questions sent so far.
     pub requests: u32,
+    /// An authoritative server gave the new answer at a glimpse.
+    pub glimpsed: bool,
+    turn: usize,
     told: Vec<String>,
 }
 
 impl Watch {
     /// Asks `servers` about `asked`; waits are divided by `speed`.
     pub fn new(asked: Asked, servers: impl IntoIterator<Item = Server>, speed: f64) -> Self {
-        let now = Instant::now();
-        let servers = servers.into_iter().map(|server| Watched {
-            server,
-            silent: 0,
-            due: now,
-            row: None,
-        });
         Self {
             asked,
-            servers: servers.collect(),
+            servers: servers.into_iter().map(Watched::new).collect(),
             speed: speed.max(1.0),
             requests: 0,
+            glimpsed: false,
+            turn: 0,
             told: Vec::new(),
         }
     }
 
     /// Further servers.
     pub fn also(&mut self, servers: impl IntoIterator<Item = Server>) {
-        let now = Instant::now();
-        self.servers.extend(servers.into_iter().map(|server| Watched {
-            server,
-            silent: 0,
-            due: now,
-            row: None,
-        }));
+        self.servers.extend(servers.into_iter().map(Watched::new));
+    }
+
+    /// Remembers what every authoritative server gives now, before the change.
+    pub async fn remember(&mut self) {
+        let asked = &self.asked;
+        let authorities = self
+            .servers
+            .iter_mut()
+            .filter(|watched| watched.server.kind == Kind::Authority);
+        let questions = authorities.map(async |watched| watched.given = watched.server.ask(asked).await.ok());
+        let sent = join_all(questions).await.len();
+        self.count(sent);
+    }
+
+    /// Asks one authoritative server, each in its turn, and keeps nothing but whether it gave the new answer.
+    pub async fn glimpse(&mut self, meant: Meant<'_>) {
+        let targets = meant.targets();
+        let authorities: Vec<&Watched> = self
+            .servers
+            .iter()
+            .filter(|watched| watched.server.kind == Kind::Authority)
+            .collect();
+        let turn = self.turn.checked_rem(authorities.len()).unwrap_or(0);
+        let Some(watched) = authorities.get(turn) else { return };
+        let answer = watched.server.ask(&self.asked).await;
+        let known = watched.ask_for(&targets).await;
+        let verdict = answer
+            .ok()
+            .map(|answer| watched.judged(&answer, meant, known.as_deref()));
+        self.glimpsed = verdict == Some(Verdict::New);
+        self.turn = self.turn.wrapping_add(1);
+        self.count(1 + targets.len());
+    }
+
+    /// The longest TTL in seconds of an answer from before: what an alias hands to caches.
+    pub fn longest_given(&self) -> Duration {
+        let given = self.servers.iter().filter_map(|watched| watched.given.as_ref());
+        Duration::from_secs(given.map(|answer| u64::from(answer.ttl)).max().unwrap_or(0))
+    }
+
+    fn count(&mut self, sent: usize) {
+        self.requests = self.requests.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
     }
 
     /// Asks everybody who is due and does not give the new answer yet.
@@ -75,14 +113,15 @@ impl Watch {
             let new = watched.row.as_ref().is_some_and(|row| row.verdict == Verdict::New);
             !new && watched.due <= now
         });
-        let speed = self.speed;
+        let (speed, targets) = (self.speed, meant.targets());
         let questions = due.map(async |watched| {
             let answer = watched.server.ask(asked).await;
-            watched.take(answer, meant);
+            let known = watched.ask_for(&targets).await;
+            watched.take(answer, meant, known.as_deref());
             watched.due = Instant::now() + watched.pause().div_f64(speed);
         });
-        let sent = join_all(questions).await.len();
-        self.requests = self.requests.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
+        let sent = join_all(questions).await.len() * (1 + targets.len());
+        self.count(sent);
     }
 
     /// What everybody answered last.
@@ -90,7 +129,8 @@ impl Watch {
         self.servers.iter().filter_map(|watched| watched.row.clone()).collect()
     }
 
-    fn agreed_of(&self, kind: Kind) -> bool {
+    /// Whether everybody of `kind` gave the new answer.
+    pub fn agreed_of(&self, kind: Kind) -> bool {
         let mut of_kind = self.servers.iter().filter(|watched| watched.server.kind == kind);
         of_kind.all(|watched| watched.row.as_ref().is_some_and(|row| row.verdict == Verdict::New))
     }
@@ -108,25 +148,33 @@ impl Watch {
                 let words = format!("{}: {}; look at the servers named", self.asked.name, self.words());
                 return Err(ActionError::new(ActionErrorKind::Permanent, words));
             }
-            let waiting = self
-                .servers
-                .iter()
-                .filter(|watched| watched.row.as_ref().is_none_or(|row| row.verdict != Verdict::New));
-            let due = waiting.map(|watched| watched.due).min().unwrap_or_else(Instant::now);
-            while let Some(left) = due
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-            {
-                let left = left.mul_f64(self.speed);
-                let words = format!(
-                    "{}; asks again in {} s",
-                    agreement(&self.rows()),
-                    left.as_secs_f64().ceil()
-                );
-                cx.reporter.progress(Progress::State(words));
-                cx.pause(left.min(BEAT)).await?;
-            }
+            self.rest(cx).await?;
         }
+    }
+
+    /// Waits until somebody may be asked again.
+    pub async fn rest(&self, cx: &Cx) -> Result<(), ActionError> {
+        let waiting = self
+            .servers
+            .iter()
+            .filter(|watched| watched.row.as_ref().is_none_or(|row| row.verdict != Verdict::New));
+        let due = waiting.map(|watched| watched.due).min();
+        // Nobody disagrees: it is something else that is waited for.
+        let due = due.unwrap_or_else(|| Instant::now() + BEAT.div_f64(self.speed));
+        while let Some(left) = due
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        {
+            let left = left.mul_f64(self.speed);
+            let words = format!(
+                "{}; asks again in {} s",
+                agreement(&self.rows()),
+                left.as_secs_f64().ceil()
+            );
+            cx.reporter.progress(Progress::State(words));
+            cx.pause(left.min(BEAT)).await?;
+        }
+        Ok(())
     }
 
     /// Shows the table where it says something new.
@@ -180,11 +228,44 @@ impl Server {
 }
 
 impl Watched {
-    fn take(&mut self, answer: Result<Answer, String>, meant: Meant<'_>) {
+    fn new(server: Server) -> Self {
+        Self {
+            server,
+            silent: 0,
+            answered: 0,
+            due: Instant::now(),
+            row: None,
+            given: None,
+        }
+    }
+
+    /// What it gives for the targets of an alias, where it knows any of them.
+    async fn ask_for(&self, targets: &[Asked]) -> Option<Vec<String>> {
+        let mut known = Vec::new();
+        for target in targets {
+            known.extend(
+                self.server
+                    .ask(target)
+                    .await
+                    .ok()
+                    .into_iter()
+                    .flat_map(|answer| answer.values),
+            );
+        }
+        (!known.is_empty()).then_some(known)
+    }
+
+    fn judged(&self, answer: &Answer, meant: Meant<'_>, targets: Option<&[String]>) -> Verdict {
+        let given = self.given.as_ref().map(|given| given.values.as_slice());
+        meant.judge(self.server.kind, answer, Known { targets, given })
+    }
+
+    fn take(&mut self, answer: Result<Answer, String>, meant: Meant<'_>, targets: Option<&[String]>) {
         let (answer, verdict) = match answer {
             Ok(answer) => {
                 self.silent = 0;
-                let verdict = meant.judge(self.server.kind, &answer);
+                self.answered = self.answered.saturating_add(1);
+                let verdict = self.judged(&answer, meant, targets);
                 (Some(answer), verdict)
             }
             Err(why) => {
@@ -208,7 +289,8 @@ impl Watched {
             Verdict::Old | Verdict::Other => match row.left() {
                 // A second more: TTLs are whole seconds, and the last one counts.
                 Some(left) => Duration::from_secs(u64::from(left) + 1).min(LONGEST),
-                None => Duration::from_secs(2),
+                // An authoritative server is there at once or takes its time.
+                None => Duration::from_millis(250 << self.answered.saturating_sub(1).min(4)),
             },
             Verdict::Silent(_) => Duration::from_secs(1 << self.silent.min(5)),
         }

@@ -36,7 +36,9 @@ pub async fn look(wish: &Wish<'_>, wishes: &[Wish<'_>], target: &AwsTarget) -> V
     let lowered = wishes
         .iter()
         .any(|wish| wish.uses == "dns.lower_ttl" && wish.text("record") == Some(record));
-    findings.push(match set.ttl {
+    // An alias has none: it takes its target's.
+    let Some(ttl) = set.ttl else { return findings };
+    findings.push(match ttl {
         ttl if ttl <= SHORT => Finding::green(record, "TTL", format!("{ttl} s")),
         ttl if lowered => Finding::amber(
             record,
