@@ -258,13 +258,16 @@ fn the_lab_refuses_what_is_not_loopback_unless_it_is_replaced() {
 }
 
 #[test]
-fn a_proof_of_the_preflight_is_not_asked_for_yet_and_that_is_said() {
-    let text =
-        gated("rehearsal", "{ phrase: go }").replace("name: gates\n", "name: gates\npreflight: { valid_for: 30m }\n");
-    let warned = warned(&text);
-    assert_eq!(warned.len(), 1, "{warned:?}");
+fn a_proof_of_the_preflight_lasts_longer_than_a_look_and_an_approval_take() {
+    let asks = |lasts: &str| {
+        let line = format!("name: gates\npreflight: {{ valid_for: {lasts} }}\n");
+        gated("rehearsal", "{ phrase: go }").replace("name: gates\n", &line)
+    };
+    assert_eq!(warned(&asks("30m")), Vec::<String>::new());
+    let short = told(&asks("4m"), Severity::Error);
+    assert_eq!(short.len(), 1, "{short:?}");
     assert!(
-        warned[0].starts_with("3:") && warned[0].contains("no run asks for a proof"),
-        "{warned:?}"
+        short[0].contains("valid for 4m is over before anybody can approve"),
+        "{short:?}"
     );
 }

@@ -120,7 +120,7 @@ async fn a_lost_answer_is_looked_for_and_a_crash_tells_its_stage() {
     let cx = bench.cx("pm-shift", identity.clone());
     assert!(matches!(
         action.observe(&cx).await.unwrap(),
-        Observed::NotStarted { .. }
+        Observed::NotVisible { .. }
     ));
     let shifted = action.execute(&cx).await.unwrap();
     assert_eq!(shifted.result["reached"], 25, "{}", shifted.summary);

@@ -126,6 +126,8 @@ impl Job {
             (Role::Do, Some(request)) => (request.identity.clone(), answers(request)),
             (Role::Do | Role::Undo | Role::Close, _) => (Value::Null, BTreeMap::new()),
         };
+        let name = name_of(role, attempt, tries);
+        let own = key(&self.setup.run, &step.0, &name, &bound.rendering);
         let forward = match role {
             Role::Do => None,
             Role::Undo | Role::Close => self.forward(step, attempt),
@@ -136,16 +138,12 @@ impl Job {
             run: self.setup.run.clone(),
             step: step.0.clone(),
             attempt,
-            key: key(
-                &self.setup.run,
-                &step.0,
-                &name_of(role, attempt, tries),
-                &bound.rendering,
-            ),
+            // Where it is our own name of the effect, an adoption noted it: no peer has said so.
+            acked: self.acknowledged(step, role).filter(|id| *id != own),
+            key: own,
             intent_at: self.errand.intent_at,
             identity,
             forward: forward.cloned().unwrap_or_default(),
-            acked: self.acknowledged(step, role),
             answers,
             cancel: self.cancel.clone(),
             speed: self.setup.speed,

@@ -89,11 +89,17 @@ impl Job {
         Ok(match seen {
             Observed::Done(done) if role == Role::Do => (self.done(planned, &done, true), self.captured(&done)),
             Observed::Done(done) => {
-                let mut outcome = self.taken_back(step, attempt, planned, way.after, &done).await?;
-                outcome.observed = true;
-                (outcome, Vec::new())
+                match self.taken_back(step, attempt, planned, way.after, &done).await {
+                    Ok(mut outcome) => {
+                        outcome.observed = true;
+                        (outcome, Vec::new())
+                    }
+                    // It was undone; what failed is the check after it.
+                    Err(error) if error.kind == ActionErrorKind::Permanent => (self.failed(&error, true), Vec::new()),
+                    Err(error) => return Err(error),
+                }
             }
-            Observed::NotStarted { detail } if bound.mutates && cx.acked.is_some() => {
+            Observed::NotStarted { detail } if bound.mutates && self.acknowledged(step, role).is_some() => {
                 // The peer took it: what does not show now may still come, or has come and gone.
                 let words = format!("it was accepted, and now {detail}; look at the peer's own log");
                 (in_doubt(&self.setup.redactor.redact(&words), true), Vec::new())
@@ -136,7 +142,7 @@ impl Job {
     /// Follows an effect that runs without us, as long as the step may take; from then on a person decides.
     async fn adopted(&self, planned: &PlannedStep, role: Role, bound: &Bound, cx: &Cx) -> Result<Done, ActionError> {
         // The peer has it: what fails from here may have happened.
-        if cx.acked.is_some() {
+        if self.acknowledged(&StepId(cx.step.clone()), role).is_some() {
             // The record has the peer's own name of it, which says more than ours.
             self.sent.store(true, Ordering::Relaxed);
         } else {

@@ -1,6 +1,8 @@
 //! Taking back: the undo of a step, or its closing effect. What an earlier try did or may have done is not done again;
 //! what it was doing is followed.
 
+use std::time::Duration;
+
 use serde_json::{Map, json};
 
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed, Outcome as Done};
@@ -13,6 +15,9 @@ use super::act::cut;
 use super::bind::{Bound, Way};
 use super::doer::Job;
 use super::earlier::{Earlier, Left};
+
+/// What looking at earlier tries may take besides.
+const LOOKING: Duration = Duration::from_secs(15 * 60);
 
 const NO_RETRY: Retry = Retry {
     max: 0,
@@ -57,9 +62,13 @@ impl Job {
             });
             let earlier = Cx {
                 intent_at: known.intent_at,
-                acked: known.acked.clone(),
+                acked: None,
                 cancel: cx.cancel.clone(),
                 ..self.context_of(step, cx.attempt, role, bound, None, number)
+            };
+            let earlier = Cx {
+                acked: known.acked.clone().filter(|id| *id != earlier.key),
+                ..earlier
             };
             let seen = match known.left {
                 Left::Open => self.look_patiently(bound, &earlier).await,
@@ -125,13 +134,25 @@ impl Job {
             | Rollback::AtClose { .. }
             | Rollback::Irreversible { .. } => NO_RETRY,
         };
-        if let Some(done) = self.earlier_ways_back(step, role, bound, cx).await? {
+        let limit = way.action.timeout.map(|span| span.as_duration());
+        let earlier = self.earlier_ways_back(step, role, bound, cx);
+        // What an earlier try does is waited for as long as this one might take.
+        let earlier = match limit {
+            None => earlier.await?,
+            Some(limit) => tokio::time::timeout(limit + LOOKING, earlier)
+                .await
+                .unwrap_or_else(|_elapsed| {
+                    let words = "an earlier try of this way back did not end within its timeout; nothing was sent now";
+                    Err(ActionError::new(ActionErrorKind::InDoubt, words))
+                })?,
+        };
+        if let Some(done) = earlier {
             return Ok(done);
         }
         // What this try would do may be so already. It was not sent, so that whatever else is seen is not of it.
         match bound.action.observe(cx).await {
             Ok(Observed::Done(done)) => return Ok(done),
-            Ok(Observed::Running { .. }) => return followed(bound, cx).await,
+            Ok(Observed::Running { .. }) => return self.limited(limit, cx, followed(bound, cx)).await,
             Ok(Observed::NotStarted { .. } | Observed::NotVisible { .. } | Observed::Unknown { .. }) | Err(_) => {}
         }
         for (index, check) in way.before.iter().enumerate() {
@@ -142,7 +163,6 @@ impl Job {
             }
         }
         self.patiently(retry, || bound.action.check(cx)).await?;
-        let limit = way.action.timeout.map(|span| span.as_duration());
         self.limited(limit, cx, self.patiently(retry, || bound.action.execute(cx)))
             .await
     }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use crate::provider::aws::AwsTarget;
+use crate::provider::aws::lag::SHOWN_AT_ONCE;
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
@@ -394,9 +395,7 @@ impl Action for Change {
                         detail: format!("the record is neither as before nor as meant: {now}"),
                     }
                 }
-                Some(_) | None => Observed::NotStarted {
-                    detail: "the record is as before".to_owned(),
-                },
+                Some(_) | None => cx.nothing_shows(SHOWN_AT_ONCE, "the record is as before".to_owned()),
             });
         }
         let before = self.before(&current, &meant, cx);

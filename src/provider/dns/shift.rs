@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::aws::AwsTarget;
+use crate::provider::aws::lag::SHOWN_AT_ONCE;
 use crate::provider::connection::{BuildError, Connections};
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
@@ -408,8 +409,12 @@ impl Action for Shift {
         }
         let mut watch = Watch::new(self.asked.clone(), servers.iter().cloned(), cx.speed);
         watch.also(self.resolvers.iter().cloned());
-        self.end(&zone, (&way.standing, &prior), Came::By(&cx.key), &mut watch, cx)
-            .await?;
+        let came = if way.changes.is_empty() {
+            Came::Already
+        } else {
+            Came::By(&cx.key)
+        };
+        self.end(&zone, (&way.standing, &prior), came, &mut watch, cx).await?;
         way.requests += watch.requests;
         let mut outcome = way.outcome(&self.to, None);
         watch.keep(&mut outcome);
@@ -426,9 +431,7 @@ impl Action for Shift {
             });
         };
         if current == prior {
-            return Ok(Observed::NotStarted {
-                detail: "the record is as before".to_owned(),
-            });
+            return Ok(cx.nothing_shows(SHOWN_AT_ONCE, "the record is as before".to_owned()));
         }
         let stage = share_of(&current).filter(|share| self.at(&prior, *share).is_ok_and(|meant| meant == current));
         let Some(reached) = stage else {

@@ -46,12 +46,19 @@ impl Meant<'_> {
         targets.collect()
     }
 
+    /// Whether what was before gave this answer by itself.
+    fn gave(&self, answer: &Answer) -> bool {
+        let mut plain = self.before.iter().filter(|set| set.alias.is_none());
+        plain.any(|set| set.meaning() == answer.values)
+    }
+
     /// Judges an answer.
     pub fn judge(&self, kind: Kind, answer: &Answer, known: Known<'_>) -> Verdict {
         let all_zero = self.now.iter().all(|set| set.weight == Some(0));
         let mut now = self.now.iter().filter(|set| set.weight != Some(0) || all_zero);
         let fits = |set: &RecordSet| match set.ttl {
-            None => follows(answer, known),
+            // An answer that the plain record gave before is no proof where nobody knows what the alias gives.
+            None => follows(answer, known) && (known.targets.is_some() || !self.gave(answer)),
             Some(ttl) => {
                 set.meaning() == answer.values
                     && match kind {
@@ -64,11 +71,7 @@ impl Meant<'_> {
         if now.any(fits) || (self.now.is_empty() && answer.values.is_empty()) {
             return Verdict::New;
         }
-        let old = self
-            .before
-            .iter()
-            .any(|set| set.alias.is_none() && set.meaning() == answer.values)
-            || (!answer.values.is_empty() && known.given == Some(&answer.values));
+        let old = self.gave(answer) || (!answer.values.is_empty() && known.given == Some(&answer.values));
         if old || (self.before.is_empty() && answer.values.is_empty()) {
             Verdict::Old
         } else {

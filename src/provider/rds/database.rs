@@ -45,8 +45,9 @@ impl Subject {
     /// From the parameters `instance` and `cluster`, of which one has to be there.
     pub fn new(instance: Option<&str>, cluster: Option<&str>) -> Result<Self, BuildError> {
         match (instance, cluster) {
-            (Some(name), None) => Ok(Self::Instance(name.to_owned())),
-            (None, Some(name)) => Ok(Self::Cluster(name.to_owned())),
+            // RDS keeps identifiers in lower case, and answers them so.
+            (Some(name), None) => Ok(Self::Instance(name.to_lowercase())),
+            (None, Some(name)) => Ok(Self::Cluster(name.to_lowercase())),
             (None, None) | (Some(_), Some(_)) => {
                 Err(BuildError::Parameter("needs either instance or cluster".to_owned()))
             }

@@ -104,6 +104,11 @@ impl Failover {
         Ok(primary)
     }
 
+    /// Of a way back: whether the member that it names is the writer, so that nothing is left to do.
+    fn is_back(&self, now: &Database, cx: &Cx) -> bool {
+        !cx.forward.is_null() && self.to.is_some() && self.to == self.primary(now) && now.status == "available"
+    }
+
     async fn send(&self, rds: &Rds) -> Result<Option<String>, ActionError> {
         match &self.subject {
             Subject::Instance(name) => {
@@ -156,9 +161,15 @@ impl Action for Failover {
         }
     }
 
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         self.target.prove_account().await?;
         let now = Rds::open(&self.target).await.describe(&self.subject).await?;
+        if self.is_back(&now, cx) {
+            return Ok(Ready {
+                identity: Value::Object(identity(&self.target, &self.subject, &now)),
+                facts: vec!["it is the writer again already; nothing will be sent".to_owned()],
+            });
+        }
         let primary = self.allowed(&now)?;
         let standby = now.standby_zone.clone().or_else(|| self.to.clone());
         let mut facts = vec![format!("the primary is in {primary}")];
@@ -168,7 +179,8 @@ impl Action for Failover {
         facts.extend(standby.map(|standby| format!("{standby} takes over")));
         facts.extend(restart_applies(&now.parameters_waiting));
         let mut identity = identity(&self.target, &self.subject, &now);
-        identity.insert("primary".to_owned(), json!(primary));
+        // As the result names it, so that the way back is known from what was approved.
+        identity.insert("before".to_owned(), json!(primary));
         Ok(Ready {
             identity: Value::Object(identity),
             facts,
@@ -178,8 +190,11 @@ impl Action for Failover {
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let rds = Rds::open(&self.target).await;
         let now = rds.describe(&self.subject).await?;
+        if self.is_back(&now, cx) {
+            return Ok(self.outcome(None, &now, None, " already; nothing was sent"));
+        }
         let before = self.allowed(&now)?;
-        if let Some(bound) = cx.identity.get("primary").and_then(Value::as_str)
+        if let Some(bound) = cx.identity.get("before").and_then(Value::as_str)
             && bound != before
         {
             let words = format!(
@@ -218,7 +233,10 @@ impl Action for Failover {
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
         let now = Rds::open(&self.target).await.describe(&self.subject).await?;
-        let before = cx.identity.get("primary").and_then(Value::as_str);
+        if self.is_back(&now, cx) {
+            return Ok(Observed::Done(self.outcome(None, &now, None, " already")));
+        }
+        let before = cx.identity.get("before").and_then(Value::as_str);
         let primary = self.primary(&now).unwrap_or_default();
         let detail = format!("the primary of {} is {primary}, and it is {}", now.name, now.status);
         let moved = self.moved(before, &now);

@@ -286,7 +286,7 @@ impl Action for Modify {
                 let words = format!("{words}; nothing was sent, look who changed it");
                 return Err(permanent(words));
             }
-            Way::Going | Way::Before | Way::Busy => self.allowed(&now)?,
+            Way::Going | Way::Partly | Way::Before | Way::Busy => self.allowed(&now)?,
         }
         let request_id = self.send(&rds).await?;
         note(cx, self.subject.name(), request_id.as_deref()).await?;
@@ -302,9 +302,10 @@ impl Action for Modify {
                             ..in_doubt(words)
                         });
                     }
-                    Way::Before if idle >= SETTLE => {
+                    way @ (Way::Before | Way::Partly) if idle >= SETTLE => {
+                        let shows = if way == Way::Before { "nothing" } else { "only a part" };
                         let words = format!(
-                            "the modification of {} was answered with success and nothing of it shows; look at its events",
+                            "the modification of {} was answered with success and {shows} of it shows; look at its events",
                             now.name
                         );
                         return Err(ActionError {
@@ -312,8 +313,8 @@ impl Action for Modify {
                             ..in_doubt(words)
                         });
                     }
-                    way @ (Way::Going | Way::Before | Way::Busy) => {
-                        idle = if way == Way::Before {
+                    way @ (Way::Going | Way::Partly | Way::Before | Way::Busy) => {
+                        idle = if matches!(way, Way::Before | Way::Partly) {
                             idle + BEAT
                         } else {
                             Duration::ZERO
@@ -353,6 +354,18 @@ impl Action for Modify {
             Way::Going => Observed::Running {
                 detail: format!("{} is {}; pending: {}", now.name, now.status, now.pending.words()),
             },
+            Way::Partly => {
+                let has = now.settings.within(&self.wanted).words();
+                let detail = format!("{} has {has}: a part of it, and nothing is pending", now.name);
+                match cx.nothing_shows(SHOWN, detail) {
+                    // Some of it happened, whoever did it.
+                    Observed::NotStarted { detail } => Observed::Unknown { detail },
+                    seen @ (Observed::NotVisible { .. }
+                    | Observed::Done(_)
+                    | Observed::Running { .. }
+                    | Observed::Unknown { .. }) => seen,
+                }
+            }
             Way::Before => {
                 let has = now.settings.within(&self.wanted).words();
                 cx.nothing_shows(SHOWN, format!("{} has {has} and nothing is pending", now.name))

@@ -31,6 +31,8 @@ pub enum Way {
     There,
     /// Ours, and not there yet.
     Going,
+    /// Some of it is there, nothing is pending and nothing moves.
+    Partly,
     /// As it was before.
     Before,
     /// At something else that may be anybody's.
@@ -64,10 +66,16 @@ pub fn way(to: &Settings, now: &Database, prior: Option<&Settings>) -> Way {
     if current == *to && now.is_settled() {
         return Way::There;
     }
-    // A change that is asked for shows as pending at once; what is partly ours is ours.
-    let begun = !pending.is_empty() || prior.is_some_and(|prior| current != prior);
-    if begun || now.status == "modifying" {
+    // A change that is asked for shows as pending at once.
+    if !pending.is_empty() || now.status == "modifying" {
         return Way::Going;
+    }
+    if prior.is_some_and(|prior| current != prior) {
+        return if now.status == "available" {
+            Way::Partly
+        } else {
+            Way::Going
+        };
     }
     match now.status.as_str() {
         "available" => Way::Before,
@@ -112,7 +120,9 @@ mod tests {
             (now(prior.clone(), none(), "modifying"), Way::Going),
             (now(prior.clone(), none(), "rebooting"), Way::Busy),
             (now(prior.clone(), settings(Some("big"), None), "available"), Way::Going),
-            (now(settings(Some("small"), Some(7)), none(), "available"), Way::Going),
+            (now(settings(Some("small"), Some(7)), none(), "available"), Way::Partly),
+            (now(settings(Some("small"), Some(7)), none(), "modifying"), Way::Going),
+            (now(settings(Some("small"), Some(7)), none(), "rebooting"), Way::Going),
         ];
         for (database, way) in cases {
             assert_eq!(judged(&database, &prior), way, "{database:?}");
