@@ -1,8 +1,9 @@
 //! Shifts by weights, on the lab, whose server serves them: stages, the analysis between them, the way back by itself,
 //! drift, lost answers, and what is found after a crash.
 
+use chrono::{TimeDelta, Utc};
 use pointsman::lab::Fault;
-use pointsman::provider::action::{ActionErrorKind, Observed};
+use pointsman::provider::action::{ActionErrorKind, Cx, Observed};
 use pointsman::provider::dns::stages::share_of;
 use serde_json::{Value, json};
 
@@ -118,10 +119,17 @@ async fn a_lost_answer_is_looked_for_and_a_crash_tells_its_stage() {
     let action = bench.on_record("dns.shift", shift(json!({ "stages": [5, 25], "hold": "1m" })));
     let identity = action.check(&bench.cx("pm-shift", Value::Null)).await.unwrap().identity;
     let cx = bench.cx("pm-shift", identity.clone());
-    assert!(matches!(
-        action.observe(&cx).await.unwrap(),
-        Observed::NotVisible { .. }
-    ));
+    let seen = async |days: i64| {
+        let intent_at = Utc::now() + TimeDelta::days(days);
+        let cx = Cx {
+            intent_at,
+            ..cx.clone()
+        };
+        action.observe(&cx).await.unwrap()
+    };
+    // However slow this machine is, no time has passed since an intent that is still to come.
+    assert!(matches!(seen(1).await, Observed::NotVisible { .. }));
+    assert!(matches!(seen(-1).await, Observed::NotStarted { .. }));
     let shifted = action.execute(&cx).await.unwrap();
     assert_eq!(shifted.result["reached"], 25, "{}", shifted.summary);
     assert_eq!(bench.changes(), ["pm-shift at 5", "pm-shift at 25"], "nothing twice");
