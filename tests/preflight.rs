@@ -226,3 +226,32 @@ fn the_proof_is_in_the_record_before_the_first_change_and_its_evidence_names_eve
     assert_eq!(looks, 1, "once something is changed, nobody looks any more");
     place.program(&["verify", &run, "--require", "chain"]).expect(0);
 }
+
+#[test]
+fn what_a_check_will_look_at_need_not_be_there_before_the_night() {
+    let place = Place::new();
+    let file = place.path("later.yaml");
+    let text = "version: 1
+name: later
+environments: { lab: { kind: lab, approvals: typed, people: { carla: { roles: [lead] } } } }
+phases:
+  - id: one
+    title: One
+    steps:
+      - id: snapshot
+        title: Keep what there is
+        uses: rds.snapshot
+        on: aws
+        with: { instance: lab-target }
+        checks: { after: [{ uses: rds.describe, on: aws, with: { instance: made-meanwhile } }] }
+        rollback: { not_needed: it stays }
+";
+    fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let look = place.program(&["preflight", &file, "--env", "lab"]).expect(0);
+    assert!(!look.out.contains("made-meanwhile"), "{}", look.out);
+    // What a step itself acts on has to be there.
+    fs::write(&file, text.replace("instance: lab-target", "instance: nobody")).unwrap();
+    let look = place.program(&["preflight", &file, "--env", "lab"]).expect(1);
+    assert!(look.out.contains("RED    nobody"), "{}", look.out);
+}

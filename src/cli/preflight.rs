@@ -115,13 +115,16 @@ fn wishes(plan: &Plan) -> Vec<Wish<'_>> {
             }
             Rollback::Nothing | Rollback::NotNeeded { .. } | Rollback::Irreversible { .. } => None,
         };
-        let checks = step.before.iter().chain(&step.after);
-        for action in std::iter::once(&step.action).chain(checks).chain(back) {
+        let own = std::iter::once(&step.action).chain(back).map(|action| (action, false));
+        // What a check looks at may be made by a step before it.
+        let checks = step.before.iter().chain(&step.after).map(|action| (action, true));
+        for (action, later) in own.chain(checks) {
             wishes.push(Wish {
                 step: &step.id,
                 uses: &action.uses,
                 on: action.on.clone(),
                 with: &action.with,
+                later,
             });
             wishes.extend(within(&step.id, &action.with));
         }
@@ -140,6 +143,7 @@ fn within<'a>(step: &'a str, with: &'a Value) -> Vec<Wish<'a>> {
             uses: read.get("uses")?.as_str()?,
             on: on.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
             with: read.get("with")?,
+            later: true,
         })
     };
     reads.filter_map(wish).collect()

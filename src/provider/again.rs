@@ -41,6 +41,22 @@ impl Miss {
     }
 }
 
+/// An answer within `limit`, or why there is none yet; `who` is asked.
+pub async fn within<T>(
+    limit: Duration,
+    who: &str,
+    asking: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, Miss> {
+    match tokio::time::timeout(limit, asking).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if error.kind == ActionErrorKind::Transient => Err(Miss::Yet(error)),
+        Ok(Err(error)) => Err(Miss::Never(error)),
+        Err(_elapsed) => Err(Miss::silent(format!(
+            "{who} did not answer in time; it can be asked again"
+        ))),
+    }
+}
+
 /// What is asked.
 #[async_trait]
 pub trait Question: Sync {

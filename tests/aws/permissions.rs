@@ -20,6 +20,7 @@ async fn found(target: &AwsTarget, caller: &str, steps: &[(&str, Value)]) -> Vec
             uses,
             on: vec!["aws".to_owned()],
             with,
+            later: false,
         })
         .collect();
     let wishes: Vec<&Wish<'_>> = wishes.iter().collect();

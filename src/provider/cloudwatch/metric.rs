@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
-use crate::provider::again::{Again, Miss, Question, time};
+use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
+use crate::provider::again::{Again, Miss, Question, time, within};
 use crate::provider::aws::AwsTarget;
 use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
@@ -162,13 +162,8 @@ impl Check {
 #[async_trait]
 impl Question for Asking<'_> {
     async fn ask(&self, limit: Duration) -> Result<Outcome, Miss> {
-        let asked = tokio::time::timeout(limit, self.check.newest(self.speed)).await;
-        match asked {
-            Ok(Ok(found)) => self.check.judged(found, self.speed),
-            Ok(Err(error)) if error.kind == ActionErrorKind::Transient => Err(Miss::Yet(error)),
-            Ok(Err(error)) => Err(Miss::Never(error)),
-            Err(_elapsed) => Err(Miss::silent("CloudWatch did not answer in time; it can be asked again")),
-        }
+        let found = within(limit, "CloudWatch", self.check.newest(self.speed)).await?;
+        self.check.judged(found, self.speed)
     }
 }
 

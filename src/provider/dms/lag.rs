@@ -10,15 +10,15 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
-use crate::provider::again::{Again, Miss, Question, time};
+use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
+use crate::provider::again::{Again, Miss, Question, time, within};
 use crate::provider::aws::AwsTarget;
 use crate::provider::cloudwatch::samples::{Metric, age};
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
-use super::task::{client, describe, instance_name};
+use super::task::{client, describe, instance_name, ready};
 
 /// CloudWatch has one sample a minute of a task.
 pub const PERIOD: Duration = Duration::from_secs(60);
@@ -180,12 +180,8 @@ impl Question for Asking<'_> {
     async fn ask(&self, limit: Duration) -> Result<Outcome, Miss> {
         let lag = self.lag;
         let reading = behind(&lag.aws, (&lag.task, &self.instance), lag.max_age, self.speed);
-        match tokio::time::timeout(limit, reading).await {
-            Ok(Ok(found)) => lag.judged(found),
-            Ok(Err(error)) if error.kind == ActionErrorKind::Transient => Err(Miss::Yet(error)),
-            Ok(Err(error)) => Err(Miss::Never(error)),
-            Err(_elapsed) => Err(Miss::silent("CloudWatch did not answer in time; it can be asked again")),
-        }
+        let found = within(limit, "CloudWatch", reading).await?;
+        lag.judged(found)
     }
 }
 
@@ -212,17 +208,7 @@ impl Action for Lag {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        self.aws.prove_account().await?;
-        self.aws.prove_place(&self.task)?;
-        let task = describe(&client(&self.aws).await, &self.task).await?;
-        let mut identity = self.aws.identity_json();
-        if let Some(fields) = identity.as_object_mut() {
-            fields.insert("task".to_owned(), json!(self.task));
-        }
-        Ok(Ready {
-            identity,
-            facts: vec![format!("the task is {}", task.status)],
-        })
+        ready(&self.aws, &self.task).await
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {

@@ -3,7 +3,7 @@
 use aws_sdk_databasemigration::Client;
 use aws_sdk_databasemigration::types::{Filter, TableStatistics};
 
-use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::action::{ActionError, ActionErrorKind, Ready};
 use crate::provider::aws::classify::says;
 use crate::provider::aws::{AwsTarget, Sent, classify};
 
@@ -68,6 +68,21 @@ fn preparation(settings: &str) -> Option<String> {
         .get("TargetTablePrepMode")?
         .as_str()
         .map(str::to_owned)
+}
+
+/// What a read of a task binds, and how the task stands.
+pub async fn ready(target: &AwsTarget, arn: &str) -> Result<Ready, ActionError> {
+    target.prove_account().await?;
+    target.prove_place(arn)?;
+    let task = describe(&client(target).await, arn).await?;
+    let mut identity = target.identity_json();
+    if let Some(fields) = identity.as_object_mut() {
+        fields.insert("task".to_owned(), serde_json::json!(arn));
+    }
+    Ok(Ready {
+        identity,
+        facts: vec![format!("the task is {}", task.status)],
+    })
 }
 
 /// The name of the replication instance that a task runs on: CloudWatch calls it by its name, the task by its ARN.

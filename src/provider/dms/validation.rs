@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
-use crate::provider::again::{Again, Miss, Question};
+use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
+use crate::provider::again::{Again, Miss, Question, within};
 use crate::provider::aws::AwsTarget;
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
 use super::tables::Tables;
-use super::task::{client, describe, statistics};
+use super::task::{client, ready, statistics};
 
 /// The longest that one question may take.
 const EACH: Duration = Duration::from_secs(60);
@@ -57,12 +57,9 @@ impl Validation {
 
 #[async_trait]
 impl Question for Validation {
-    async fn ask(&self, _limit: Duration) -> Result<Outcome, Miss> {
-        let asked = statistics(&client(&self.aws).await, &self.task).await;
-        let found = asked.map_err(|error| match error.kind {
-            ActionErrorKind::Transient => Miss::Yet(error),
-            ActionErrorKind::Permanent | ActionErrorKind::InDoubt | ActionErrorKind::Cancelled => Miss::Never(error),
-        })?;
+    async fn ask(&self, limit: Duration) -> Result<Outcome, Miss> {
+        let asking = async { statistics(&client(&self.aws).await, &self.task).await };
+        let found = within(limit, "DMS", asking).await?;
         let tables = Tables::new(&found, &self.covered);
         if tables.0.is_empty() {
             return Err(Miss::unmet(format!(
@@ -114,17 +111,7 @@ impl Action for Validation {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        self.aws.prove_account().await?;
-        self.aws.prove_place(&self.task)?;
-        let task = describe(&client(&self.aws).await, &self.task).await?;
-        let mut identity = self.aws.identity_json();
-        if let Some(fields) = identity.as_object_mut() {
-            fields.insert("task".to_owned(), json!(self.task));
-        }
-        Ok(Ready {
-            identity,
-            facts: vec![format!("the task is {}", task.status)],
-        })
+        ready(&self.aws, &self.task).await
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {

@@ -138,6 +138,7 @@ mod tests {
             uses: "dns.flip",
             on: vec!["aws".to_owned()],
             with: &with,
+            later: false,
         };
         let zone = "arn:aws:route53:::hostedzone/Z1".to_owned();
         assert_eq!(

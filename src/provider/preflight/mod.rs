@@ -27,6 +27,8 @@ pub struct Wish<'a> {
     pub uses: &'a str,
     pub on: Vec<String>,
     pub with: &'a Value,
+    /// It is asked in the middle of the night, of what may not be there before: only whether it is allowed is of interest.
+    pub later: bool,
 }
 
 impl Wish<'_> {
@@ -60,7 +62,7 @@ pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding
         };
         looks.push((name.to_owned(), look));
     }
-    for wish in wishes {
+    for wish in wishes.iter().filter(|wish| !wish.later) {
         let Ok(Target::Aws(target)) = connections.at(&wish.on, 0) else {
             continue;
         };
