@@ -350,3 +350,37 @@ fn what_is_adopted_keeps_the_name_that_the_peer_gave_it() {
         assert_eq!(names, ["the peer's own name"]);
     });
 }
+
+#[test]
+fn an_adoption_is_not_taken_for_the_peers_acknowledgement_by_the_next_process() {
+    let peer = Peer {
+        changes: answers([Err(ActionErrorKind::InDoubt)]),
+        looks: answers([
+            Ok(Observed::Running {
+                detail: "rebooting, whoever asked for it".to_owned(),
+            }),
+            Ok(unknown()),
+        ]),
+        ..Peer::default()
+    };
+    let peer = run(peer, async |handle| {
+        let doubtful = |state: &RunState| resize(state).act.needs_person();
+        let past = until(&handle, doubtful).await;
+        let acked = |event: &Event| matches!(event, Event::EffectAck { .. });
+        assert_eq!(past.updates.iter().filter(|update| acked(&update.event)).count(), 1);
+        let resume = Command::Resume {
+            operator: "olga".to_owned(),
+            host: "h".to_owned(),
+            pid: 2,
+            hold: None,
+        };
+        handle.tell(resume).await.unwrap();
+        until(&handle, doubtful).await;
+    });
+    let looked = peer.looked.lock().unwrap();
+    assert!(looked.len() > 2, "it was looked at again: {looked:?}");
+    assert!(
+        looked.iter().all(|(_, acked)| acked.is_none()),
+        "no peer said so: {looked:?}"
+    );
+}

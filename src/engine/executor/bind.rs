@@ -17,6 +17,7 @@ use crate::runbook::expression;
 use crate::runbook::plan::{PlannedAction, PlannedStep, Rollback};
 
 use super::doer::Job;
+use super::earlier::by_peer;
 
 /// An action with everything resolved.
 pub(super) struct Bound {
@@ -138,8 +139,7 @@ impl Job {
             run: self.setup.run.clone(),
             step: step.0.clone(),
             attempt,
-            // Where it is our own name of the effect, an adoption noted it: no peer has said so.
-            acked: self.acknowledged(step, role).filter(|id| *id != own),
+            acked: by_peer(self.acknowledged(step, role), &own),
             key: own,
             intent_at: self.errand.intent_at,
             identity,

@@ -14,7 +14,7 @@ use crate::runbook::plan::{PlannedAction, PlannedStep};
 use super::act::cut;
 use super::bind::Bound;
 use super::doer::Job;
-use super::earlier::Left;
+use super::earlier::{Left, by_peer};
 
 impl Job {
     /// Before-checks, what earlier attempts left, and the action's own look.
@@ -97,10 +97,11 @@ impl Job {
                 // It ended before its effect was begun.
                 continue;
             };
+            let cx = self.context(step, earlier, Role::Do, bound, None);
             let cx = Cx {
                 intent_at: known.intent_at,
-                acked: known.acked.clone(),
-                ..self.context(step, earlier, Role::Do, bound, None)
+                acked: by_peer(known.acked.clone(), &cx.key),
+                ..cx
             };
             match bound.action.observe(&cx).await? {
                 Observed::Running { detail } => {

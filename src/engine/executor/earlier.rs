@@ -32,6 +32,11 @@ pub(super) struct Earlier {
     pub left: Left,
 }
 
+/// The name that a peer gave an effect; an adoption notes our own, which no peer has said.
+pub(super) fn by_peer(acked: Option<String>, own: &str) -> Option<String> {
+    acked.filter(|id| id != own)
+}
+
 impl Job {
     /// Every try of an effect in an attempt, in their order, the present one included.
     pub(super) async fn earlier(&self, step: &StepId, attempt: u32, role: Role) -> Result<Vec<Earlier>, ActionError> {

@@ -14,7 +14,7 @@ use crate::runbook::plan::{PlannedAction, PlannedStep, Retry, Rollback};
 use super::act::cut;
 use super::bind::{Bound, Way};
 use super::doer::Job;
-use super::earlier::{Earlier, Left};
+use super::earlier::{Earlier, Left, by_peer};
 
 /// What looking at earlier tries may take besides.
 const LOOKING: Duration = Duration::from_secs(15 * 60);
@@ -60,14 +60,11 @@ impl Job {
                 acked: None,
                 left: Left::Open,
             });
+            let earlier = self.context_of(step, cx.attempt, role, bound, None, number);
             let earlier = Cx {
                 intent_at: known.intent_at,
-                acked: None,
+                acked: by_peer(known.acked.clone(), &earlier.key),
                 cancel: cx.cancel.clone(),
-                ..self.context_of(step, cx.attempt, role, bound, None, number)
-            };
-            let earlier = Cx {
-                acked: known.acked.clone().filter(|id| *id != earlier.key),
                 ..earlier
             };
             let seen = match known.left {
