@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::aws::AwsTarget;
 use super::shell::attempt::Attempts;
+use super::sql::server::ServerTarget;
 use super::ssh::target::SshTarget;
 
 /// A SQLite database.
@@ -54,6 +55,8 @@ impl fmt::Debug for Headers {
 #[derive(Debug, Clone)]
 pub enum Target {
     Sqlite(SqliteTarget),
+    /// A database on a server.
+    Server(ServerTarget),
     Aws(AwsTarget),
     Http(HttpTarget),
     Ssh(SshTarget),
@@ -64,6 +67,7 @@ impl Target {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
+            Self::Server(target) => target.engine.word(),
             Self::Aws(_) => "aws",
             Self::Http(_) => "http",
             Self::Ssh(_) => "ssh",

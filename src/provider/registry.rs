@@ -8,6 +8,7 @@ use crate::runbook::catalogue::{ActionSpec, Catalogue};
 use super::action::Action;
 use super::aws::AwsTarget;
 use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
+use super::sql::database::Database;
 use super::ssh::target::SshTarget;
 use super::{cloudwatch, dms, dns, http, manual, rds, shell, sql, ssh, tcp};
 
@@ -79,14 +80,29 @@ impl Request<'_> {
     pub fn aws(&self, connections: &Connections, position: usize) -> Result<AwsTarget, BuildError> {
         match connections.at(self.on, position)? {
             Target::Aws(target) => Ok(target.clone()),
-            other @ (Target::Sqlite(_) | Target::Http(_) | Target::Ssh(_)) => Err(self.kind(position, other, "aws")),
+            other @ (Target::Sqlite(_) | Target::Server(_) | Target::Http(_) | Target::Ssh(_)) => {
+                Err(self.kind(position, other, "aws"))
+            }
         }
     }
 
-    /// The SQL connection at a position.
+    /// The SQLite connection at a position, for what no other engine can do yet.
     pub fn sql(&self, connections: &Connections, position: usize) -> Result<SqliteTarget, BuildError> {
+        match self.database(connections, position)? {
+            Database::Sqlite(target) => Ok(target),
+            Database::Server(target) => Err(BuildError::NotAvailable(format!(
+                "{} on {}",
+                self.uses,
+                target.engine.word()
+            ))),
+        }
+    }
+
+    /// The database at a position, of any engine.
+    pub fn database(&self, connections: &Connections, position: usize) -> Result<Database, BuildError> {
         match connections.at(self.on, position)? {
-            Target::Sqlite(target) => Ok(target.clone()),
+            Target::Sqlite(target) => Ok(Database::Sqlite(target.clone())),
+            Target::Server(target) => Ok(Database::Server(target.clone())),
             other @ (Target::Aws(_) | Target::Http(_) | Target::Ssh(_)) => {
                 Err(self.kind(position, other, "a SQL engine"))
             }
@@ -100,7 +116,9 @@ impl Request<'_> {
         }
         match connections.at(self.on, 0)? {
             Target::Http(target) => Ok(Some(target.clone())),
-            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Ssh(_)) => Err(self.kind(0, other, "http")),
+            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Server(_) | Target::Ssh(_)) => {
+                Err(self.kind(0, other, "http"))
+            }
         }
     }
 
@@ -108,7 +126,9 @@ impl Request<'_> {
     pub fn ssh(&self, connections: &Connections) -> Result<SshTarget, BuildError> {
         match connections.at(self.on, 0)? {
             Target::Ssh(target) => Ok(target.clone()),
-            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Http(_)) => Err(self.kind(0, other, "ssh")),
+            other @ (Target::Aws(_) | Target::Sqlite(_) | Target::Server(_) | Target::Http(_)) => {
+                Err(self.kind(0, other, "ssh"))
+            }
         }
     }
 }

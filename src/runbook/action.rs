@@ -36,6 +36,11 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
+        let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait");
+        let kinds = on.iter().filter_map(|name| self.connections.get(name));
+        if spec.available && !reads && kinds.clone().any(|its| its.uses == "postgres") {
+            self.later(format!("{name} on postgres"));
+        }
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);

@@ -17,7 +17,10 @@ use super::text::duration;
 pub const KINDS: &[(&str, &[&str])] = &[
     ("sqlite", &["path"]),
     ("mysql", &["host", "port", "database", "user", "password", "tls"]),
-    ("postgres", &["host", "port", "database", "user", "password", "tls"]),
+    (
+        "postgres",
+        &["host", "port", "database", "user", "password", "tls", "ca", "timeout"],
+    ),
     (
         "sqlserver",
         &[
@@ -132,7 +135,7 @@ impl Builder<'_> {
             &format!("a connection of kind {kind}"),
             &mut self.faults,
         );
-        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "aws" | "http" | "ssh") {
+        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "postgres" | "aws" | "http" | "ssh") {
             self.later(format!("connections of kind {kind}"));
         }
         if kind == "ssh" {

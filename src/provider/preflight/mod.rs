@@ -8,6 +8,7 @@ mod finding;
 mod others;
 pub mod permissions;
 mod records;
+mod servers;
 
 pub use finding::{Finding, Verdict};
 
@@ -57,6 +58,7 @@ pub async fn look(wishes: &[Wish<'_>], connections: &Connections) -> Vec<Finding
                 Box::pin(async move { aws::look(name, target, &ours).await })
             }
             Target::Sqlite(target) => Box::pin(others::sqlite(name, target)),
+            Target::Server(target) => Box::pin(servers::look(name, target)),
             Target::Http(target) => Box::pin(others::http(name, target)),
             Target::Ssh(target) => Box::pin(others::ssh(name, target)),
         };

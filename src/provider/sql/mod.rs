@@ -1,9 +1,14 @@
-//! SQL: queries, assertions, waits, statements, the fence row, freezing and thawing writes. SQLite here; other engines
-//! join behind the same actions. Every mutation writes its marker row in its own transaction.
+//! SQL: queries, assertions, waits, statements, the fence row, freezing and thawing writes. Reads of SQLite and PostgreSQL;
+//! changes of SQLite, each with its marker row in its own transaction.
 
 pub mod change;
+pub mod database;
 pub mod freeze;
 pub mod marker;
+pub mod numeric;
+pub mod postgres;
 pub mod query;
+pub mod rows;
+pub mod server;
 pub mod sqlite;
 pub mod table;

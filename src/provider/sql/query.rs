@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
-use crate::provider::connection::{BuildError, SqliteTarget};
+use crate::provider::connection::BuildError;
 use crate::provider::expectation::Expectation;
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
-use super::sqlite::{Rows, blocking, identity, reader, rows};
+use super::database::Database;
+use super::rows::Rows;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,13 +31,13 @@ struct Parameters {
 pub struct Read {
     uses: String,
     on: String,
-    target: SqliteTarget,
+    target: Database,
     with: Parameters,
 }
 
 impl Read {
     /// From its parameters.
-    pub fn new(request: &Request<'_>, target: SqliteTarget) -> Result<Self, BuildError> {
+    pub fn new(request: &Request<'_>, target: Database) -> Result<Self, BuildError> {
         let on = request.on.first().cloned().unwrap_or_default();
         Ok(Self {
             uses: request.uses.to_owned(),
@@ -45,19 +47,20 @@ impl Read {
         })
     }
 
-    async fn rows(&self) -> Result<Rows, ActionError> {
-        let (target, with) = (self.target.clone(), self.with.clone());
-        let on = self.on.clone();
-        blocking(move || rows(&reader(&target)?, &with.sql, &with.params))
-            .await
-            .map_err(|error| ActionError {
-                message: format!("{on}: {}", error.message),
-                ..error
-            })
+    async fn rows(&self, cancel: &CancellationToken) -> Result<Rows, ActionError> {
+        let read = self.target.rows(&self.with.sql, &self.with.params, cancel).await;
+        read.map_err(|error| self.named(error))
     }
 
-    async fn once(&self) -> Result<(Outcome, bool), ActionError> {
-        let found = self.rows().await?;
+    fn named(&self, error: ActionError) -> ActionError {
+        ActionError {
+            message: format!("{}: {}", self.on, error.message),
+            ..error
+        }
+    }
+
+    async fn once(&self, cancel: &CancellationToken) -> Result<(Outcome, bool), ActionError> {
+        let found = self.rows(cancel).await?;
         let result = found.result();
         let holds = match &self.with.expect {
             Some(expect) => expect.holds(&result)?,
@@ -103,33 +106,18 @@ impl Action for Read {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let (target, sql) = (self.target.clone(), self.with.sql.clone());
-        blocking(move || {
-            let session = reader(&target)?;
-            let statement = session
-                .prepare(&sql)
-                .map_err(|error| super::sqlite::failed(&error, "the query"))?;
-            if !statement.readonly() {
-                let words = "the statement would write; use sql.exec for what changes something";
-                return Err(ActionError::new(ActionErrorKind::Permanent, words));
-            }
-            Ok(())
-        })
-        .await
-        .map_err(|error| ActionError {
-            message: format!("{}: {}", self.on, error.message),
-            ..error
-        })?;
+        let known = self.target.understands(&self.with.sql).await;
+        let known = known.map_err(|error| self.named(error))?;
         Ok(Ready {
-            identity: identity(&self.target),
-            facts: Vec::new(),
+            identity: known.identity,
+            facts: known.facts,
         })
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
         let begun = Instant::now();
         loop {
-            let (outcome, holds) = self.once().await?;
+            let (outcome, holds) = self.once(&cx.cancel).await?;
             if holds {
                 return Ok(outcome);
             }

@@ -5,49 +5,15 @@ use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value, json};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::connection::SqliteTarget;
 
+use super::rows::{KEPT, Rows};
+
 /// How long a session waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(5);
-/// Rows that are kept of a result; all are counted.
-const KEPT: usize = 1_000;
-
-/// Rows of a query.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rows {
-    pub columns: Vec<String>,
-    pub kept: Vec<Vec<Value>>,
-    pub count: u64,
-}
-
-impl Rows {
-    /// The object that predicates and outputs see.
-    pub fn result(&self) -> Map<String, Value> {
-        let mut result = Map::new();
-        let first = self.kept.first();
-        let single = first
-            .filter(|row| row.len() == 1 && self.count == 1)
-            .and_then(|row| row.first());
-        let named = first.map(|row| {
-            Value::Object(
-                self.columns
-                    .iter()
-                    .cloned()
-                    .zip(row.iter().cloned())
-                    .collect::<Map<_, _>>(),
-            )
-        });
-        result.insert("rows".to_owned(), json!(self.count));
-        result.insert("columns".to_owned(), json!(self.columns));
-        result.insert("first".to_owned(), named.unwrap_or(Value::Null));
-        result.insert("value".to_owned(), single.cloned().unwrap_or(Value::Null));
-        result
-    }
-}
-
 /// Runs blocking work of the driver.
 pub async fn blocking<T, F>(work: F) -> Result<T, ActionError>
 where

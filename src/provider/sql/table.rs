@@ -144,9 +144,11 @@ pub const ACTIONS: &[ActionSpec] = &[
 
 /// Makes a SQL action.
 pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
+    if matches!(request.uses, "sql.query" | "sql.assert" | "sql.wait") {
+        return Ok(Box::new(Read::new(request, request.database(connections, 0)?)?));
+    }
     let target = request.sql(connections, 0)?;
     Ok(match request.uses {
-        "sql.query" | "sql.assert" | "sql.wait" => Box::new(Read::new(request, target)?),
         "sql.exec" | "sql.fence" => Box::new(Change::new(request, target)?),
         "sql.freeze_writes" => Box::new(Freeze::new(request, target)?),
         "sql.thaw_writes" => Box::new(Thaw::new(request, target)?),

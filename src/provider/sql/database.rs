@@ -1,0 +1,80 @@
+//! A database of any engine, as far as reads go: the only place that knows which engines there are.
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::connection::SqliteTarget;
+
+use super::postgres;
+use super::rows::Rows;
+use super::server::{Engine, ServerTarget};
+use super::sqlite;
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    Sqlite(SqliteTarget),
+    Server(ServerTarget),
+}
+
+/// What was found before anything is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What an approval binds.
+    pub identity: Value,
+    /// Lines for people.
+    pub facts: Vec<String>,
+}
+
+impl Database {
+    /// Reads rows in a session that the engine closes to writes.
+    pub async fn rows(&self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
+        match self {
+            Self::Sqlite(target) => {
+                let (target, sql, params) = (target.clone(), sql.to_owned(), params.to_vec());
+                sqlite::blocking(move || sqlite::rows(&sqlite::reader(&target)?, &sql, &params)).await
+            }
+            Self::Server(target) => match target.engine {
+                Engine::Postgres => postgres::reader(target).await?.rows(sql, params, cancel).await,
+            },
+        }
+    }
+
+    /// Whether the engine takes `sql` as a read; it is not executed.
+    pub async fn understands(&self, sql: &str) -> Result<Known, ActionError> {
+        match self {
+            Self::Sqlite(target) => {
+                let (own, sql) = (target.clone(), sql.to_owned());
+                sqlite::blocking(move || {
+                    let session = sqlite::reader(&own)?;
+                    let statement = session
+                        .prepare(&sql)
+                        .map_err(|error| sqlite::failed(&error, "the query"))?;
+                    if !statement.readonly() {
+                        let words = "the statement would write; use sql.exec for what changes something";
+                        return Err(ActionError::new(ActionErrorKind::Permanent, words));
+                    }
+                    Ok(())
+                })
+                .await?;
+                Ok(Known {
+                    identity: sqlite::identity(target),
+                    facts: Vec::new(),
+                })
+            }
+            Self::Server(target) => match target.engine {
+                Engine::Postgres => {
+                    let mut session = postgres::reader(target).await?;
+                    let about = session.about().await?;
+                    session.prepare(sql).await?;
+                    let role = if about.replica { "a replica" } else { "not a replica" };
+                    Ok(Known {
+                        identity: about.identity,
+                        facts: vec![format!("PostgreSQL {}, {role}", about.version)],
+                    })
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! PostgreSQL: reads in a transaction that the server keeps read-only, one statement each, with a limit of its own and a
+//! cancel that reaches the server. Must not send anything that could change something.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use serde_json::{Number, Value, json};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{CancelToken, Client, Config, Error, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::tls::trust::Trust;
+
+use super::numeric::{Numeric, Uuid};
+use super::rows::{KEPT, Rows};
+use super::server::{CONNECTING, Protection, ServerTarget};
+
+/// A session that reads.
+pub struct Reader {
+    client: Client,
+    tls: Option<MakeRustlsConnect>,
+    target: ServerTarget,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    pub version: String,
+    /// A standby that replays another one's log.
+    pub replica: bool,
+    pub encrypted: bool,
+    /// The server's clock less ours, in seconds.
+    pub ahead_s: f64,
+    pub identity: Value,
+}
+
+/// Connects, and closes the session to writes.
+pub async fn reader(target: &ServerTarget) -> Result<Reader, ActionError> {
+    let mut config = Config::new();
+    let limit = target.patience.as_millis();
+    config
+        .host(&target.host)
+        .port(target.port)
+        .dbname(&target.database)
+        .user(&target.user)
+        .application_name("pointsman")
+        .connect_timeout(CONNECTING)
+        .options(format!(
+            "-c default_transaction_read_only=on -c statement_timeout={limit} -c lock_timeout={limit} -c TimeZone=UTC"
+        ));
+    if let Some(password) = &target.password {
+        config.password(password);
+    }
+    let lost = |error: Error| failed(&error, &target.to_string());
+    let (client, tls) = match &target.protection {
+        Protection::Off => {
+            config.ssl_mode(SslMode::Disable);
+            let (client, connection) = bounded(target, config.connect(NoTls)).await?.map_err(lost)?;
+            // It ends with its client; what broke it is told to whoever asks next.
+            tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
+            (client, None)
+        }
+        Protection::Verified { ca } => {
+            config.ssl_mode(SslMode::Require);
+            let (trusted, _shown) = Trust::new(ca.as_deref(), true).await?.client(&[])?;
+            let tls = MakeRustlsConnect::new(trusted);
+            let (client, connection) = bounded(target, config.connect(tls.clone())).await?.map_err(lost)?;
+            tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
+            (client, Some(tls))
+        }
+    };
+    Ok(Reader {
+        client,
+        tls,
+        target: target.clone(),
+    })
+}
+
+async fn bounded<T>(target: &ServerTarget, connecting: impl Future<Output = T>) -> Result<T, ActionError> {
+    tokio::time::timeout(CONNECTING, connecting).await.map_err(|_elapsed| {
+        let words = format!(
+            "{target}: no connection within {} s; is it up, and may this machine reach it?",
+            CONNECTING.as_secs()
+        );
+        ActionError::new(ActionErrorKind::Transient, words)
+    })
+}
+
+impl Reader {
+    /// What the server says of itself.
+    pub async fn about(&mut self) -> Result<About, ActionError> {
+        let sql = "select current_setting('server_version'), pg_is_in_recovery(), current_database(), \
+                   coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false), \
+                   extract(epoch from clock_timestamp())::float8, \
+                   coalesce(inet_server_addr()::text, ''), (select oid from pg_database where datname = current_database())";
+        let now = chrono::Utc::now();
+        let row = self
+            .client
+            .query_one(sql, &[])
+            .await
+            .map_err(|error| failed(&error, &self.target.to_string()))?;
+        let ours = Duration::from_millis(u64::try_from(now.timestamp_millis()).unwrap_or(0)).as_secs_f64();
+        let (database, oid): (String, u32) = (row.get(2), row.get(6));
+        Ok(About {
+            version: row.get(0),
+            replica: row.get(1),
+            encrypted: row.get(3),
+            ahead_s: row.get::<_, f64>(4) - ours,
+            identity: json!({
+                "engine": "postgres",
+                "host": self.target.host,
+                "port": self.target.port,
+                "address": row.get::<_, String>(5),
+                "database": database,
+                "oid": oid,
+            }),
+        })
+    }
+
+    /// Whether the server understands a statement; nothing is read.
+    pub async fn prepare(&mut self, sql: &str) -> Result<(), ActionError> {
+        let prepared = self.client.prepare(sql).await;
+        prepared.map(drop).map_err(|error| failed(&error, "the query"))
+    }
+
+    /// Reads rows; all are counted, the first are kept. A cancel ends the statement on the server too.
+    pub async fn rows(&mut self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
+        let token = self.client.cancel_token();
+        let tls = self.tls.clone();
+        let reading = self.read(sql, params);
+        tokio::pin!(reading);
+        tokio::select! {
+            biased;
+            rows = &mut reading => rows,
+            () = cancel.cancelled() => {
+                ended(&token, tls).await;
+                // Its answer tells that the server heard it.
+                let _ended = tokio::time::timeout(CONNECTING, reading).await;
+                Err(ActionError::new(ActionErrorKind::Cancelled, "the read was cancelled"))
+            }
+        }
+    }
+
+    async fn read(&mut self, sql: &str, params: &[Value]) -> Result<Rows, ActionError> {
+        use futures::TryStreamExt;
+        let wrong = |error: Error| failed(&error, "the query");
+        let reading = self
+            .client
+            .build_transaction()
+            .read_only(true)
+            .start()
+            .await
+            .map_err(wrong)?;
+        let statement = reading.prepare(sql).await.map_err(wrong)?;
+        if statement.params().len() != params.len() {
+            let words = format!(
+                "the query takes {} parameters, {} are given",
+                statement.params().len(),
+                params.len()
+            );
+            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+        }
+        let mut found = Rows {
+            columns: statement
+                .columns()
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect(),
+            ..Rows::default()
+        };
+        let bound: Vec<Bound<'_>> = params.iter().map(Bound).collect();
+        let rows = reading.query_raw(&statement, bound.iter()).await.map_err(wrong)?;
+        tokio::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(wrong)? {
+            found.count += 1;
+            if found.kept.len() < KEPT {
+                found.kept.push(cells(&row)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn ended(token: &CancelToken, tls: Option<MakeRustlsConnect>) {
+    let asking = async {
+        match tls {
+            Some(tls) => token.cancel_query(tls).await,
+            None => token.cancel_query(NoTls).await,
+        }
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTING, asking).await {
+        tracing::warn!(%error, "postgres could not be asked to end a statement");
+    }
+}
+
+/// A scalar, sent as text: the server reads it as the type that it expects.
+#[derive(Debug)]
+struct Bound<'a>(&'a Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let text = match self.0 {
+            Value::Null => return Ok(IsNull::Yes),
+            Value::String(text) => text.clone(),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+/// A row as JSON. What JSON has no number for is a text; a type that is not known here is named.
+fn cells(row: &Row) -> Result<Vec<Value>, ActionError> {
+    (0..row.len()).map(|index| cell(row, index)).collect()
+}
+
+fn cell(row: &Row, index: usize) -> Result<Value, ActionError> {
+    fn of<'a, T: tokio_postgres::types::FromSql<'a>>(
+        row: &'a Row,
+        index: usize,
+        json: impl FnOnce(T) -> Value,
+    ) -> Result<Value, Error> {
+        Ok(row.try_get::<_, Option<T>>(index)?.map_or(Value::Null, json))
+    }
+    let float = |value: f64| Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number);
+    let column = row.columns().get(index);
+    let kind = column.map_or(&Type::TEXT, |column| column.type_());
+    let value = match *kind {
+        Type::BOOL => of(row, index, Value::Bool),
+        Type::INT2 => of(row, index, |value: i16| json!(value)),
+        Type::INT4 => of(row, index, |value: i32| json!(value)),
+        Type::INT8 => of(row, index, |value: i64| json!(value)),
+        Type::OID => of(row, index, |value: u32| json!(value)),
+        Type::FLOAT4 => of(row, index, |value: f32| float(f64::from(value))),
+        Type::FLOAT8 => of(row, index, float),
+        Type::NUMERIC => of(row, index, |value: Numeric| value.json()),
+        Type::UUID => of(row, index, |value: Uuid| Value::String(value.0)),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => of(row, index, Value::String),
+        Type::JSON | Type::JSONB => of(row, index, |value: Value| value),
+        Type::BYTEA => of(row, index, |value: Vec<u8>| {
+            Value::String(data_encoding::HEXLOWER.encode(&value))
+        }),
+        Type::TIMESTAMP => of(row, index, |value: chrono::NaiveDateTime| {
+            Value::String(value.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+        }),
+        Type::TIMESTAMPTZ => of(row, index, |value: chrono::DateTime<chrono::Utc>| {
+            Value::String(value.format("%Y-%m-%d %H:%M:%S%.6fZ").to_string())
+        }),
+        Type::DATE => of(row, index, |value: chrono::NaiveDate| Value::String(value.to_string())),
+        Type::TIME => of(row, index, |value: chrono::NaiveTime| {
+            Value::String(value.format("%H:%M:%S%.6f").to_string())
+        }),
+        _ => {
+            let name = column.map_or("?", |column| column.name());
+            let words = format!("column {name} is of type {kind}, which cannot be shown; cast it: {name}::text");
+            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+        }
+    };
+    value.map_err(|error| failed(&error, "the answer"))
+}
+
+/// The class of an error of a read: what may go well later is transient, all else is refused.
+fn failed(error: &Error, what: &str) -> ActionError {
+    let Some(told) = error.as_db_error() else {
+        let mut words = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            words = format!("{words}: {cause}");
+            source = cause.source();
+        }
+        let wrong = error
+            .source()
+            .is_some_and(|cause| cause.is::<tokio_postgres::types::WasNull>());
+        // Without an answer of the server nothing is known but that it was only a read.
+        let kind = if wrong || words.contains("certificate") {
+            ActionErrorKind::Permanent
+        } else {
+            ActionErrorKind::Transient
+        };
+        return ActionError::new(kind, format!("{what}: {words}"));
+    };
+    let code = told.code();
+    let later = code.code().starts_with("08")
+        || code.code().starts_with("53")
+        || [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::QUERY_CANCELED,
+        ]
+        .contains(code);
+    let kind = if later {
+        ActionErrorKind::Transient
+    } else {
+        ActionErrorKind::Permanent
+    };
+    let hint = match *code {
+        SqlState::READ_ONLY_SQL_TRANSACTION => "; the statement would write; use sql.exec for what changes something",
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; check user and password",
+        SqlState::INSUFFICIENT_PRIVILEGE => "; grant it to the connection's user",
+        SqlState::QUERY_CANCELED => "; the connection's timeout says how long a statement may take",
+        _ => "",
+    };
+    ActionError::new(kind, format!("{what}: {} ({}){hint}", told.message(), code.code()))
+}
