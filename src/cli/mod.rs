@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod databases;
 mod diagnostics;
 mod entry;
 mod forecast;

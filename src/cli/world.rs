@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -15,11 +14,10 @@ use crate::lab::endpoints::{ACCOUNT, RECORD, REGION};
 use crate::lab::{Endpoints, Fault, Lab, LabOptions, Measure, measure};
 use crate::provider::aws::{AwsTarget, Identity};
 use crate::provider::connection::{Connections, Headers, HttpTarget, SqliteTarget, Target};
-use crate::provider::sql::server::{self, Engine, Protection, ServerTarget};
 use crate::provider::ssh::target::{Proof, SshTarget};
 use crate::runbook::plan::{Connection, EnvironmentKind, Plan};
-use crate::runbook::text::duration;
 
+use super::databases;
 use super::secrets::Secrets;
 use super::trouble::Trouble;
 
@@ -184,38 +182,7 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
             }
             Ok(Target::Sqlite(SqliteTarget { path }))
         }
-        "postgres" => {
-            let engine = Engine::Postgres;
-            let protection = match text("tls").as_deref() {
-                None | Some("verify" | "true") => Protection::Verified {
-                    ca: text("ca").as_deref().map(at_home).transpose()?,
-                },
-                Some("off" | "false") => Protection::Off,
-                Some(other) => {
-                    return Err(
-                        Trouble::input(format!("connection {name}: tls \"{other}\" is not known"))
-                            .hint("write verify, which is what nothing means, or off"),
-                    );
-                }
-            };
-            Ok(Target::Server(ServerTarget {
-                engine,
-                host: needed("host")?,
-                port: match text("port") {
-                    None => engine.port(),
-                    Some(port) => port.parse().map_err(|_bad| {
-                        Trouble::input(format!(
-                            "connection {name}: port \"{port}\" is no number from 1 to 65535"
-                        ))
-                    })?,
-                },
-                database: needed("database")?,
-                user: needed("user")?,
-                password: text("password"),
-                protection,
-                patience: patience(name, text("timeout"), "a statement")?.unwrap_or(server::PATIENCE),
-            }))
-        }
+        "postgres" | "mysql" | "sqlserver" => databases::server(name, connection, secrets).map(Target::Server),
         "aws" => {
             if text("role_arn").is_some() {
                 return Err(Trouble::input(format!(
@@ -230,7 +197,7 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
             );
             aws.profile = text("profile");
             aws.dns_server = address("dns_server")?;
-            if let Some(patience) = patience(name, text("timeout"), "a call")? {
+            if let Some(patience) = databases::patience(name, text("timeout"), "a call")? {
                 aws.patience = patience;
             }
             Ok(Target::Aws(aws))
@@ -276,18 +243,8 @@ fn target(name: &str, connection: &Connection, secrets: &Secrets) -> Result<Targ
     }
 }
 
-/// How long something on a connection may take.
-fn patience(name: &str, words: Option<String>, what: &str) -> Result<Option<Duration>, Trouble> {
-    let Some(words) = words else { return Ok(None) };
-    let span = duration(&words).filter(|span| span.0 > 0).ok_or_else(|| {
-        Trouble::input(format!("connection {name}: timeout \"{words}\" is no duration"))
-            .hint(format!("write how long {what} may take: 30s"))
-    })?;
-    Ok(Some(span.as_duration()))
-}
-
 /// A path that may begin with `~/`.
-fn at_home(path: &str) -> Result<PathBuf, Trouble> {
+pub(super) fn at_home(path: &str) -> Result<PathBuf, Trouble> {
     let Some(rest) = path.strip_prefix("~/") else {
         return Ok(PathBuf::from(path));
     };

@@ -16,7 +16,10 @@ use super::text::duration;
 /// Kinds of connections with the settings that each has.
 pub const KINDS: &[(&str, &[&str])] = &[
     ("sqlite", &["path"]),
-    ("mysql", &["host", "port", "database", "user", "password", "tls"]),
+    (
+        "mysql",
+        &["host", "port", "database", "user", "password", "tls", "ca", "timeout"],
+    ),
     (
         "postgres",
         &["host", "port", "database", "user", "password", "tls", "ca", "timeout"],
@@ -30,7 +33,8 @@ pub const KINDS: &[(&str, &[&str])] = &[
             "user",
             "password",
             "tls",
-            "trust_certificate",
+            "ca",
+            "timeout",
         ],
     ),
     (

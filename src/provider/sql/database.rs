@@ -37,6 +37,7 @@ impl Database {
             }
             Self::Server(target) => match target.engine {
                 Engine::Postgres => postgres::reader(target).await?.rows(sql, params, cancel).await,
+                Engine::Mysql | Engine::Sqlserver => Err(later(target)),
             },
         }
     }
@@ -74,7 +75,13 @@ impl Database {
                         facts: vec![format!("PostgreSQL {}, {role}", about.version)],
                     })
                 }
+                Engine::Mysql | Engine::Sqlserver => Err(later(target)),
             },
         }
     }
+}
+
+fn later(target: &ServerTarget) -> ActionError {
+    let words = format!("{target}: queries of a runbook are not available on it yet");
+    ActionError::new(ActionErrorKind::Permanent, words)
 }

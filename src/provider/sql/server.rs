@@ -13,13 +13,29 @@ pub const CONNECTING: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQL Server, Azure SQL.
+    Sqlserver,
 }
 
 impl Engine {
+    /// By the word that a runbook, or an address, names it with.
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            "mysql" | "mariadb" => Some(Self::Mysql),
+            "sqlserver" | "mssql" => Some(Self::Sqlserver),
+            _ => None,
+        }
+    }
+
     /// As a runbook writes it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Sqlserver => "sqlserver",
         }
     }
 
@@ -27,6 +43,8 @@ impl Engine {
     pub const fn port(self) -> u16 {
         match self {
             Self::Postgres => 5432,
+            Self::Mysql => 3306,
+            Self::Sqlserver => 1433,
         }
     }
 }
@@ -36,6 +54,8 @@ impl Engine {
 pub enum Protection {
     /// TLS, chain and name verified; a file with PEM certificates that are trusted besides the system's.
     Verified { ca: Option<PathBuf> },
+    /// TLS to whoever answers: nobody's name is verified.
+    Unverified,
     /// None.
     Off,
 }

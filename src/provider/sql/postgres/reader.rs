@@ -1,23 +1,20 @@
 //! PostgreSQL: reads in a transaction that the server keeps read-only, one statement each, with a limit of its own and a
 //! cancel that reaches the server. Must not send anything that could change something.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use serde_json::{Number, Value, json};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{CancelToken, Client, Config, Error, NoTls, Row};
+use tokio_postgres::{Client, Error, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
-use crate::provider::tls::trust::Trust;
+use crate::provider::sql::rows::{KEPT, Rows};
+use crate::provider::sql::server::{CONNECTING, ServerTarget};
 
+use super::connect::{connect, ended, failed};
 use super::numeric::{Numeric, Uuid};
-use super::rows::{KEPT, Rows};
-use super::server::{CONNECTING, Protection, ServerTarget};
 
 /// A session that reads.
 pub struct Reader {
@@ -40,53 +37,11 @@ pub struct About {
 
 /// Connects, and closes the session to writes.
 pub async fn reader(target: &ServerTarget) -> Result<Reader, ActionError> {
-    let mut config = Config::new();
-    let limit = target.patience.as_millis();
-    config
-        .host(&target.host)
-        .port(target.port)
-        .dbname(&target.database)
-        .user(&target.user)
-        .application_name("pointsman")
-        .connect_timeout(CONNECTING)
-        .options(format!(
-            "-c default_transaction_read_only=on -c statement_timeout={limit} -c lock_timeout={limit} -c TimeZone=UTC"
-        ));
-    if let Some(password) = &target.password {
-        config.password(password);
-    }
-    let lost = |error: Error| failed(&error, &target.to_string());
-    let (client, tls) = match &target.protection {
-        Protection::Off => {
-            config.ssl_mode(SslMode::Disable);
-            let (client, connection) = bounded(target, config.connect(NoTls)).await?.map_err(lost)?;
-            // It ends with its client; what broke it is told to whoever asks next.
-            tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
-            (client, None)
-        }
-        Protection::Verified { ca } => {
-            config.ssl_mode(SslMode::Require);
-            let (trusted, _shown) = Trust::new(ca.as_deref(), true).await?.client(&[])?;
-            let tls = MakeRustlsConnect::new(trusted);
-            let (client, connection) = bounded(target, config.connect(tls.clone())).await?.map_err(lost)?;
-            tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
-            (client, Some(tls))
-        }
-    };
+    let (client, tls) = connect(target, true).await?;
     Ok(Reader {
         client,
         tls,
         target: target.clone(),
-    })
-}
-
-async fn bounded<T>(target: &ServerTarget, connecting: impl Future<Output = T>) -> Result<T, ActionError> {
-    tokio::time::timeout(CONNECTING, connecting).await.map_err(|_elapsed| {
-        let words = format!(
-            "{target}: no connection within {} s; is it up, and may this machine reach it?",
-            CONNECTING.as_secs()
-        );
-        ActionError::new(ActionErrorKind::Transient, words)
     })
 }
 
@@ -185,18 +140,6 @@ impl Reader {
     }
 }
 
-async fn ended(token: &CancelToken, tls: Option<MakeRustlsConnect>) {
-    let asking = async {
-        match tls {
-            Some(tls) => token.cancel_query(tls).await,
-            None => token.cancel_query(NoTls).await,
-        }
-    };
-    if let Ok(Err(error)) = tokio::time::timeout(CONNECTING, asking).await {
-        tracing::warn!(%error, "postgres could not be asked to end a statement");
-    }
-}
-
 /// A scalar, sent as text: the server reads it as the type that it expects.
 #[derive(Debug)]
 struct Bound<'a>(&'a Value);
@@ -271,52 +214,4 @@ fn cell(row: &Row, index: usize) -> Result<Value, ActionError> {
         }
     };
     value.map_err(|error| failed(&error, "the answer"))
-}
-
-/// The class of an error of a read: what may go well later is transient, all else is refused.
-fn failed(error: &Error, what: &str) -> ActionError {
-    let Some(told) = error.as_db_error() else {
-        let mut words = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            words = format!("{words}: {cause}");
-            source = cause.source();
-        }
-        let wrong = error
-            .source()
-            .is_some_and(|cause| cause.is::<tokio_postgres::types::WasNull>());
-        // Without an answer of the server nothing is known but that it was only a read.
-        let kind = if wrong || words.contains("certificate") {
-            ActionErrorKind::Permanent
-        } else {
-            ActionErrorKind::Transient
-        };
-        return ActionError::new(kind, format!("{what}: {words}"));
-    };
-    let code = told.code();
-    let later = code.code().starts_with("08")
-        || code.code().starts_with("53")
-        || [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::LOCK_NOT_AVAILABLE,
-            SqlState::QUERY_CANCELED,
-        ]
-        .contains(code);
-    let kind = if later {
-        ActionErrorKind::Transient
-    } else {
-        ActionErrorKind::Permanent
-    };
-    let hint = match *code {
-        SqlState::READ_ONLY_SQL_TRANSACTION => "; the statement would write; use sql.exec for what changes something",
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; check user and password",
-        SqlState::INSUFFICIENT_PRIVILEGE => "; grant it to the connection's user",
-        SqlState::QUERY_CANCELED => "; the connection's timeout says how long a statement may take",
-        _ => "",
-    };
-    ActionError::new(kind, format!("{what}: {} ({}){hint}", told.message(), code.code()))
 }

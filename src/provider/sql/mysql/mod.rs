@@ -1,0 +1,4 @@
+//! MySQL and MariaDB.
+
+pub mod connect;
+pub mod session;

@@ -1,0 +1,8 @@
+//! PostgreSQL.
+
+pub mod connect;
+pub mod numeric;
+pub mod reader;
+pub mod session;
+
+pub use reader::reader;
