@@ -26,16 +26,7 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
     (
         "sqlserver",
-        &[
-            "host",
-            "port",
-            "database",
-            "user",
-            "password",
-            "tls",
-            "ca",
-            "timeout",
-        ],
+        &["host", "port", "database", "user", "password", "tls", "ca", "timeout"],
     ),
     (
         "aws",

@@ -53,7 +53,10 @@ impl Cells {
     /// A cell; nothing where it is NULL or where there is none.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let (end, null) = *self.ends.get(index)?;
-        let begin = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(end, _)| *end);
+        let begin = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .map_or(0, |(end, _)| *end);
         if null { None } else { self.bytes.get(begin..end) }
     }
 

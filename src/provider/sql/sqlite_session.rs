@@ -55,14 +55,19 @@ impl Session for SqliteSession {
         }
         drop(batches);
         let (connection, done) = reading.await.map_err(|error| {
-            ActionError::new(ActionErrorKind::Permanent, format!("the database's thread ended: {error}"))
+            ActionError::new(
+                ActionErrorKind::Permanent,
+                format!("the database's thread ended: {error}"),
+            )
         })?;
         self.connection = Some(connection);
         taken.and(done)
     }
 
     fn ender(&self) -> Box<dyn Ender> {
-        Box::new(Interrupt(self.connection.as_ref().map(Connection::get_interrupt_handle)))
+        Box::new(Interrupt(
+            self.connection.as_ref().map(Connection::get_interrupt_handle),
+        ))
     }
 }
 

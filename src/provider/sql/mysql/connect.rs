@@ -17,9 +17,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
                 .with_danger_skip_domain_validation(true),
         ),
         Protection::Verified { ca: None } => Some(SslOpts::default()),
-        Protection::Verified { ca: Some(path) } => {
-            Some(SslOpts::default().with_root_certs(vec![path.clone().into()]))
-        }
+        Protection::Verified { ca: Some(path) } => Some(SslOpts::default().with_root_certs(vec![path.clone().into()])),
     };
     let options = OptsBuilder::default()
         .ip_or_hostname(&target.host)
@@ -49,10 +47,16 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
     } else {
         format!("max_execution_time = {}", target.patience.as_millis())
     };
-    let closed = if reads { "set session transaction read only" } else { "do 0" };
+    let closed = if reads {
+        "set session transaction read only"
+    } else {
+        "do 0"
+    };
     let waits = target.patience.as_secs().max(1);
     for sql in [
-        format!("set session time_zone = '+00:00', lock_wait_timeout = {waits}, innodb_lock_wait_timeout = {waits}, {limit}"),
+        format!(
+            "set session time_zone = '+00:00', lock_wait_timeout = {waits}, innodb_lock_wait_timeout = {waits}, {limit}"
+        ),
         // What an author wrote for one mode means something else in another: double quotes quote names here, as elsewhere.
         "set names utf8mb4".to_owned(),
         closed.to_owned(),
@@ -67,7 +71,10 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
 pub fn failed(error: &Error, what: &str) -> ActionError {
     let (kind, words) = match error {
         Error::Server(told) => {
-            let later = matches!(told.code, 1040 | 1053 | 1158..=1161 | 1203 | 1205 | 1213 | 1226 | 1317 | 1969 | 3024);
+            let later = matches!(
+                told.code,
+                1040 | 1053 | 1158..=1161 | 1203 | 1205 | 1213 | 1226 | 1317 | 1969 | 3024
+            );
             let hint = match told.code {
                 1045 | 1044 | 1698 => "; check user and password",
                 1142 | 1143 | 1227 => "; grant it to the connection's user",
@@ -75,12 +82,20 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
                 1969 | 3024 => "; the connection's timeout says how long a statement may take",
                 _ => "",
             };
-            let kind = if later { ActionErrorKind::Transient } else { ActionErrorKind::Permanent };
+            let kind = if later {
+                ActionErrorKind::Transient
+            } else {
+                ActionErrorKind::Permanent
+            };
             (kind, format!("{} ({}, {}){hint}", told.message, told.code, told.state))
         }
         Error::Io(cause) => {
             let words = cause.to_string();
-            let kind = if words.contains("certificate") { ActionErrorKind::Permanent } else { ActionErrorKind::Transient };
+            let kind = if words.contains("certificate") {
+                ActionErrorKind::Permanent
+            } else {
+                ActionErrorKind::Transient
+            };
             (kind, words)
         }
         Error::Driver(_) | Error::Other(_) | Error::Url(_) => (ActionErrorKind::Permanent, error.to_string()),

@@ -13,13 +13,14 @@ use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
 use crate::provider::tls::trust::Trust;
 
 /// Connects. A session that only `reads` is closed to writes by the server.
-pub async fn connect(
-    target: &ServerTarget,
-    reads: bool,
-) -> Result<(Client, Option<MakeRustlsConnect>), ActionError> {
+pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Option<MakeRustlsConnect>), ActionError> {
     let mut config = Config::new();
     let limit = target.patience.as_millis();
-    let closed = if reads { "-c default_transaction_read_only=on " } else { "" };
+    let closed = if reads {
+        "-c default_transaction_read_only=on "
+    } else {
+        ""
+    };
     config
         .host(&target.host)
         .port(target.port)
