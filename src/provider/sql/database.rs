@@ -1,21 +1,35 @@
 //! A database of any engine, as far as reads go: the only place that knows which engines there are.
 
+use std::fmt;
+
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::connection::SqliteTarget;
 
+use super::mysql;
 use super::postgres;
 use super::rows::Rows;
 use super::server::{Engine, ServerTarget};
-use super::sqlite;
+use super::session::Session;
+use super::{sqlite, sqlite_session};
 
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
     Sqlite(SqliteTarget),
     Server(ServerTarget),
+}
+
+impl fmt::Display for Database {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(target) => write!(f, "sqlite database {}", target.path.display()),
+            Self::Server(target) => target.fmt(f),
+        }
+    }
 }
 
 /// What was found before anything is read.
@@ -28,6 +42,38 @@ pub struct Known {
 }
 
 impl Database {
+    /// The engine as a runbook writes it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Server(target) => target.engine.word(),
+        }
+    }
+
+    /// What changes when a database that is a file is written to; nothing for all others.
+    pub fn stamp(&self) -> Option<String> {
+        let Self::Sqlite(target) = self else { return None };
+        let stamp = |path: &std::path::Path| {
+            let about = std::fs::metadata(path).ok()?;
+            let changed = about.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+            Some(format!("{} {}", about.len(), changed.as_nanos()))
+        };
+        let log = std::path::PathBuf::from(format!("{}-wal", target.path.display()));
+        Some(format!("{} {}", stamp(&target.path)?, stamp(&log).unwrap_or_default()))
+    }
+
+    /// A session that reads rows as text.
+    pub async fn session(&self) -> Result<Box<dyn Session>, ActionError> {
+        Ok(match self {
+            Self::Sqlite(target) => Box::new(sqlite_session::session(target).await?),
+            Self::Server(target) => match target.engine {
+                Engine::Postgres => Box::new(postgres::session::session(target).await?),
+                Engine::Mysql => Box::new(mysql::session::session(target).await?),
+                Engine::Sqlserver => return Err(later(target)),
+            },
+        })
+    }
+
     /// Reads rows in a session that the engine closes to writes.
     pub async fn rows(&self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
         match self {

@@ -2,6 +2,7 @@
 //! changes of SQLite, each with its marker row in its own transaction.
 
 pub mod change;
+pub mod compare;
 pub mod database;
 pub mod freeze;
 pub mod marker;

@@ -1,0 +1,218 @@
+//! Where a table's key is cut: ranges one after the other, as wide as their rows are dense, without a scan to find them.
+//! Pure.
+
+/// Rows that a range aims at.
+pub const ROWS: u64 = 131_072;
+/// Rows of the first range, by which it is found out who hashes faster.
+pub const PROBE: u64 = 16_384;
+/// Buckets of a range.
+pub const BUCKETS: u64 = 256;
+/// No range is wider, so that no engine's arithmetic overflows.
+const WIDEST: i128 = 1 << 62;
+
+/// A range of a key, its end not in it. The first has no beginning and the last no end: what nobody expects there is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub low: i128,
+    pub high: i128,
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Range {
+    /// What holds of its rows, with the key's column as it is quoted.
+    pub fn filter(&self, column: &str) -> String {
+        let low = (!self.first).then(|| format!("{column} >= {}", self.low));
+        let high = (!self.last).then(|| format!("{column} < {}", self.high));
+        low.into_iter().chain(high).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The width of its buckets.
+    pub fn step(&self) -> u64 {
+        let width = u64::try_from(self.high - self.low).unwrap_or(u64::MAX);
+        width.div_ceil(BUCKETS).max(1)
+    }
+
+    /// One of its buckets as a range of its own.
+    pub fn bucket(&self, at: i64) -> Self {
+        let step = i128::from(self.step());
+        let low = self.low + i128::from(at) * step;
+        // Rounded towards zero: what lies below the beginning falls into the first bucket as well.
+        let first = self.first && at <= 0;
+        let last = self.last && low + step >= self.high;
+        Self {
+            low,
+            high: low + step,
+            first,
+            last,
+        }
+    }
+}
+
+/// The place up to which a key is cut.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    next: i128,
+    /// The highest key.
+    high: i128,
+    width: i128,
+    begun: bool,
+    ended: bool,
+    /// Nothing was found in the last range: the next key is asked for before the next one.
+    pub sparse: bool,
+    /// Ranges that were compared before, in order.
+    done: Vec<(i128, i128)>,
+}
+
+impl Cursor {
+    /// From the lowest key to the highest, with so many rows between them as far as that is known.
+    pub fn new(low: i128, high: i128, rows: Option<u64>, mut done: Vec<(i128, i128)>) -> Self {
+        done.sort_unstable();
+        let span = (high - low).max(0) + 1;
+        let rows = rows.filter(|rows| *rows > 0).map_or(span, i128::from).max(1);
+        let mut cursor = Self {
+            next: low,
+            high,
+            width: 1,
+            begun: false,
+            ended: false,
+            sparse: false,
+            done,
+        };
+        cursor.resize(span.saturating_mul(i128::from(ROWS)) / rows);
+        cursor
+    }
+
+    fn resize(&mut self, width: i128) {
+        self.width = width.clamp(1, WIDEST);
+    }
+
+    /// The next range; `probe`: a small one.
+    pub fn take(&mut self, probe: bool) -> Option<Range> {
+        while let Some(&(low, high)) = self.done.first() {
+            if low > self.next {
+                break;
+            }
+            self.done.remove(0);
+            if high > self.next {
+                // The ends were compared with the ranges at the ends.
+                self.begun = true;
+                self.next = high;
+            }
+        }
+        if self.ended || self.next > self.high && self.begun {
+            return None;
+        }
+        let width = if probe {
+            (self.width * i128::from(PROBE) / i128::from(ROWS)).max(1)
+        } else {
+            self.width
+        };
+        let mut high = self.next + width;
+        if let Some(&(done, _)) = self.done.first() {
+            high = high.min(done);
+        }
+        let last = high > self.high;
+        let range = Range {
+            low: self.next,
+            high,
+            first: !self.begun,
+            last,
+        };
+        self.begun = true;
+        self.ended = last;
+        self.next = high;
+        Some(range)
+    }
+
+    /// What a range had in it.
+    pub fn found(&mut self, range: &Range, rows: u64) {
+        let width = range.high - range.low;
+        if rows == 0 {
+            self.sparse = true;
+            return;
+        }
+        let ideal = width.saturating_mul(i128::from(ROWS)) / i128::from(rows);
+        self.resize(ideal.clamp(self.width / 4, self.width.saturating_mul(4)));
+    }
+
+    /// The next key there is, where nothing was found in the last range; none where there is none.
+    pub fn jump(&mut self, next: Option<i128>) {
+        self.sparse = false;
+        if let Some(next) = next
+            && next > self.next
+        {
+            // The ranges between were asked for by asking for the next key.
+            self.next = next;
+        }
+    }
+
+    /// From where the next range begins.
+    pub const fn next(&self) -> i128 {
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is found, the ranges touch one another and cover everything once.
+        #[test]
+        fn everything_is_covered_once(
+            low in -1_000_000_i64..1_000_000,
+            span in 0_i64..10_000_000,
+            rows in proptest::option::of(0_u64..5_000_000),
+            found in proptest::collection::vec(0_u64..1_000_000, 1..50),
+            done in proptest::collection::vec((0_i64..10_000_000, 1_i64..1_000_000), 0..4),
+        ) {
+            let (low, high) = (i128::from(low), i128::from(low) + i128::from(span));
+            let mut before = Vec::new();
+            let mut from = low;
+            for (at, width) in done {
+                let begin = from.max(low + i128::from(at));
+                let end = begin + i128::from(width);
+                if end <= high {
+                    before.push((begin, end));
+                    from = end;
+                }
+            }
+            let mut cursor = Cursor::new(low, high, rows, before.clone());
+            let mut seen = before.clone();
+            let mut taken = 0;
+            let (mut first, mut last) = (false, false);
+            while let Some(range) = cursor.take(taken == 0) {
+                prop_assert!(range.high > range.low);
+                first |= range.first;
+                last |= range.last;
+                seen.push((range.low, if range.last { range.high.max(high + 1) } else { range.high }));
+                let rows = found[taken % found.len()];
+                cursor.found(&range, rows.max(1));
+                taken += 1;
+                prop_assert!(taken < 20_000);
+            }
+            seen.sort_unstable();
+            let mut at = low;
+            for (begin, end) in seen {
+                prop_assert_eq!(begin, at);
+                at = end;
+            }
+            prop_assert!(at > high);
+            prop_assert!(last);
+            prop_assert!(first || before.first().is_some_and(|range| range.0 == low));
+        }
+
+        /// A key's bucket is the range that says so.
+        #[test]
+        fn a_bucket_is_a_range(low in -10_000_i64..10_000, width in 1_i64..1_000_000, at in 0_i64..1_000_000) {
+            let range = Range { low: low.into(), high: i128::from(low) + i128::from(width), first: false, last: false };
+            let key = i128::from(low) + i128::from(at % width);
+            let bucket = (key - range.low) / i128::from(range.step());
+            let inside = range.bucket(i64::try_from(bucket).unwrap());
+            prop_assert!(inside.low <= key && key < inside.high);
+            prop_assert!(bucket < i128::from(BUCKETS));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a comparison has to know of an engine: how it describes a table, how it writes a value, how it sums the hashes of
+//! rows itself. Statements only; must not open or execute anything but what it describes tables by.
+
+use async_trait::async_trait;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::sql::session::{Session, all};
+
+use super::dialects::{Mysql, Postgres, Sqlite, Sqlserver};
+use super::form::Form;
+use super::kind::{Column, Table, TableName};
+
+/// A column as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    pub column: Column,
+    pub form: Form,
+}
+
+/// By what rows are put into buckets. Both sides of a table have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bucket {
+    /// By how many steps the key is above `low`, rounded towards zero.
+    Step { low: i128, step: u64 },
+    /// By the first hexadecimal digits of the hash of the key.
+    Hash { digits: u32 },
+}
+
+/// Which rows are summed, and how.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    pub table: &'a TableName,
+    /// What holds of the rows, as SQL; everything where it is empty.
+    pub filter: &'a str,
+    pub fields: &'a [Field],
+    /// Positions of the key's columns among the fields.
+    pub key: &'a [usize],
+    pub bucket: Bucket,
+}
+
+impl Ask<'_> {
+    /// The ` where …` of it.
+    pub fn wanted(&self) -> String {
+        wanted(self.filter)
+    }
+
+    /// The column whose steps are counted.
+    pub fn leading(&self) -> Option<&Field> {
+        self.fields.get(*self.key.first()?)
+    }
+}
+
+/// A ` where …`, or nothing.
+pub fn wanted(filter: &str) -> String {
+    if filter.is_empty() {
+        String::new()
+    } else {
+        format!(" where {filter}")
+    }
+}
+
+/// An engine's way to say things.
+#[async_trait]
+pub trait Dialect: Send + Sync {
+    /// The engine's name for people.
+    fn name(&self) -> &'static str;
+
+    /// A name in quotes.
+    fn quote(&self, name: &str) -> String;
+
+    /// Statements that make a session see one state of the database until it ends. `shared` is what another session's
+    /// `share` gave.
+    fn snapshot(&self, shared: Option<&str>) -> Vec<String>;
+
+    /// A statement that lets other sessions see this one's state, where there is one.
+    fn share(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The tables of the default schema.
+    fn tables(&self) -> &'static str;
+
+    /// What the engine says of a table; nothing where there is none of that name.
+    async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError>;
+
+    /// An expression that gives the value as `Form::write` would write it; none where the engine cannot.
+    fn exact(&self, field: &Field) -> Option<String>;
+
+    /// An expression that gives the value as a text that `Form::write` reads.
+    fn plain(&self, field: &Field) -> String;
+
+    /// A statement that gives buckets, rows and sums of hashes; none where the engine cannot write one of the fields.
+    fn sums(&self, ask: &Ask<'_>) -> Option<String>;
+
+    /// A statement whose answer changes when somebody writes to one of `tables`; none where the engine has none.
+    fn touched(&self, tables: &[TableName]) -> Option<String>;
+
+    /// By what it is told that nobody has written, for people.
+    fn watch(&self) -> &'static str;
+
+    /// A table's name in quotes.
+    fn table(&self, name: &TableName) -> String {
+        match &name.schema {
+            Some(schema) => format!("{}.{}", self.quote(schema), self.quote(&name.name)),
+            None => self.quote(&name.name),
+        }
+    }
+
+    /// A statement that gives the rows, field by field.
+    fn rows(&self, table: &TableName, fields: &[Field], filter: &str) -> String {
+        let fields: Vec<String> = fields.iter().map(|field| self.plain(field)).collect();
+        format!("select {} from {}{}", fields.join(", "), self.table(table), wanted(filter))
+    }
+}
+
+/// The dialect of an engine by its word.
+pub fn named(word: &str) -> &'static dyn Dialect {
+    match word {
+        "postgres" => &Postgres,
+        "mysql" => &Mysql,
+        "sqlserver" => &Sqlserver,
+        _ => &Sqlite,
+    }
+}
+
+/// A text in quotes, for names in catalogues. No engine here reads backslashes in it: what has one is refused.
+pub fn literal(text: &str) -> Result<String, ActionError> {
+    if text.contains(['\\', '\0']) {
+        let words = format!("the name {text:?} has a character that no table's name may have here");
+        return Err(ActionError::new(ActionErrorKind::Permanent, words));
+    }
+    Ok(format!("'{}'", text.replace('\'', "''")))
+}
+
+/// Rows of a catalogue, each cell a text; what is NULL is empty.
+pub async fn catalogue(session: &mut dyn Session, sql: &str) -> Result<Vec<Vec<String>>, ActionError> {
+    let rows = all(session, sql).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_iter().map(Option::unwrap_or_default).collect())
+        .collect())
+}
+
+/// The expression of a row's text by how an engine joins texts, measures them and replaces NULL.
+pub fn row_text(
+    fields: &[Field],
+    exact: impl Fn(&Field) -> Option<String>,
+    measured: impl Fn(&str) -> String,
+    or_null: impl Fn(&str) -> String,
+    join: impl Fn(&[String]) -> String,
+) -> Option<String> {
+    let mut parts = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            parts.push("','".to_owned());
+        }
+        let text = exact(field)?;
+        let text = if field.form.is_free() { measured(&text) } else { text };
+        parts.push(if field.column.nullable { or_null(&text) } else { text });
+    }
+    Some(join(&parts))
+}

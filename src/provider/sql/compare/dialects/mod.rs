@@ -1,0 +1,11 @@
+//! The engines' dialects, a file each.
+
+mod mysql;
+mod postgres;
+mod sqlite;
+mod sqlserver;
+
+pub use mysql::Mysql;
+pub use postgres::Postgres;
+pub use sqlite::Sqlite;
+pub use sqlserver::Sqlserver;

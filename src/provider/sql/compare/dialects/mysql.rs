@@ -1,0 +1,220 @@
+//! MySQL 5.7 and later, MariaDB 10.3 and later.
+
+use async_trait::async_trait;
+
+use crate::provider::action::ActionError;
+use crate::provider::sql::compare::dialect::{Ask, Bucket, Dialect, Field, catalogue, literal, row_text};
+use crate::provider::sql::compare::form::Form;
+use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
+use crate::provider::sql::session::Session;
+
+/// MySQL and MariaDB.
+pub struct Mysql;
+
+impl Mysql {
+    fn row(&self, fields: &[Field]) -> Option<String> {
+        row_text(
+            fields,
+            |field| self.exact(field),
+            |text| format!("concat(length({text}),':',{text})"),
+            |text| format!("ifnull({text},'N')"),
+            |parts| format!("concat({})", parts.join(",")),
+        )
+    }
+}
+
+#[async_trait]
+impl Dialect for Mysql {
+    fn name(&self) -> &'static str {
+        "MySQL"
+    }
+
+    fn quote(&self, name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn snapshot(&self, _shared: Option<&str>) -> Vec<String> {
+        vec!["start transaction with consistent snapshot, read only".to_owned()]
+    }
+
+    fn tables(&self) -> &'static str {
+        "select table_name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' \
+         order by table_name"
+    }
+
+    async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
+        let schema = name.schema.as_deref().map_or(Ok("database()".to_owned()), literal)?;
+        let table = literal(&name.name)?;
+        let of = format!("table_schema = {schema} and table_name = {table}");
+        let sql = format!(
+            "select column_name, data_type, column_type, is_nullable, numeric_scale, datetime_precision, \
+             character_set_name, character_maximum_length from information_schema.columns where {of} order by ordinal_position"
+        );
+        let columns: Vec<Column> = catalogue(session, &sql).await?.iter().map(|row| column(row)).collect();
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!(
+            "select index_name, column_name, nullable, sub_part from information_schema.statistics \
+             where {of} and non_unique = 0 order by index_name <> 'PRIMARY', index_name, seq_in_index"
+        );
+        let parts = catalogue(session, &sql).await?;
+        let whole = |index: &str| {
+            parts
+                .iter()
+                .filter(|row| cell(row, 0) == index)
+                .all(|row| cell(row, 2) != "YES" && cell(row, 3).is_empty() && !cell(row, 1).is_empty())
+        };
+        let index = parts.iter().map(|row| cell(row, 0)).find(|index| whole(index)).unwrap_or_default();
+        let key = parts
+            .iter()
+            .filter(|row| cell(row, 0) == index)
+            .map(|row| cell(row, 1).to_owned())
+            .collect();
+        let sql = format!("select table_rows from information_schema.tables where {of}");
+        let estimate = catalogue(session, &sql).await?;
+        Ok(Some(Table {
+            name: name.clone(),
+            columns,
+            key,
+            estimate: estimate.first().and_then(|row| cell(row, 0).parse().ok()),
+        }))
+    }
+
+    fn exact(&self, field: &Field) -> Option<String> {
+        let column = &field.column;
+        let name = self.quote(&column.name);
+        let own = match column.kind {
+            Kind::DateTime { fraction, .. } | Kind::Time { fraction } => fraction,
+            Kind::Decimal { scale } => scale.unwrap_or(0),
+            _ => 0,
+        };
+        Some(match field.form {
+            Form::Whole if matches!(column.trait_, Trait::ZeroFill | Trait::Bits) => format!("({name}+0)"),
+            Form::Whole => name,
+            Form::Fixed(scale) if scale == own && column.trait_ == Trait::None && matches!(column.kind, Kind::Decimal { .. }) => name,
+            Form::Fixed(scale) => format!("cast({name} as decimal(65,{}))", scale.min(38)),
+            // The engine cuts what fills a CHAR itself, and only spaces are cut here.
+            Form::Text | Form::Trimmed if matches!(column.kind, Kind::Text { .. }) => {
+                let text = match column.trait_ {
+                    Trait::Converts => format!("convert({name} using utf8mb4)"),
+                    _ => name,
+                };
+                if field.form == Form::Trimmed { format!("trim(trailing ' ' from {text})") } else { text }
+            }
+            Form::Hex => format!("lower(hex({name}))"),
+            Form::Date if column.kind == Kind::Date => name,
+            Form::DateTime(fraction) if fraction == own && column.kind != Kind::Date => name,
+            Form::DateTime(fraction) => format!("cast({name} as datetime({fraction}))"),
+            Form::Time(fraction) if fraction == own => name,
+            Form::Time(fraction) => format!("cast({name} as time({fraction}))"),
+            Form::Uuid if matches!(column.kind, Kind::Uuid | Kind::Text { .. }) => format!("lower({name})"),
+            Form::Uuid => {
+                let part = |from: u32, long: u32| format!("substr(hex({name}),{from},{long})");
+                let parts = [part(1, 8), part(9, 4), part(13, 4), part(17, 4), part(21, 12)];
+                format!("lower(concat_ws('-',{}))", parts.join(","))
+            }
+            Form::Text | Form::Trimmed | Form::Date | Form::Loose | Form::Float { .. } | Form::Json => return None,
+        })
+    }
+
+    fn plain(&self, field: &Field) -> String {
+        let name = self.quote(&field.column.name);
+        match (&field.column.kind, field.form) {
+            // A FLOAT is shown with six digits, which are not all that it has.
+            (Kind::Float { single: true }, _) => format!("cast({name} as double)"),
+            (_, Form::Hex) | (Kind::Binary, Form::Uuid) => format!("hex({name})"),
+            (_, Form::Whole) if field.column.trait_ == Trait::Bits => format!("({name}+0)"),
+            // What has no text of its own would come as bytes.
+            (Kind::Other, Form::Text) => format!("cast({name} as char)"),
+            _ => name,
+        }
+    }
+
+    fn sums(&self, ask: &Ask<'_>) -> Option<String> {
+        let bucket = match ask.bucket {
+            Bucket::Step { low, step } => {
+                let name = self.quote(&ask.leading()?.column.name);
+                format!("({name}-({low})) div {step}")
+            }
+            Bucket::Hash { digits } => {
+                let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
+                format!("left(sha2({},256),{digits})", self.row(&key)?)
+            }
+        };
+        Some(format!(
+            "select {bucket} b, count(*), sum(cast(conv(left(sha2({},256),16),16,10) as unsigned)) from {}{} group by 1",
+            self.row(ask.fields)?,
+            self.table(ask.table),
+            ask.wanted()
+        ))
+    }
+
+    fn touched(&self, tables: &[TableName]) -> Option<String> {
+        let each: Option<Vec<String>> = tables
+            .iter()
+            .map(|table| {
+                let schema = match &table.schema {
+                    Some(schema) => literal(schema).ok()?,
+                    None => "database()".to_owned(),
+                };
+                Some(format!("(table_schema = {schema} and table_name = {})", literal(&table.name).ok()?))
+            })
+            .collect();
+        Some(format!(
+            "select group_concat(concat_ws(' ', table_name, create_time, ifnull(update_time, '-')) order by table_schema, table_name \
+             separator ';'), max(update_time) >= now() - interval 1 second from information_schema.tables where {}",
+            each?.join(" or ")
+        ))
+    }
+
+    fn watch(&self) -> &'static str {
+        "UPDATE_TIME of every table (information_schema.tables)"
+    }
+}
+
+fn cell(row: &[String], index: usize) -> &str {
+    row.get(index).map_or("", String::as_str)
+}
+
+fn column(row: &[String]) -> Column {
+    let (kind, declared) = (cell(row, 1).to_ascii_lowercase(), cell(row, 2).to_owned());
+    let fraction = cell(row, 5).parse().unwrap_or(0);
+    let charset = cell(row, 6);
+    let length: u64 = cell(row, 7).parse().unwrap_or(0);
+    let (known, trait_) = match kind.as_str() {
+        "bit" => (Kind::Integer, Trait::Bits),
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => (
+            Kind::Integer,
+            if declared.contains("zerofill") || kind == "year" { Trait::ZeroFill } else { Trait::None },
+        ),
+        "decimal" => (
+            Kind::Decimal {
+                scale: cell(row, 4).parse().ok(),
+            },
+            if declared.contains("zerofill") { Trait::ZeroFill } else { Trait::None },
+        ),
+        "float" => (Kind::Float { single: true }, Trait::None),
+        "double" => (Kind::Float { single: false }, Trait::None),
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => (
+            Kind::Text { fixed: kind == "char" },
+            if charset.starts_with("utf8") || charset == "ascii" { Trait::None } else { Trait::Converts },
+        ),
+        "binary" | "varbinary" => (Kind::Binary, if length == 16 { Trait::Sixteen } else { Trait::None }),
+        "tinyblob" | "blob" | "mediumblob" | "longblob" => (Kind::Binary, Trait::None),
+        "date" => (Kind::Date, Trait::None),
+        "time" => (Kind::Time { fraction }, Trait::None),
+        "datetime" => (Kind::DateTime { fraction, zoned: false }, Trait::None),
+        "timestamp" => (Kind::DateTime { fraction, zoned: true }, Trait::None),
+        "uuid" => (Kind::Uuid, Trait::None),
+        "json" => (Kind::Json, Trait::None),
+        _ => (Kind::Other, Trait::None),
+    };
+    Column {
+        name: cell(row, 0).to_owned(),
+        kind: known,
+        declared,
+        nullable: cell(row, 3) == "YES",
+        trait_,
+    }
+}

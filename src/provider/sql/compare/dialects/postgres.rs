@@ -1,0 +1,218 @@
+//! PostgreSQL 11 and later.
+
+use async_trait::async_trait;
+
+use crate::provider::action::ActionError;
+use crate::provider::sql::compare::dialect::{Ask, Bucket, Dialect, Field, catalogue, literal, row_text};
+use crate::provider::sql::compare::form::Form;
+use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
+use crate::provider::sql::session::Session;
+
+/// PostgreSQL.
+pub struct Postgres;
+
+impl Postgres {
+    fn row(&self, fields: &[Field]) -> Option<String> {
+        row_text(
+            fields,
+            |field| self.exact(field),
+            |text| format!("octet_length({text})||':'||{text}"),
+            |text| format!("coalesce({text},'N')"),
+            |parts| parts.join("||"),
+        )
+    }
+
+    fn oid(&self, name: &TableName) -> Result<String, ActionError> {
+        Ok(format!("to_regclass({})", literal(&self.table(name))?))
+    }
+}
+
+#[async_trait]
+impl Dialect for Postgres {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn quote(&self, name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    fn snapshot(&self, shared: Option<&str>) -> Vec<String> {
+        let mut statements = vec!["begin isolation level repeatable read read only".to_owned()];
+        if let Some(shared) = shared.and_then(|shared| literal(shared).ok()) {
+            statements.push(format!("set transaction snapshot {shared}"));
+        }
+        statements
+    }
+
+    fn share(&self) -> Option<&'static str> {
+        Some("select pg_export_snapshot()")
+    }
+
+    fn tables(&self) -> &'static str {
+        "select relname from pg_class where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p') \
+         and not relispartition order by relname"
+    }
+
+    async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
+        let oid = self.oid(name)?;
+        let sql = format!(
+            "select a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null), \
+             format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+             case when a.atttypmod = -1 then t.typtypmod else a.atttypmod end, b.typtype \
+             from pg_attribute a join pg_type t on t.oid = a.atttypid \
+             join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) \
+             where a.attrelid = {oid} and a.attnum > 0 and not a.attisdropped order by a.attnum"
+        );
+        let columns: Vec<Column> = catalogue(session, &sql).await?.iter().map(|row| column(row)).collect();
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!(
+            "select i.indexrelid, a.attname, a.attnotnull from pg_index i \
+             cross join lateral unnest(i.indkey::int2[]) with ordinality k(attnum, position) \
+             left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum \
+             where i.indrelid = {oid} and i.indisunique and i.indisvalid and i.indpred is null \
+             and k.position <= i.indnkeyatts order by not i.indisprimary, i.indexrelid, k.position"
+        );
+        let parts = catalogue(session, &sql).await?;
+        let whole = |index: &str| parts.iter().filter(|row| cell(row, 0) == index).all(|row| cell(row, 2) == "t");
+        let index = parts.iter().map(|row| cell(row, 0)).find(|index| whole(index)).unwrap_or_default();
+        let key = parts
+            .iter()
+            .filter(|row| cell(row, 0) == index)
+            .map(|row| cell(row, 1).to_owned())
+            .collect();
+        let sql = format!("select reltuples::bigint from pg_class where oid = {oid} and reltuples >= 0");
+        let estimate = catalogue(session, &sql).await?;
+        Ok(Some(Table {
+            name: name.clone(),
+            columns,
+            key,
+            estimate: estimate.first().and_then(|row| cell(row, 0).parse().ok()),
+        }))
+    }
+
+    fn exact(&self, field: &Field) -> Option<String> {
+        let name = self.quote(&field.column.name);
+        let kind = &field.column.kind;
+        Some(match field.form {
+            Form::Whole if *kind == Kind::Boolean => format!("({name}::int)::text"),
+            Form::Whole if *kind == Kind::Integer => format!("{name}::text"),
+            Form::Fixed(scale) => match kind {
+                Kind::Decimal { scale: Some(own) } if *own == scale => format!("{name}::text"),
+                Kind::Decimal { scale: Some(_) } | Kind::Integer => format!("({name}::numeric(1000,{scale}))::text"),
+                _ => return None,
+            },
+            Form::Text | Form::Trimmed if matches!(kind, Kind::Text { .. }) => {
+                if field.form == Form::Trimmed { format!("rtrim({name}::text,' ')") } else { format!("{name}::text") }
+            }
+            Form::Hex => format!("encode({name},'hex')"),
+            Form::Date if *kind == Kind::Date => format!("{name}::text"),
+            Form::DateTime(fraction) if matches!(kind, Kind::DateTime { .. }) => {
+                let digits = match fraction {
+                    0 => "",
+                    3 => ".MS",
+                    6 => ".US",
+                    _ => return None,
+                };
+                // What to_char has no year for is written as the engine writes it.
+                format!(
+                    "case when isfinite({name}) and {name} >= '0001-01-01' then to_char({name},'YYYY-MM-DD HH24:MI:SS{digits}') \
+                     else {name}::text end"
+                )
+            }
+            Form::Uuid if matches!(kind, Kind::Uuid) => format!("{name}::text"),
+            Form::Uuid => format!("lower({name}::text)"),
+            Form::Whole
+            | Form::Text
+            | Form::Trimmed
+            | Form::Date
+            | Form::DateTime(_)
+            | Form::Time(_)
+            | Form::Loose
+            | Form::Float { .. }
+            | Form::Json => return None,
+        })
+    }
+
+    fn plain(&self, field: &Field) -> String {
+        let name = self.quote(&field.column.name);
+        match field.column.trait_ {
+            Trait::Cast => format!("{name}::text"),
+            Trait::None | Trait::Converts | Trait::ZeroFill | Trait::Bits | Trait::Sixteen => name,
+        }
+    }
+
+    fn sums(&self, ask: &Ask<'_>) -> Option<String> {
+        let bucket = match ask.bucket {
+            Bucket::Step { low, step } => {
+                let name = self.quote(&ask.leading()?.column.name);
+                format!("({name}::bigint-({low}))/{step}")
+            }
+            Bucket::Hash { digits } => {
+                let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
+                format!("substr(encode(sha256(convert_to({},'UTF8')),'hex'),1,{digits})", self.row(&key)?)
+            }
+        };
+        Some(format!(
+            "select {bucket} b, count(*), \
+             sum(('x'||encode(substr(sha256(convert_to({},'UTF8')),1,8),'hex'))::bit(64)::bigint) from {}{} group by 1",
+            self.row(ask.fields)?,
+            self.table(ask.table),
+            ask.wanted()
+        ))
+    }
+
+    fn touched(&self, tables: &[TableName]) -> Option<String> {
+        let each: Option<Vec<String>> = tables.iter().map(|table| self.oid(table).ok()).collect();
+        Some(format!(
+            "select string_agg(concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del), ';' order by s.relid), \
+             (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null) \
+             from pg_stat_all_tables s where s.relid in ({})",
+            each?.join(", ")
+        ))
+    }
+
+    fn watch(&self) -> &'static str {
+        "rows inserted, updated and deleted of every table (pg_stat_all_tables), and open transactions that have written"
+    }
+}
+
+fn cell(row: &[String], index: usize) -> &str {
+    row.get(index).map_or("", String::as_str)
+}
+
+fn column(row: &[String]) -> Column {
+    let base = cell(row, 1);
+    let modifier: i64 = cell(row, 4).parse().unwrap_or(-1);
+    let fraction = u32::try_from(modifier).map_or(6, |digits| digits & 0xFFFF);
+    let scale = (modifier >= 4).then(|| u32::try_from((modifier - 4) & 0x7FF).unwrap_or(0));
+    let (kind, trait_) = match base {
+        "boolean" => (Kind::Boolean, Trait::None),
+        "smallint" | "integer" | "bigint" => (Kind::Integer, Trait::None),
+        // A negative scale has its sign in the modifier's eleventh bit.
+        "numeric" => (Kind::Decimal { scale: scale.filter(|scale| *scale < 1_024) }, Trait::None),
+        "real" => (Kind::Float { single: true }, Trait::None),
+        "double precision" => (Kind::Float { single: false }, Trait::None),
+        "character" => (Kind::Text { fixed: true }, Trait::None),
+        "character varying" | "text" | "name" => (Kind::Text { fixed: false }, Trait::None),
+        "bytea" => (Kind::Binary, Trait::Sixteen),
+        "date" => (Kind::Date, Trait::None),
+        "time without time zone" => (Kind::Time { fraction }, Trait::None),
+        "timestamp without time zone" => (Kind::DateTime { fraction, zoned: false }, Trait::None),
+        "timestamp with time zone" => (Kind::DateTime { fraction, zoned: true }, Trait::None),
+        "uuid" => (Kind::Uuid, Trait::None),
+        "json" | "jsonb" => (Kind::Json, Trait::None),
+        "citext" => (Kind::Text { fixed: false }, Trait::Cast),
+        _ if cell(row, 5) == "e" => (Kind::Text { fixed: false }, Trait::Cast),
+        _ => (Kind::Other, Trait::Cast),
+    };
+    Column {
+        name: cell(row, 0).to_owned(),
+        kind,
+        declared: cell(row, 2).to_owned(),
+        nullable: cell(row, 3) != "t",
+        trait_,
+    }
+}

@@ -1,0 +1,191 @@
+//! One side of a comparison: its sessions, that all see one state of the database where the engine can have it so, and how
+//! often something is tried again. Must not know what is asked.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::sql::database::Database;
+use crate::provider::sql::session::{Session, all};
+
+use super::dialect::{Dialect, named};
+use super::kind::TableName;
+
+/// How often a part is tried before it counts as not compared.
+const TRIES: u32 = 5;
+/// How long is waited before the first further try; twice as long before each one after it.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// One side.
+pub struct Side {
+    /// `source` or `target`.
+    pub role: &'static str,
+    pub dialect: &'static dyn Dialect,
+    database: Database,
+    anchor: Mutex<Anchor>,
+    watcher: Mutex<Option<Box<dyn Session>>>,
+}
+
+/// The session whose state the others share, as long as it is open.
+#[derive(Default)]
+struct Anchor {
+    session: Option<Box<dyn Session>>,
+    shared: Option<String>,
+}
+
+/// What tells whether somebody has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// Changes with every write.
+    pub state: String,
+    /// Something is being written, or was a moment ago.
+    pub moving: bool,
+}
+
+/// Something that is done in a session, and done again in another one where that one broke.
+pub trait Work: Send + Sync {
+    /// What comes of it.
+    type Out: Send;
+    /// Does it from the beginning.
+    fn run<'a>(&'a self, session: &'a mut dyn Session) -> BoxFuture<'a, Result<Self::Out, ActionError>>;
+}
+
+impl Side {
+    /// A side.
+    pub fn new(role: &'static str, database: Database) -> Self {
+        Self {
+            role,
+            dialect: named(database.word()),
+            database,
+            anchor: Mutex::default(),
+            watcher: Mutex::default(),
+        }
+    }
+
+    /// The database in words, without its password.
+    pub fn place(&self) -> String {
+        self.database.to_string()
+    }
+
+    /// What is the same as long as nobody has written, also for another process; nothing where nobody can tell.
+    pub fn standing(&self, touch: Option<&Touch>) -> Option<String> {
+        self.database.stamp().or_else(|| touch.map(|touch| touch.state.clone()))
+    }
+
+    /// A session that sees what every other of this side sees.
+    async fn open(&self) -> Result<Box<dyn Session>, ActionError> {
+        let Some(share) = self.dialect.share() else {
+            return self.begun(None).await;
+        };
+        let mut anchor = self.anchor.lock().await;
+        if let Some(shared) = anchor.shared.clone() {
+            // The state is gone with the session that had it: whoever wrote since is seen by the watch.
+            match self.begun(Some(&shared)).await {
+                Ok(session) => return Ok(session),
+                Err(_) => *anchor = Anchor::default(),
+            }
+        }
+        let mut session = self.begun(None).await?;
+        let answer = all(&mut *session, share).await?;
+        anchor.shared = answer.into_iter().flatten().flatten().next();
+        anchor.session = Some(session);
+        let shared = anchor.shared.clone();
+        self.begun(shared.as_deref()).await
+    }
+
+    async fn begun(&self, shared: Option<&str>) -> Result<Box<dyn Session>, ActionError> {
+        let mut session = self.database.session().await?;
+        for sql in self.dialect.snapshot(shared) {
+            all(&mut *session, &sql).await?;
+        }
+        Ok(session)
+    }
+
+    /// Does `work` in the session of `slot`; a session that broke is replaced, and what may go well later is tried again.
+    pub async fn perform<W: Work>(
+        &self,
+        slot: &mut Option<Box<dyn Session>>,
+        work: &W,
+        cancel: &CancellationToken,
+    ) -> Result<W::Out, ActionError> {
+        let mut tries = 0;
+        loop {
+            let error = match self.once(slot, work, cancel).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            *slot = None;
+            tries += 1;
+            if error.kind != ActionErrorKind::Transient || tries == TRIES {
+                return Err(ActionError {
+                    message: match tries {
+                        1 => format!("{}: {}", self.role, error.message),
+                        tries => format!("{}, after {tries} tries: {}", self.role, error.message),
+                    },
+                    ..error
+                });
+            }
+            tracing::info!(%error, side = self.role, "a part of a comparison is tried again");
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(BACKOFF * 2_u32.pow(tries - 1)) => {}
+            }
+        }
+    }
+
+    async fn once<W: Work>(
+        &self,
+        slot: &mut Option<Box<dyn Session>>,
+        work: &W,
+        cancel: &CancellationToken,
+    ) -> Result<W::Out, ActionError> {
+        if cancel.is_cancelled() {
+            return Err(ActionError::new(ActionErrorKind::Cancelled, "the comparison was cancelled"));
+        }
+        let mut session = match slot.take() {
+            Some(session) => session,
+            None => self.open().await?,
+        };
+        let ender = session.ender();
+        let done = {
+            let running = work.run(&mut *session);
+            tokio::pin!(running);
+            tokio::select! {
+                biased;
+                done = &mut running => done,
+                () = cancel.cancelled() => {
+                    ender.end().await;
+                    Err(ActionError::new(ActionErrorKind::Cancelled, "the comparison was cancelled"))
+                }
+            }
+        }?;
+        *slot = Some(session);
+        Ok(done)
+    }
+
+    /// What tells whether somebody has written to `tables` since; nothing where the engine does not tell us.
+    pub async fn touch(&self, tables: &[TableName]) -> Option<Touch> {
+        let sql = self.dialect.touched(tables)?;
+        let mut watcher = self.watcher.lock().await;
+        if watcher.is_none() {
+            *watcher = self.database.session().await.ok();
+        }
+        let answer = all(&mut **watcher.as_mut()?, &sql).await;
+        let Ok(rows) = answer else {
+            *watcher = None;
+            return None;
+        };
+        let row = rows.into_iter().next()?;
+        Some(Touch {
+            state: row.first().cloned().flatten().unwrap_or_default(),
+            moving: row
+                .get(1)
+                .cloned()
+                .flatten()
+                .is_some_and(|moving| !matches!(moving.as_str(), "0" | "f" | "false")),
+        })
+    }
+}

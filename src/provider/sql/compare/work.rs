@@ -1,0 +1,255 @@
+//! What a side is asked: sums of buckets, rows of buckets, the ends of a key, a number of rows. Each is a pure question that
+//! may be asked again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures::future::BoxFuture;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::sql::session::{Cells, Session, all};
+
+use super::dialect::{Ask, Bucket, Dialect};
+use super::row::{Composer, Sum, hash};
+use super::side::Work;
+
+/// Who hashes the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// The server: only sums travel.
+    Pushed,
+    /// This program: rows travel.
+    Streamed,
+}
+
+impl Transport {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Pushed => "hashed by the server",
+            Self::Streamed => "read and hashed here",
+        }
+    }
+}
+
+/// Longer rows are remembered by hashes of their columns.
+const REMEMBERED: usize = 512;
+
+fn wrong(words: impl Into<String>) -> ActionError {
+    ActionError::new(ActionErrorKind::Permanent, words)
+}
+
+/// Sums of buckets.
+pub struct Sums<'a> {
+    pub dialect: &'static dyn Dialect,
+    pub ask: Ask<'a>,
+    pub transport: Transport,
+}
+
+impl Work for Sums<'_> {
+    type Out = BTreeMap<i64, Sum>;
+
+    fn run<'a>(&'a self, session: &'a mut dyn Session) -> BoxFuture<'a, Result<Self::Out, ActionError>> {
+        Box::pin(async move {
+            match self.transport {
+                Transport::Pushed => self.pushed(session).await,
+                Transport::Streamed => self.streamed(session).await,
+            }
+        })
+    }
+}
+
+impl Sums<'_> {
+    async fn pushed(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {
+        let sql = self
+            .dialect
+            .sums(&self.ask)
+            .ok_or_else(|| wrong("the engine cannot hash these rows itself"))?;
+        let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
+        let bucket = self.ask.bucket;
+        session
+            .each(&sql, &mut |cells| {
+                let at = parsed(cells, 0, |text| match bucket {
+                    Bucket::Step { .. } => text.parse().ok(),
+                    Bucket::Hash { .. } => i64::from_str_radix(text, 16).ok(),
+                })?;
+                let rows = parsed(cells, 1, |text| text.parse().ok())?;
+                let sum: i128 = parsed(cells, 2, |text| text.parse().ok())?;
+                let sum = if cells.len() > 3 {
+                    let low: i128 = parsed(cells, 3, |text| text.parse().ok())?;
+                    (sum << 32).wrapping_add(low)
+                } else {
+                    sum
+                };
+                let hash = u64::try_from(sum.rem_euclid(1 << 64)).unwrap_or(0);
+                sums.entry(at).or_default().join(Sum { rows, hash });
+                Ok(())
+            })
+            .await?;
+        Ok(sums)
+    }
+
+    async fn streamed(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {
+        let sql = self.dialect.rows(self.ask.table, self.ask.fields, self.ask.filter);
+        let mut composer = composer(&self.ask);
+        let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
+        // Rows mostly come in the order of their key.
+        let mut last: (i64, Sum) = (0, Sum::default());
+        let ask = &self.ask;
+        session
+            .bulk(&sql, &mut |cells| {
+                let hash = composer.hash(cells);
+                let at = bucket(ask, &mut composer, cells)?;
+                if at != last.0 {
+                    sums.entry(last.0).or_default().join(last.1);
+                    last = (at, Sum::default());
+                }
+                last.1.add(hash);
+                Ok(())
+            })
+            .await?;
+        sums.entry(last.0).or_default().join(last.1);
+        sums.retain(|_, sum| sum.rows > 0);
+        Ok(sums)
+    }
+}
+
+fn parsed<T>(cells: &Cells, index: usize, read: impl Fn(&str) -> Option<T>) -> Result<T, ActionError> {
+    let text = cells.text(index);
+    text.as_deref()
+        .and_then(read)
+        .ok_or_else(|| wrong(format!("the engine's sum has {text:?} in place {}", index + 1)))
+}
+
+fn composer(ask: &Ask<'_>) -> Composer {
+    Composer::new(ask.fields.iter().map(|field| field.form).collect())
+}
+
+/// The bucket of a row.
+fn bucket(ask: &Ask<'_>, composer: &mut Composer, cells: &Cells) -> Result<i64, ActionError> {
+    match ask.bucket {
+        Bucket::Step { low, step } => {
+            let leading = ask.key.first().copied().unwrap_or(0);
+            let key: Option<i128> = cells
+                .get(leading)
+                .and_then(|text| std::str::from_utf8(text).ok())
+                .and_then(|text| text.parse().ok());
+            let key = key.ok_or_else(|| {
+                let seen = cells.text(leading);
+                wrong(format!("a key is {seen:?}, which is no whole number; name another key"))
+            })?;
+            Ok(i64::try_from((key - low) / i128::from(step.max(1))).unwrap_or(i64::MAX))
+        }
+        Bucket::Hash { digits } => {
+            let hash = hash(composer.part(cells, ask.key));
+            Ok(i64::try_from(hash >> (64 - 4 * digits.clamp(1, 15))).unwrap_or(0))
+        }
+    }
+}
+
+/// A row as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    Text(Box<[u8]>),
+    /// Of each of its fields.
+    Hashes(Box<[u64]>),
+}
+
+/// Rows by the text of their key, each with how many times it is there.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub rows: HashMap<Box<[u8]>, (Seen, u64)>,
+    /// A key that more than one row has.
+    pub twice: Option<Box<[u8]>>,
+}
+
+/// Rows of buckets.
+pub struct Rows<'a> {
+    pub dialect: &'static dyn Dialect,
+    pub ask: Ask<'a>,
+    /// Only these; all where none is named.
+    pub buckets: Option<HashSet<i64>>,
+}
+
+impl Work for Rows<'_> {
+    type Out = Found;
+
+    fn run<'a>(&'a self, session: &'a mut dyn Session) -> BoxFuture<'a, Result<Self::Out, ActionError>> {
+        Box::pin(async move {
+            let sql = self.dialect.rows(self.ask.table, self.ask.fields, self.ask.filter);
+            let mut composer = composer(&self.ask);
+            let mut found = Found::default();
+            session
+                .bulk(&sql, &mut |cells| {
+                    if let Some(wanted) = &self.buckets
+                        && !wanted.contains(&bucket(&self.ask, &mut composer, cells)?)
+                    {
+                        return Ok(());
+                    }
+                    let key: Box<[u8]> = composer.part(cells, self.ask.key).into();
+                    let text = composer.text(cells);
+                    let seen = if text.len() <= REMEMBERED {
+                        Seen::Text(text.into())
+                    } else {
+                        let each = (0..cells.len()).map(|field| hash(composer.part(cells, &[field])));
+                        Seen::Hashes(each.collect())
+                    };
+                    match found.rows.get_mut(&key) {
+                        Some((before, times)) => {
+                            if *before != seen {
+                                found.twice = Some(key);
+                            }
+                            *times += 1;
+                        }
+                        None => {
+                            found.rows.insert(key, (seen, 1));
+                        }
+                    }
+                    Ok(())
+                })
+                .await?;
+            Ok(found)
+        })
+    }
+}
+
+/// The ends of a key: the lowest and the highest; nothing where there is no row.
+pub struct Ends {
+    pub sql: String,
+}
+
+impl Work for Ends {
+    type Out = Option<(i128, i128)>;
+
+    fn run<'a>(&'a self, session: &'a mut dyn Session) -> BoxFuture<'a, Result<Self::Out, ActionError>> {
+        Box::pin(async move {
+            let rows = all(session, &self.sql).await?;
+            let row = rows.into_iter().next().unwrap_or_default();
+            let end = |index: usize| match row.get(index).and_then(Option::as_deref) {
+                None => Ok(None),
+                Some(text) => {
+                    let number = text.parse::<i128>().map(Some);
+                    number.map_err(|_bad| wrong(format!("a key is {text:?}, which is no whole number; name another key")))
+                }
+            };
+            Ok(end(0)?.zip(end(1)?))
+        })
+    }
+}
+
+/// A number.
+pub struct Count {
+    pub sql: String,
+}
+
+impl Work for Count {
+    type Out = u64;
+
+    fn run<'a>(&'a self, session: &'a mut dyn Session) -> BoxFuture<'a, Result<Self::Out, ActionError>> {
+        Box::pin(async move {
+            let rows = all(session, &self.sql).await?;
+            let cell = rows.into_iter().flatten().flatten().next();
+            let count = cell.as_deref().and_then(|text| text.parse().ok());
+            count.ok_or_else(|| wrong(format!("the count is {cell:?}")))
+        })
+    }
+}
