@@ -53,6 +53,8 @@ pub enum Verb {
     Forecast(ForecastArgs),
     /// Look at every connection and at what the steps need of it; changes nothing
     Preflight(PreflightArgs),
+    /// Prove two databases equal, row by row, or name the rows that differ; changes nothing
+    Compare(CompareArgs),
     /// Print the JSON Schema of the runbook format
     Schema,
     /// Conduct a runbook in the cockpit, or headless
@@ -110,6 +112,57 @@ pub struct PreflightArgs {
     /// The earlier run that the runbook imports under this name; may be given several times
     #[arg(long, value_name = "NAME=RUN")]
     pub import: Vec<Import>,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman compare 'mysql://ana@db01/erp?ca=ca.pem' 'postgres://ana@db02/erp?ca=ca.pem' --table orders --table customers=clients
+  pointsman compare sqlite:old.db sqlite:new.db --table '*' --exclude 'tmp_*' --format json
+  pointsman compare mysql://ana@127.0.0.1/erp?tls=off mysql://ana@127.0.0.1:3307/erp?tls=off --table '*' --ledger night.jsonl
+
+Passwords are taken from POINTSMAN_SOURCE_PASSWORD and POINTSMAN_TARGET_PASSWORD; in an address everybody on the machine reads
+them. Settings of an address: tls=verify|unverified|off, ca=FILE, timeout=30m (of a statement).
+
+Exit codes: 0 equal · 1 different · 2 bad input · 3 interrupted · 6 unproven: not everything could be compared")]
+pub struct CompareArgs {
+    /// The source: mysql://, postgres://, sqlserver:// USER@HOST[:PORT]/DATABASE, or sqlite:FILE
+    pub source: String,
+    /// The target
+    pub target: String,
+    /// A table, or A=B where the target's is called otherwise, or a pattern with *; may be given several times
+    #[arg(long, required = true, value_name = "A[=B]")]
+    pub table: Vec<String>,
+    /// Tables that a pattern does not mean; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// How deep: numbers of rows, checksums of ranges, or rows by name
+    #[arg(long, default_value = "rows", value_parser = ["count", "checksum", "rows"])]
+    pub level: String,
+    /// The columns that tell rows apart, instead of the primary key: a,b
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub key: Vec<String>,
+    /// Compare only these columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub columns: Vec<String>,
+    /// Compare all columns but these
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub ignore: Vec<String>,
+    /// Compare only rows for which this SQL holds on both sides
+    #[arg(long = "where", value_name = "SQL")]
+    pub filter: Option<String>,
+    /// Show the values that differ, not only which columns: they may be personal data
+    #[arg(long)]
+    pub show_values: bool,
+    /// Sessions that each server has at a time
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
+    pub sessions: u8,
+    /// Keep compared ranges in this file, and do not compare again what stands in it and has not changed
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
 }
 
 /// `plan`.

@@ -1,9 +1,13 @@
 //! Databases on servers, as a connection's settings name them. Must not connect to anything.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::provider::connection::SqliteTarget;
+use crate::provider::sql::database::Database;
 use crate::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
 use crate::runbook::plan::Connection;
 use crate::runbook::text::duration;
@@ -21,6 +25,52 @@ pub fn server(name: &str, connection: &Connection, secrets: &Secrets) -> Result<
     };
     from(name, &connection.uses, &text)
 }
+
+/// The database of an address: `mysql://user@host/database?tls=off`, `sqlite:file`. Its password is `secret` where the
+/// address has none.
+pub fn addressed(role: &str, address: &str, secret: Option<String>) -> Result<Database, Trouble> {
+    let shapes = "write mysql://USER@HOST/DATABASE, postgres://…, sqlserver://… or sqlite:FILE";
+    if let Some(rest) = address.strip_prefix("sqlite:") {
+        let path = PathBuf::from(rest.strip_prefix("//").unwrap_or(rest));
+        if !path.is_file() {
+            return Err(Trouble::input(format!("{role}: {} is not a database file", path.display())).hint(shapes));
+        }
+        return Ok(Database::Sqlite(SqliteTarget { path }));
+    }
+    // The address may hold a password: it is not repeated.
+    let url = url::Url::parse(address)
+        .map_err(|error| Trouble::input(format!("the {role}'s address is none: {error}")).hint(shapes))?;
+    let Some(engine) = Engine::named(url.scheme()) else {
+        return Err(Trouble::input(format!("{role}: {}:// is no database on a server", url.scheme())).hint(shapes));
+    };
+    let plain = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let settings: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+    let known = ["tls", "ca", "timeout"];
+    if let Some(name) = settings.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(Trouble::input(format!("{role}: an address has no setting {name}"))
+            .hint(format!("known: {}", known.join(", "))));
+    }
+    let text = |key: &str| match key {
+        "host" => url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()),
+        "port" => url.port().map(|port| port.to_string()),
+        "database" => Some(plain(url.path().trim_start_matches('/'))).filter(|name| !name.is_empty()),
+        "user" => Some(plain(url.username())).filter(|name| !name.is_empty()),
+        "password" => url.password().map(plain).or_else(|| secret.clone()),
+        other => settings.get(other).cloned(),
+    };
+    let mut target = from(role, engine.word(), &text).map_err(|trouble| trouble.hint(shapes))?;
+    if !settings.contains_key("timeout") {
+        target.patience = SCANNING;
+    }
+    Ok(Database::Server(target))
+}
+
+/// How long a statement of a comparison may take: some read a whole table.
+const SCANNING: Duration = Duration::from_secs(30 * 60);
 
 /// A database from settings by name.
 pub fn from(name: &str, kind: &str, text: &dyn Fn(&str) -> Option<String>) -> Result<ServerTarget, Trouble> {

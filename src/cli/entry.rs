@@ -8,7 +8,7 @@ use super::args::{Cli, Verb};
 use super::out::Out;
 use super::store::Store;
 use super::trouble::Trouble;
-use super::{check, forecast, lab, plan, preflight, report, resume, run, runs, schema, verify};
+use super::{check, compare, forecast, lab, plan, preflight, report, resume, run, runs, schema, verify};
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
@@ -29,6 +29,7 @@ fn perform(cli: Cli, out: Out) -> Result<u8, Trouble> {
         Verb::Check(args) => check::perform(&args, out),
         Verb::Plan(args) => plan::perform(&args, cli.state_dir.as_deref(), out),
         Verb::Forecast(args) => forecast::perform(&args, &store()?, out),
+        Verb::Compare(args) => compare::perform(&args, out),
         Verb::Preflight(args) => preflight::perform(&args, &store()?, out),
         Verb::Schema => schema::perform(out),
         Verb::Run(args) => run::perform(args, &store()?, out),

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod compare;
 mod databases;
 mod diagnostics;
 mod entry;
@@ -11,6 +12,7 @@ mod genesis;
 mod history;
 mod imports;
 mod lab;
+mod ledger;
 mod out;
 mod place;
 mod plan;

@@ -35,6 +35,11 @@ impl Out {
         let _gone = write_all(&mut io::stdout().lock(), text);
     }
 
+    /// Replaces the line that says how far it is, on a terminal's standard error.
+    pub fn progress(self, line: &str) {
+        let _gone = write_all(&mut io::stderr().lock(), &format!("\r\u{1b}[K{line}"));
+    }
+
     /// Prints a line on standard output.
     pub fn line(self, line: &str) {
         self.text(&format!("{line}\n"));

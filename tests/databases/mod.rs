@@ -283,6 +283,11 @@ impl Server {
         Database::open(self.target(&name)).await
     }
 
+    /// The process that holds it, and everything of it.
+    pub fn process(&self) -> u32 {
+        self.shell.id()
+    }
+
     /// What the server has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

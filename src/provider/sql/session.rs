@@ -32,6 +32,12 @@ impl Cells {
         self.ends.push((self.bytes.len(), false));
     }
 
+    /// The next cell, as it is written.
+    pub fn with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push((self.bytes.len(), false));
+    }
+
     /// The next cell, where there may be none.
     pub fn push_or_null(&mut self, text: Option<&[u8]>) {
         match text {

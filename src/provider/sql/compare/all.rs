@@ -107,9 +107,14 @@ pub async fn compare(
     };
     let wishes = chosen(&shared, choice, &mut outcome).await?;
     shared.meter.tables.store(wishes.len() as u64, Ordering::Relaxed);
-    let names: (Vec<TableName>, Vec<TableName>) =
-        wishes.iter().map(|wish| (wish.source.clone(), wish.target.clone())).unzip();
-    let before = (settled(&shared.source, &names.0).await, settled(&shared.target, &names.1).await);
+    let names: (Vec<TableName>, Vec<TableName>) = wishes
+        .iter()
+        .map(|wish| (wish.source.clone(), wish.target.clone()))
+        .unzip();
+    let before = (
+        settled(&shared.source, &names.0).await,
+        settled(&shared.target, &names.1).await,
+    );
     let fence = fence(&shared, &before);
     let tables = futures::stream::iter(wishes.into_iter().map(|wish| {
         let shared = Arc::clone(&shared);
@@ -122,7 +127,10 @@ pub async fn compare(
     }));
     outcome.tables = tables.buffered(shared.workers).collect().await;
     if shared.cancel.is_cancelled() {
-        return Err(ActionError::new(ActionErrorKind::Cancelled, "the comparison was cancelled"));
+        return Err(ActionError::new(
+            ActionErrorKind::Cancelled,
+            "the comparison was cancelled",
+        ));
     }
     let after = (shared.source.touch(&names.0).await, shared.target.touch(&names.1).await);
     watched(&shared.source, before.0.as_ref(), after.0.as_ref(), &mut outcome);
@@ -178,9 +186,11 @@ fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: 
             "{}: it could not be asked at the end whether somebody had written",
             side.role
         )),
-        (None, _) => outcome
-            .notes
-            .push(format!("{}: whether somebody wrote meanwhile is told by {}", side.role, side.dialect.watch())),
+        (None, _) => outcome.notes.push(format!(
+            "{}: whether somebody wrote meanwhile is told by {}",
+            side.role,
+            side.dialect.watch()
+        )),
     }
 }
 
@@ -191,7 +201,10 @@ async fn chosen(shared: &Shared, choice: &Choice, outcome: &mut Outcome) -> Resu
         return Ok(wishes);
     }
     let mut held = shared.pool.take().await;
-    let (source, target) = (Names(shared.source.dialect.tables()), Names(shared.target.dialect.tables()));
+    let (source, target) = (
+        Names(shared.source.dialect.tables()),
+        Names(shared.target.dialect.tables()),
+    );
     let (here, there) = tokio::join!(
         shared.source.perform(&mut held.pair.source, &source, &shared.cancel),
         shared.target.perform(&mut held.pair.target, &target, &shared.cancel)
@@ -209,12 +222,18 @@ async fn chosen(shared: &Shared, choice: &Choice, outcome: &mut Outcome) -> Resu
         if named(&wishes, name) {
             continue;
         }
-        let other = there.iter().find(|other| other.eq_ignore_ascii_case(name)).unwrap_or(name);
+        let other = there
+            .iter()
+            .find(|other| other.eq_ignore_ascii_case(name))
+            .unwrap_or(name);
         wishes.push(Wish::new(plain(name), plain(other)));
     }
     for name in there.iter().filter(|name| meant(name)) {
         if !here.iter().any(|other| other.eq_ignore_ascii_case(name))
-            && !choice.wishes.iter().any(|wish| wish.target.name.eq_ignore_ascii_case(name))
+            && !choice
+                .wishes
+                .iter()
+                .any(|wish| wish.target.name.eq_ignore_ascii_case(name))
         {
             extra.push(name.clone());
         }
@@ -224,7 +243,9 @@ async fn chosen(shared: &Shared, choice: &Choice, outcome: &mut Outcome) -> Resu
         return Err(ActionError::new(ActionErrorKind::Permanent, words));
     }
     for name in extra {
-        outcome.notes.push(format!("only the target has a table {name}: it was not compared"));
+        outcome
+            .notes
+            .push(format!("only the target has a table {name}: it was not compared"));
     }
     Ok(wishes)
 }
@@ -321,10 +342,19 @@ async fn compared(
         }
         None => "never again".to_owned(),
     };
-    let mut job = TableJob::new(Arc::clone(shared), (source.name, target.name), of, question, outcome.level);
+    let mut job = TableJob::new(
+        Arc::clone(shared),
+        (source.name, target.name),
+        of,
+        question,
+        outcome.level,
+    );
     // An estimate of none is what an engine says that has not counted yet.
     job.estimate = source.estimate.or(target.estimate).filter(|rows| *rows > 0);
-    shared.meter.expected.fetch_add(job.estimate.unwrap_or(0), Ordering::Relaxed);
+    shared
+        .meter
+        .expected
+        .fetch_add(job.estimate.unwrap_or(0), Ordering::Relaxed);
     let job = Arc::new(job);
     let gathered = Arc::clone(&job).run().await;
     if gathered.chunks > 0 {
@@ -334,7 +364,9 @@ async fn compared(
     outcome.reused = gathered.reused;
     outcome.unlike = gathered.unlike;
     outcome.differences = gathered.differences;
-    outcome.differences.sort_by(|one, other| super::differences::order(&one.key, &other.key));
+    outcome
+        .differences
+        .sort_by(|one, other| super::differences::order(&one.key, &other.key));
     outcome.cut = gathered.cut;
     outcome.notes.extend(gathered.notes);
     outcome.problems.extend(gathered.problems);

@@ -109,7 +109,12 @@ pub trait Dialect: Send + Sync {
     /// A statement that gives the rows, field by field.
     fn rows(&self, table: &TableName, fields: &[Field], filter: &str) -> String {
         let fields: Vec<String> = fields.iter().map(|field| self.plain(field)).collect();
-        format!("select {} from {}{}", fields.join(", "), self.table(table), wanted(filter))
+        format!(
+            "select {} from {}{}",
+            fields.join(", "),
+            self.table(table),
+            wanted(filter)
+        )
     }
 }
 

@@ -63,7 +63,11 @@ impl Make {
             (Change::Changed, Some(other)) => self.unlike(one, other),
             _ => BTreeSet::new(),
         };
-        let shown = if self.show_values { self.shown(kind, one, other, &columns) } else { Map::new() };
+        let shown = if self.show_values {
+            self.shown(kind, one, other, &columns)
+        } else {
+            Map::new()
+        };
         Difference {
             key,
             kind,
@@ -113,9 +117,12 @@ impl Make {
 
 /// The order of two keys: numbers by their value, all else by their text.
 pub fn order(one: &[Value], other: &[Value]) -> std::cmp::Ordering {
-    let each = one.iter().zip(other).map(|(one, other)| match (one.as_i64(), other.as_i64()) {
-        (Some(one), Some(other)) => one.cmp(&other),
-        _ => one.to_string().cmp(&other.to_string()),
-    });
+    let each = one
+        .iter()
+        .zip(other)
+        .map(|(one, other)| match (one.as_i64(), other.as_i64()) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ => one.to_string().cmp(&other.to_string()),
+        });
     each.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
 }

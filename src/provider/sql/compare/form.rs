@@ -15,7 +15,9 @@ pub enum Form {
     /// A decimal number with the digits that it needs.
     Loose,
     /// The bits of a floating point number; -0 is 0, every NaN is one.
-    Float { single: bool },
+    Float {
+        single: bool,
+    },
     /// A text as it is.
     Text,
     /// A text without the spaces at its end.
@@ -96,7 +98,9 @@ fn whole(text: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 fn float(text: &[u8], single: bool, out: &mut Vec<u8>) -> bool {
-    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
     let bits = if single {
         text.parse::<f32>().map(|value| {
             let value = if value.is_nan() { f32::NAN } else { value + 0.0 };
@@ -117,7 +121,10 @@ fn float(text: &[u8], single: bool, out: &mut Vec<u8>) -> bool {
 fn fraction<'a>(text: &'a [u8], least: u32, out: &mut Vec<u8>) -> &'a [u8] {
     let (digits, rest) = match text {
         [b'.' | b',', rest @ ..] => {
-            let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|byte| !byte.is_ascii_digit())
+                .unwrap_or(rest.len());
             rest.split_at(end)
         }
         rest => (&[][..], rest),
@@ -243,9 +250,13 @@ pub fn pair(source: &Column, target: &Column) -> Result<Pairing, String> {
         (Kind::Float { single: one }, Kind::Float { single: other }) => {
             let single = *one || *other;
             if one != other {
-                notes.push(format!("{name}: compared in single precision, which is all that one side has"));
+                notes.push(format!(
+                    "{name}: compared in single precision, which is all that one side has"
+                ));
             }
-            notes.push(format!("{name}: floating point, compared bit by bit; -0 and 0 are one value"));
+            notes.push(format!(
+                "{name}: floating point, compared bit by bit; -0 and 0 are one value"
+            ));
             both(Form::Float { single })
         }
         (Kind::Float { single }, Kind::Decimal { .. } | Kind::Integer)
@@ -340,7 +351,9 @@ pub fn pair(source: &Column, target: &Column) -> Result<Pairing, String> {
 }
 
 fn sixteen(name: &str, notes: &mut Vec<String>) -> (Form, Form) {
-    notes.push(format!("{name}: sixteen bytes are read as a UUID in network order (RFC 9562)"));
+    notes.push(format!(
+        "{name}: sixteen bytes are read as a UUID in network order (RFC 9562)"
+    ));
     (Form::Uuid, Form::Uuid)
 }
 

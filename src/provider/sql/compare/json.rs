@@ -16,7 +16,9 @@ pub fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
 
 fn value(text: &str, out: &mut Vec<u8>, depth: usize) -> bool {
     let text = text.trim();
-    let Some(deeper) = depth.checked_sub(1) else { return false };
+    let Some(deeper) = depth.checked_sub(1) else {
+        return false;
+    };
     match text.as_bytes().first() {
         Some(b'{') => {
             // A key that comes twice means its last value, as engines that parse what they store have it.

@@ -111,6 +111,10 @@ impl Table {
     /// A column by its name; where no name is the same, by one that differs in case only.
     pub fn column(&self, name: &str) -> Option<&Column> {
         let same = self.columns.iter().find(|column| column.name == name);
-        same.or_else(|| self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)))
+        same.or_else(|| {
+            self.columns
+                .iter()
+                .find(|column| column.name.eq_ignore_ascii_case(name))
+        })
     }
 }

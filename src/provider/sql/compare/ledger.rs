@@ -36,7 +36,14 @@ pub struct Entry {
 
 impl Entry {
     /// Of a range.
-    pub fn new(of: &str, table: &str, range: &Range, sums: (Sum, Sum), unlike: u64, differences: Vec<Difference>) -> Self {
+    pub fn new(
+        of: &str,
+        table: &str,
+        range: &Range,
+        sums: (Sum, Sum),
+        unlike: u64,
+        differences: Vec<Difference>,
+    ) -> Self {
         let sum = |sum: Sum| (sum.rows, format!("{:016x}", sum.hash));
         Self {
             of: of.to_owned(),

@@ -205,10 +205,15 @@ impl TableOutcome {
     /// As programs read it.
     pub fn json(&self) -> Value {
         let side = |pick: fn(&(Sum, Sum)) -> Sum| {
-            self.sums.as_ref().map(pick).map_or(Value::Null, |sum| match self.level {
-                Level::Count => json!({ "rows": sum.rows }),
-                Level::Checksum | Level::Rows => json!({ "rows": sum.rows, "checksum": format!("{:016x}", sum.hash) }),
-            })
+            self.sums
+                .as_ref()
+                .map(pick)
+                .map_or(Value::Null, |sum| match self.level {
+                    Level::Count => json!({ "rows": sum.rows }),
+                    Level::Checksum | Level::Rows => {
+                        json!({ "rows": sum.rows, "checksum": format!("{:016x}", sum.hash) })
+                    }
+                })
         };
         let means: Map<String, Value> = self
             .means
@@ -268,7 +273,11 @@ impl Outcome {
 
     /// Rows of the source that were compared.
     pub fn rows(&self) -> u64 {
-        self.tables.iter().filter_map(|table| table.sums).map(|sums| sums.0.rows).sum()
+        self.tables
+            .iter()
+            .filter_map(|table| table.sums)
+            .map(|sums| sums.0.rows)
+            .sum()
     }
 
     /// Rows that are listed as different.
@@ -285,11 +294,22 @@ impl Outcome {
         let what = match self.verdict() {
             Verdict::Equal => format!("EQUAL: {tables} table{s}, {rows} rows on both sides"),
             Verdict::Different => {
-                let many = self.tables.iter().filter(|table| table.verdict() == Verdict::Different).count();
-                format!("DIFFERENT: {many} of {tables} table{s}, {} rows listed", grouped(self.differences() as u64))
+                let many = self
+                    .tables
+                    .iter()
+                    .filter(|table| table.verdict() == Verdict::Different)
+                    .count();
+                format!(
+                    "DIFFERENT: {many} of {tables} table{s}, {} rows listed",
+                    grouped(self.differences() as u64)
+                )
             }
             Verdict::Unproven => {
-                let many = self.tables.iter().filter(|table| table.verdict() == Verdict::Unproven).count();
+                let many = self
+                    .tables
+                    .iter()
+                    .filter(|table| table.verdict() == Verdict::Unproven)
+                    .count();
                 format!("UNPROVEN: {many} of {tables} table{s} could not be compared as a whole")
             }
         };

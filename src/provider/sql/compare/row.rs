@@ -215,7 +215,15 @@ mod tests {
 
     #[test]
     fn a_row_is_what_the_engines_are_told_to_write() {
-        let forms = [Form::Whole, Form::Text, Form::Fixed(2), Form::DateTime(6), Form::Trimmed, Form::Hex, Form::Uuid];
+        let forms = [
+            Form::Whole,
+            Form::Text,
+            Form::Fixed(2),
+            Form::DateTime(6),
+            Form::Trimmed,
+            Form::Hex,
+            Form::Uuid,
+        ];
         let values = [
             Some("7"),
             Some("Grüße "),

@@ -143,7 +143,10 @@ impl Side {
         cancel: &CancellationToken,
     ) -> Result<W::Out, ActionError> {
         if cancel.is_cancelled() {
-            return Err(ActionError::new(ActionErrorKind::Cancelled, "the comparison was cancelled"));
+            return Err(ActionError::new(
+                ActionErrorKind::Cancelled,
+                "the comparison was cancelled",
+            ));
         }
         let mut session = match slot.take() {
             Some(session) => session,

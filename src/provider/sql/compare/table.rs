@@ -94,7 +94,13 @@ struct Part {
 
 impl TableJob {
     /// For a table.
-    pub fn new(shared: Arc<Shared>, names: (TableName, TableName), of: String, question: Question, level: Level) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        names: (TableName, TableName),
+        of: String,
+        question: Question,
+        level: Level,
+    ) -> Self {
         Self {
             label: format!("{}={}", names.0, names.1),
             shared,
@@ -160,7 +166,11 @@ impl TableJob {
         Ask {
             table: if source { &self.source } else { &self.target },
             filter,
-            fields: if source { &self.question.source } else { &self.question.target },
+            fields: if source {
+                &self.question.source
+            } else {
+                &self.question.target
+            },
             key: &self.question.make.key,
             bucket,
         }
@@ -170,7 +180,9 @@ impl TableJob {
     fn leading(&self) -> (String, String) {
         let at = self.question.make.key.first().copied().unwrap_or(0);
         let name = |side: &Side, fields: &[super::dialect::Field]| {
-            fields.get(at).map_or_else(String::new, |field| side.dialect.quote(&field.column.name))
+            fields
+                .get(at)
+                .map_or_else(String::new, |field| side.dialect.quote(&field.column.name))
         };
         (
             name(&self.shared.source, &self.question.source),
@@ -181,7 +193,11 @@ impl TableJob {
     async fn counted(&self) -> Result<(), ActionError> {
         let filter = self.question.filter("");
         let count = |side: &Side, table: &TableName| Count {
-            sql: format!("select count(*) from {}{}", side.dialect.table(table), super::dialect::wanted(&filter)),
+            sql: format!(
+                "select count(*) from {}{}",
+                side.dialect.table(table),
+                super::dialect::wanted(&filter)
+            ),
         };
         let mut held = self.shared.pool.take().await;
         let (source, target) = (&self.shared.source, &self.shared.target);
@@ -207,7 +223,10 @@ impl TableJob {
             let filter = self.question.filter(&from);
             let wanted = super::dialect::wanted(&filter);
             Ends {
-                sql: format!("select min({column}), max({column}) from {}{wanted}", side.dialect.table(table)),
+                sql: format!(
+                    "select min({column}), max({column}) from {}{wanted}",
+                    side.dialect.table(table)
+                ),
             }
         };
         let (source, target) = (&self.shared.source, &self.shared.target);
@@ -254,7 +273,10 @@ impl TableJob {
         });
         for done in join_all(each).await {
             done.map_err(|error| {
-                ActionError::new(ActionErrorKind::Permanent, format!("a worker of the comparison ended: {error}"))
+                ActionError::new(
+                    ActionErrorKind::Permanent,
+                    format!("a worker of the comparison ended: {error}"),
+                )
             })??;
         }
         Ok(())
@@ -277,11 +299,17 @@ impl TableJob {
             let Some(range) = range else { return Ok(()) };
             match self.range(range, &mut held.pair).await {
                 Ok(part) => {
-                    cursor.lock().await.found(&range, part.sums.0.rows.max(part.sums.1.rows));
+                    cursor
+                        .lock()
+                        .await
+                        .found(&range, part.sums.0.rows.max(part.sums.1.rows));
                     self.finished(&range, part).await?;
                 }
                 Err(error) => {
-                    let words = format!("keys from {} to {} were not compared: {}", range.low, range.high, error.message);
+                    let words = format!(
+                        "keys from {} to {} were not compared: {}",
+                        range.low, range.high, error.message
+                    );
                     self.gathered().problems.push(words);
                     return Ok(());
                 }
@@ -317,7 +345,9 @@ impl TableJob {
         gathered.differences.extend(entry.differences);
         if gathered.differences.len() > LISTED {
             gathered.differences.truncate(LISTED);
-            gathered.cut.get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
+            gathered
+                .cut
+                .get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
         }
     }
 
@@ -389,7 +419,11 @@ impl TableJob {
         match side.perform(slot, &sums, cancel).await {
             Ok(there) if there == here => {
                 let pushed = begun.elapsed();
-                Ok(if pushed < streamed { Transport::Pushed } else { Transport::Streamed })
+                Ok(if pushed < streamed {
+                    Transport::Pushed
+                } else {
+                    Transport::Streamed
+                })
             }
             Ok(_) => {
                 note(format!(
@@ -400,7 +434,10 @@ impl TableJob {
             }
             Err(error) if error.kind == ActionErrorKind::Cancelled => Err(error),
             Err(error) => {
-                note(format!("{}: the server cannot hash its rows; they are read instead", error.message));
+                note(format!(
+                    "{}: the server cannot hash its rows; they are read instead",
+                    error.message
+                ));
                 Ok(Transport::Streamed)
             }
         }
@@ -418,7 +455,9 @@ impl TableJob {
                 low: range.low,
                 step: range.step(),
             };
-            let (here, there) = self.sums((&filters.0, &filters.1), bucket, self.transports(), pair).await?;
+            let (here, there) = self
+                .sums((&filters.0, &filters.1), bucket, self.transports(), pair)
+                .await?;
             let (mut part, unlike) = compared(&here, &there);
             if unlike.is_empty() || !Question::names_rows(self.level) {
                 return Ok(part);
@@ -529,7 +568,9 @@ impl TableJob {
         gathered.cut = part.cut;
         if gathered.differences.len() > LISTED {
             gathered.differences.truncate(LISTED);
-            gathered.cut.get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
+            gathered
+                .cut
+                .get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
         }
         self.shared.meter.rows.fetch_add(part.sums.0.rows, Ordering::Relaxed);
         self.shared.meter.unlike.fetch_add(part.unlike, Ordering::Relaxed);
@@ -566,14 +607,16 @@ impl TableJob {
         for (at, rows) in unlike {
             if held + rows > HELD && !group.is_empty() {
                 let wanted = std::mem::take(&mut group);
-                part.differences.extend(self.listed(filters, bucket, Some(wanted), pair).await?);
+                part.differences
+                    .extend(self.listed(filters, bucket, Some(wanted), pair).await?);
                 held = 0;
             }
             group.insert(*at);
             held += rows;
         }
         if !group.is_empty() {
-            part.differences.extend(self.listed(filters, bucket, Some(group), pair).await?);
+            part.differences
+                .extend(self.listed(filters, bucket, Some(group), pair).await?);
         }
         Ok(part)
     }
@@ -582,7 +625,12 @@ impl TableJob {
 /// A key that two rows have names neither.
 fn unique(make: &Make, found: &Found, role: &str) -> Result<(), ActionError> {
     let Some(key) = &found.twice else { return Ok(()) };
-    let names: Vec<&str> = make.key.iter().filter_map(|at| make.names.get(*at)).map(String::as_str).collect();
+    let names: Vec<&str> = make
+        .key
+        .iter()
+        .filter_map(|at| make.names.get(*at))
+        .map(String::as_str)
+        .collect();
     let words = format!(
         "{role}: more than one row has the key ({}) = ({}); name a key that tells rows apart",
         names.join(", "),
@@ -611,7 +659,10 @@ fn compared(here: &BTreeMap<i64, Sum>, there: &BTreeMap<i64, Sum>) -> (Part, Vec
 
 /// How long the estimate says that it will take still.
 pub fn eta(meter: &Meter, since: Duration) -> Option<Duration> {
-    let (rows, expected) = (meter.rows.load(Ordering::Relaxed), meter.expected.load(Ordering::Relaxed));
+    let (rows, expected) = (
+        meter.rows.load(Ordering::Relaxed),
+        meter.expected.load(Ordering::Relaxed),
+    );
     let left = expected.checked_sub(rows)?;
     (rows > 0).then(|| since.mul_f64(left as f64 / rows as f64))
 }

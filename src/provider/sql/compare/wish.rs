@@ -55,7 +55,13 @@ pub struct Question {
 
 impl Question {
     /// Of two tables. What is to be said of them goes into `outcome`; nothing where they cannot be compared.
-    pub fn new(wish: &Wish, source: &Table, target: &Table, show_values: bool, outcome: &mut TableOutcome) -> Option<Self> {
+    pub fn new(
+        wish: &Wish,
+        source: &Table,
+        target: &Table,
+        show_values: bool,
+        outcome: &mut TableOutcome,
+    ) -> Option<Self> {
         let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
         let listed = |list: &[String], name: &str| list.iter().any(|known| same(known, name));
         let wanted = |name: &str| {
@@ -119,7 +125,9 @@ impl Question {
         for name in &key {
             match question.make.names.iter().position(|known| same(known, name)) {
                 Some(at) => question.make.key.push(at),
-                None => outcome.problems.push(format!("the key's column {name} is not compared")),
+                None => outcome
+                    .problems
+                    .push(format!("the key's column {name} is not compared")),
             }
         }
         if question.source.is_empty() {
@@ -131,9 +139,10 @@ impl Question {
         if question.make.key.is_empty() {
             question.make.keyless = true;
             question.make.key = (0..question.make.names.len()).collect();
-            outcome
-                .notes
-                .push("no key: rows are told apart by all of their columns, and a changed row is a missing and an extra one".to_owned());
+            outcome.notes.push(
+                "no key: rows are told apart by all of their columns, and a changed row is a missing and an extra one"
+                    .to_owned(),
+            );
         } else {
             let whole = |field: Option<&Field>| {
                 field.is_some_and(|field| field.column.kind == Kind::Integer && !field.column.nullable)

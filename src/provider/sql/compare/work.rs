@@ -228,7 +228,8 @@ impl Work for Ends {
                 None => Ok(None),
                 Some(text) => {
                     let number = text.parse::<i128>().map(Some);
-                    number.map_err(|_bad| wrong(format!("a key is {text:?}, which is no whole number; name another key")))
+                    number
+                        .map_err(|_bad| wrong(format!("a key is {text:?}, which is no whole number; name another key")))
                 }
             };
             Ok(end(0)?.zip(end(1)?))

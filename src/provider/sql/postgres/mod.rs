@@ -1,6 +1,7 @@
 //! PostgreSQL.
 
 pub mod connect;
+pub mod copy;
 pub mod numeric;
 pub mod reader;
 pub mod session;

@@ -23,49 +23,65 @@ impl Numeric {
     }
 }
 
+/// Writes a number with every digit of its scale.
+pub fn write(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let word = |index: usize| -> Option<u16> {
+        let pair = raw.get(2 * index..2 * index + 2)?;
+        Some(u16::from_be_bytes(pair.try_into().ok()?))
+    };
+    let (Some(count), Some(weight), Some(sign), Some(scale)) = (word(0), word(1), word(2), word(3)) else {
+        return Err("a numeric is shorter than its head");
+    };
+    if raw.len() != 8 + 2 * usize::from(count) {
+        return Err("a numeric has other digits than it says");
+    }
+    match sign {
+        0x0000 => {}
+        0x4000 => out.push(b'-'),
+        0xC000 => return Ok(out.extend_from_slice(b"NaN")),
+        0xD000 => return Ok(out.extend_from_slice(b"Infinity")),
+        0xF000 => return Ok(out.extend_from_slice(b"-Infinity")),
+        _ => return Err("a numeric has an unknown sign"),
+    }
+    let weight = i32::from(weight.cast_signed());
+    let group = |at: i32| -> [u8; 4] {
+        let index = usize::try_from(weight - at)
+            .ok()
+            .filter(|index| *index < usize::from(count));
+        let group = index.and_then(|index| word(4 + index)).unwrap_or(0);
+        [1_000, 100, 10, 1].map(|unit| b'0' + u8::try_from(group / unit % 10).unwrap_or(0))
+    };
+    let start = out.len();
+    for at in (0..=weight.max(0)).rev() {
+        for digit in group(at) {
+            // Zeros in front are none of its digits.
+            if digit != b'0' || out.len() > start {
+                out.push(digit);
+            }
+        }
+    }
+    if out.len() == start {
+        out.push(b'0');
+    }
+    let mut left = usize::from(scale);
+    if left > 0 {
+        out.push(b'.');
+    }
+    let mut at = -1;
+    while left > 0 {
+        let digits = group(at);
+        out.extend(digits.iter().take(left));
+        left = left.saturating_sub(4);
+        at -= 1;
+    }
+    Ok(())
+}
+
 impl<'a> FromSql<'a> for Numeric {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        let words: Vec<u16> = raw
-            .chunks_exact(2)
-            .filter_map(|pair| Some(u16::from_be_bytes(pair.try_into().ok()?)))
-            .collect();
-        let [count, weight, sign, scale, digits @ ..] = words.as_slice() else {
-            return Err("a numeric is shorter than its head".into());
-        };
-        if digits.len() != usize::from(*count) {
-            return Err("a numeric has other digits than it says".into());
-        }
-        let sign = match sign {
-            0x0000 => "",
-            0x4000 => "-",
-            0xC000 => return Ok(Self("NaN".to_owned())),
-            0xD000 => return Ok(Self("Infinity".to_owned())),
-            0xF000 => return Ok(Self("-Infinity".to_owned())),
-            _ => return Err("a numeric has an unknown sign".into()),
-        };
-        let weight = i32::from(weight.cast_signed());
-        let group = |at: i32| -> u16 {
-            let index = usize::try_from(weight - at).ok();
-            index.and_then(|index| digits.get(index)).copied().unwrap_or(0)
-        };
-        let mut text = String::new();
-        for at in (0..=weight.max(0)).rev() {
-            text.push_str(&format!("{:04}", group(at)));
-        }
-        let whole = text.trim_start_matches('0');
-        let mut text = format!("{sign}{}", if whole.is_empty() { "0" } else { whole });
-        let scale = usize::from(*scale);
-        if scale > 0 {
-            let mut fraction = String::new();
-            let mut at = -1;
-            while fraction.len() < scale {
-                fraction.push_str(&format!("{:04}", group(at)));
-                at -= 1;
-            }
-            fraction.truncate(scale);
-            text = format!("{text}.{fraction}");
-        }
-        Ok(Self(text))
+        let mut text = Vec::new();
+        write(raw, &mut text)?;
+        Ok(Self(String::from_utf8(text)?))
     }
 
     fn accepts(kind: &Type) -> bool {

@@ -5,11 +5,12 @@ use futures::TryStreamExt;
 use tokio_postgres::{CancelToken, Client, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::provider::action::ActionError;
+use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::session::{Cells, Ender, Session, Sink};
 
 use super::connect::{connect, ended, failed};
+use super::copy;
 
 /// A session.
 pub struct PostgresSession {
@@ -42,6 +43,32 @@ impl Session for PostgresSession {
         Ok(())
     }
 
+    async fn bulk(&mut self, sql: &str, sink: &mut Sink<'_>) -> Result<(), ActionError> {
+        let wrong = |error: Error| failed(&error, "the query");
+        let statement = self.client.prepare(sql).await.map_err(wrong)?;
+        let types: Vec<_> = statement
+            .columns()
+            .iter()
+            .map(|column| column.type_().clone())
+            .collect();
+        if !types.iter().all(copy::reads) {
+            return self.each(sql, sink).await;
+        }
+        let copying = format!("copy ({sql}) to stdout (format binary)");
+        let pieces = self.client.copy_out(&copying).await.map_err(wrong)?;
+        tokio::pin!(pieces);
+        let mut decoder = copy::Decoder::new(types);
+        let mut cells = Cells::default();
+        while let Some(piece) = pieces.try_next().await.map_err(wrong)? {
+            decoder.take(&piece, &mut cells, &mut *sink)?;
+        }
+        if decoder.is_ended() {
+            return Ok(());
+        }
+        let words = "the query: the rows ended before their end";
+        Err(ActionError::new(ActionErrorKind::Transient, words))
+    }
+
     fn ender(&self) -> Box<dyn Ender> {
         Box::new(Cancel {
             token: self.client.cancel_token(),
@@ -59,5 +86,11 @@ struct Cancel {
 impl Ender for Cancel {
     async fn end(&self) {
         ended(&self.token, self.tls.clone()).await;
+    }
+}
+
+impl From<copy::Malformed> for ActionError {
+    fn from(error: copy::Malformed) -> Self {
+        Self::new(ActionErrorKind::Permanent, format!("the query: {error}"))
     }
 }

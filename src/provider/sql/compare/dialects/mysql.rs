@@ -65,7 +65,11 @@ impl Dialect for Mysql {
                 .filter(|row| cell(row, 0) == index)
                 .all(|row| cell(row, 2) != "YES" && cell(row, 3).is_empty() && !cell(row, 1).is_empty())
         };
-        let index = parts.iter().map(|row| cell(row, 0)).find(|index| whole(index)).unwrap_or_default();
+        let index = parts
+            .iter()
+            .map(|row| cell(row, 0))
+            .find(|index| whole(index))
+            .unwrap_or_default();
         let key = parts
             .iter()
             .filter(|row| cell(row, 0) == index)
@@ -92,7 +96,11 @@ impl Dialect for Mysql {
         Some(match field.form {
             Form::Whole if matches!(column.trait_, Trait::ZeroFill | Trait::Bits) => format!("({name}+0)"),
             Form::Whole => name,
-            Form::Fixed(scale) if scale == own && column.trait_ == Trait::None && matches!(column.kind, Kind::Decimal { .. }) => name,
+            Form::Fixed(scale)
+                if scale == own && column.trait_ == Trait::None && matches!(column.kind, Kind::Decimal { .. }) =>
+            {
+                name
+            }
             Form::Fixed(scale) => format!("cast({name} as decimal(65,{}))", scale.min(38)),
             // The engine cuts what fills a CHAR itself, and only spaces are cut here.
             Form::Text | Form::Trimmed if matches!(column.kind, Kind::Text { .. }) => {
@@ -100,7 +108,11 @@ impl Dialect for Mysql {
                     Trait::Converts => format!("convert({name} using utf8mb4)"),
                     _ => name,
                 };
-                if field.form == Form::Trimmed { format!("trim(trailing ' ' from {text})") } else { text }
+                if field.form == Form::Trimmed {
+                    format!("trim(trailing ' ' from {text})")
+                } else {
+                    text
+                }
             }
             Form::Hex => format!("lower(hex({name}))"),
             Form::Date if column.kind == Kind::Date => name,
@@ -158,7 +170,10 @@ impl Dialect for Mysql {
                     Some(schema) => literal(schema).ok()?,
                     None => "database()".to_owned(),
                 };
-                Some(format!("(table_schema = {schema} and table_name = {})", literal(&table.name).ok()?))
+                Some(format!(
+                    "(table_schema = {schema} and table_name = {})",
+                    literal(&table.name).ok()?
+                ))
             })
             .collect();
         Some(format!(
@@ -186,19 +201,31 @@ fn column(row: &[String]) -> Column {
         "bit" => (Kind::Integer, Trait::Bits),
         "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => (
             Kind::Integer,
-            if declared.contains("zerofill") || kind == "year" { Trait::ZeroFill } else { Trait::None },
+            if declared.contains("zerofill") || kind == "year" {
+                Trait::ZeroFill
+            } else {
+                Trait::None
+            },
         ),
         "decimal" => (
             Kind::Decimal {
                 scale: cell(row, 4).parse().ok(),
             },
-            if declared.contains("zerofill") { Trait::ZeroFill } else { Trait::None },
+            if declared.contains("zerofill") {
+                Trait::ZeroFill
+            } else {
+                Trait::None
+            },
         ),
         "float" => (Kind::Float { single: true }, Trait::None),
         "double" => (Kind::Float { single: false }, Trait::None),
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => (
             Kind::Text { fixed: kind == "char" },
-            if charset.starts_with("utf8") || charset == "ascii" { Trait::None } else { Trait::Converts },
+            if charset.starts_with("utf8") || charset == "ascii" {
+                Trait::None
+            } else {
+                Trait::Converts
+            },
         ),
         "binary" | "varbinary" => (Kind::Binary, if length == 16 { Trait::Sixteen } else { Trait::None }),
         "tinyblob" | "blob" | "mediumblob" | "longblob" => (Kind::Binary, Trait::None),

@@ -76,8 +76,17 @@ impl Dialect for Postgres {
              and k.position <= i.indnkeyatts order by not i.indisprimary, i.indexrelid, k.position"
         );
         let parts = catalogue(session, &sql).await?;
-        let whole = |index: &str| parts.iter().filter(|row| cell(row, 0) == index).all(|row| cell(row, 2) == "t");
-        let index = parts.iter().map(|row| cell(row, 0)).find(|index| whole(index)).unwrap_or_default();
+        let whole = |index: &str| {
+            parts
+                .iter()
+                .filter(|row| cell(row, 0) == index)
+                .all(|row| cell(row, 2) == "t")
+        };
+        let index = parts
+            .iter()
+            .map(|row| cell(row, 0))
+            .find(|index| whole(index))
+            .unwrap_or_default();
         let key = parts
             .iter()
             .filter(|row| cell(row, 0) == index)
@@ -105,7 +114,11 @@ impl Dialect for Postgres {
                 _ => return None,
             },
             Form::Text | Form::Trimmed if matches!(kind, Kind::Text { .. }) => {
-                if field.form == Form::Trimmed { format!("rtrim({name}::text,' ')") } else { format!("{name}::text") }
+                if field.form == Form::Trimmed {
+                    format!("rtrim({name}::text,' ')")
+                } else {
+                    format!("{name}::text")
+                }
             }
             Form::Hex => format!("encode({name},'hex')"),
             Form::Date if *kind == Kind::Date => format!("{name}::text"),
@@ -152,7 +165,10 @@ impl Dialect for Postgres {
             }
             Bucket::Hash { digits } => {
                 let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
-                format!("substr(encode(sha256(convert_to({},'UTF8')),'hex'),1,{digits})", self.row(&key)?)
+                format!(
+                    "substr(encode(sha256(convert_to({},'UTF8')),'hex'),1,{digits})",
+                    self.row(&key)?
+                )
             }
         };
         Some(format!(
@@ -192,7 +208,12 @@ fn column(row: &[String]) -> Column {
         "boolean" => (Kind::Boolean, Trait::None),
         "smallint" | "integer" | "bigint" => (Kind::Integer, Trait::None),
         // A negative scale has its sign in the modifier's eleventh bit.
-        "numeric" => (Kind::Decimal { scale: scale.filter(|scale| *scale < 1_024) }, Trait::None),
+        "numeric" => (
+            Kind::Decimal {
+                scale: scale.filter(|scale| *scale < 1_024),
+            },
+            Trait::None,
+        ),
         "real" => (Kind::Float { single: true }, Trait::None),
         "double precision" => (Kind::Float { single: false }, Trait::None),
         "character" => (Kind::Text { fixed: true }, Trait::None),

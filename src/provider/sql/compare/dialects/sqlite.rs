@@ -32,7 +32,9 @@ impl Dialect for Sqlite {
 
     async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
         let table = literal(&name.name)?;
-        let sql = format!("select name, type, \"notnull\", pk from pragma_table_xinfo({table}) where hidden in (0, 2, 3) order by cid");
+        let sql = format!(
+            "select name, type, \"notnull\", pk from pragma_table_xinfo({table}) where hidden in (0, 2, 3) order by cid"
+        );
         let rows = catalogue(session, &sql).await?;
         if rows.is_empty() {
             return Ok(None);
@@ -93,7 +95,10 @@ fn column(row: &[String]) -> Column {
     } else if has(&["INT"]) {
         Kind::Integer
     } else if has(&["DATETIME", "TIMESTAMP"]) {
-        Kind::DateTime { fraction: 6, zoned: false }
+        Kind::DateTime {
+            fraction: 6,
+            zoned: false,
+        }
     } else if base == "DATE" {
         Kind::Date
     } else if base == "TIME" {
@@ -119,9 +124,17 @@ fn column(row: &[String]) -> Column {
     };
     Column {
         name: cell(row, 0).to_owned(),
-        trait_: if kind == Kind::Binary { Trait::Sixteen } else { Trait::None },
+        trait_: if kind == Kind::Binary {
+            Trait::Sixteen
+        } else {
+            Trait::None
+        },
         kind,
-        declared: if declared.is_empty() { "no type".to_owned() } else { declared },
+        declared: if declared.is_empty() {
+            "no type".to_owned()
+        } else {
+            declared
+        },
         nullable: cell(row, 2) != "1",
     }
 }

@@ -115,7 +115,10 @@ impl Dialect for Sqlserver {
             }
             Bucket::Hash { digits } => {
                 let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
-                format!("lower(left(convert(varchar(64),hashbytes('SHA2_256',{}),2),{digits}))", self.row(&key)?)
+                format!(
+                    "lower(left(convert(varchar(64),hashbytes('SHA2_256',{}),2),{digits}))",
+                    self.row(&key)?
+                )
             }
         };
         Some(format!(
@@ -141,9 +144,9 @@ fn clock(name: &str, length: u32, style: u32, fraction: u32) -> String {
     let whole = format!("convert(varchar({length}),{name},{style})");
     match fraction {
         0 => whole,
-        1..=6 => format!(
-            "{whole}+'.'+left(right('000000'+convert(varchar(6),datepart(microsecond,{name})),6),{fraction})"
-        ),
+        1..=6 => {
+            format!("{whole}+'.'+left(right('000000'+convert(varchar(6),datepart(microsecond,{name})),6),{fraction})")
+        }
         _ => format!("{whole}+'.'+right('000000000'+convert(varchar(9),datepart(nanosecond,{name})),9)"),
     }
 }
@@ -173,8 +176,20 @@ fn column(row: &[String]) -> Column {
         "time" => (Kind::Time { fraction }, Trait::None),
         "datetime2" => (Kind::DateTime { fraction, zoned: false }, Trait::None),
         // In steps of 1/300 of a second: shown in milliseconds.
-        "datetime" => (Kind::DateTime { fraction: 3, zoned: false }, Trait::None),
-        "smalldatetime" => (Kind::DateTime { fraction: 0, zoned: false }, Trait::None),
+        "datetime" => (
+            Kind::DateTime {
+                fraction: 3,
+                zoned: false,
+            },
+            Trait::None,
+        ),
+        "smalldatetime" => (
+            Kind::DateTime {
+                fraction: 0,
+                zoned: false,
+            },
+            Trait::None,
+        ),
         "uniqueidentifier" => (Kind::Uuid, Trait::None),
         _ => (Kind::Other, Trait::None),
     };

@@ -1,0 +1,9 @@
+//! Comparing two databases on real servers: MariaDB, PostgreSQL and SQLite, in every pairing that migrations have.
+
+#[path = "../databases/mod.rs"]
+mod databases;
+
+mod program;
+mod seeds;
+mod stage;
+mod torture;

@@ -1,0 +1,190 @@
+//! Two sides with the same table, whatever their engines, and what a comparison says of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pointsman::provider::connection::SqliteTarget;
+use pointsman::provider::sql::compare::all::{Choice, Manner, compare};
+use pointsman::provider::sql::compare::ledger::Forgetful;
+use pointsman::provider::sql::compare::outcome::{Difference, Level, Outcome};
+use pointsman::provider::sql::compare::wish::Wish;
+use pointsman::provider::sql::database::Database as Place;
+use tokio_util::sync::CancellationToken;
+
+use crate::databases::{self, Database};
+
+/// Engines that are compared with one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Maria,
+    Postgres,
+    Sqlite,
+}
+
+pub const PAIRS: [(Kind, Kind); 5] = [
+    (Kind::Maria, Kind::Maria),
+    (Kind::Maria, Kind::Postgres),
+    (Kind::Postgres, Kind::Sqlite),
+    (Kind::Sqlite, Kind::Maria),
+    (Kind::Postgres, Kind::Postgres),
+];
+
+/// A value as every engine can be told it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    /// A number, or whatever is written without quotes.
+    Plain(String),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    pub fn plain(text: impl ToString) -> Self {
+        Self::Plain(text.to_string())
+    }
+
+    pub fn literal(&self, kind: Kind) -> String {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        match (self, kind) {
+            (Self::Null, _) => "null".to_owned(),
+            (Self::Plain(text), _) => text.clone(),
+            (Self::Text(text), Kind::Maria) => format!("convert(x'{}' using utf8mb4)", hex(text.as_bytes())),
+            (Self::Text(text), Kind::Postgres | Kind::Sqlite) => format!("'{}'", text.replace('\'', "''")),
+            (Self::Bytes(bytes), Kind::Postgres) => format!("'\\x{}'", hex(bytes)),
+            (Self::Bytes(bytes), Kind::Maria | Kind::Sqlite) => format!("x'{}'", hex(bytes)),
+        }
+    }
+}
+
+/// One side's database.
+pub enum Base {
+    Server {
+        database: Database,
+        kind: Kind,
+        _server: Arc<databases::Server>,
+    },
+    File {
+        path: PathBuf,
+        _folder: tempfile::TempDir,
+    },
+}
+
+impl Base {
+    /// A new one; nothing where its server cannot be had and need not be.
+    pub async fn new(kind: Kind) -> Option<Self> {
+        Some(match kind {
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("base.db");
+                rusqlite::Connection::open(&path)
+                    .unwrap()
+                    .execute_batch("pragma journal_mode = wal")
+                    .unwrap();
+                Self::File { path, _folder: folder }
+            }
+            Kind::Maria | Kind::Postgres => {
+                let server = if kind == Kind::Maria {
+                    databases::mariadb()
+                } else {
+                    databases::postgres()
+                }?;
+                Self::Server {
+                    database: server.database().await,
+                    kind,
+                    _server: server,
+                }
+            }
+        })
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Server { kind, .. } => *kind,
+            Self::File { .. } => Kind::Sqlite,
+        }
+    }
+
+    pub async fn run(&self, sql: &str) {
+        match self {
+            Self::Server { database, .. } => database.run(sql).await,
+            Self::File { path, .. } => {
+                let session = rusqlite::Connection::open(path).unwrap();
+                session
+                    .execute_batch(sql)
+                    .unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+        }
+    }
+
+    pub async fn insert(&self, table: &str, rows: &[Vec<Value>]) {
+        for rows in rows.chunks(500) {
+            let row = |row: &Vec<Value>| {
+                let values: Vec<String> = row.iter().map(|value| value.literal(self.kind())).collect();
+                format!("({})", values.join(","))
+            };
+            let rows: Vec<String> = rows.iter().map(row).collect();
+            self.run(&format!("insert into {table} values {}", rows.join(",")))
+                .await;
+        }
+    }
+
+    /// Has its engine count its rows, as engines do by themselves after a while.
+    pub async fn analyze(&self, table: &str) {
+        match self.kind() {
+            Kind::Maria => self.run(&format!("analyze table {table}")).await,
+            Kind::Postgres => self.run(&format!("analyze {table}")).await,
+            Kind::Sqlite => {}
+        }
+    }
+
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Server { database, .. } => Place::Server(database.target.clone()),
+            Self::File { path, .. } => Place::Sqlite(SqliteTarget { path: path.clone() }),
+        }
+    }
+
+    pub fn address(&self) -> String {
+        match self {
+            Self::Server { database, .. } => database.url(),
+            Self::File { path, .. } => format!("sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// Compares tables of two sides.
+pub async fn told(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level) -> Outcome {
+    let choice = Choice {
+        wishes,
+        patterns: Vec::new(),
+        exclude: Vec::new(),
+    };
+    let manner = Manner {
+        level,
+        show_values: true,
+        workers: 2,
+        cancel: CancellationToken::new(),
+        meter: Arc::default(),
+        ledger: Box::new(Forgetful),
+    };
+    compare(source.place(), target.place(), &choice, manner).await.unwrap()
+}
+
+/// Rows that differ, in a line each: the kind, the key, the columns.
+pub fn lines(differences: &[Difference]) -> Vec<String> {
+    let line = |found: &Difference| {
+        let key: Vec<String> = found.key.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", found.kind.word(), key.join(","), found.columns.join(","))
+    };
+    let mut lines: Vec<String> = differences
+        .iter()
+        .map(|found| line(found).trim_end().to_owned())
+        .collect();
+    lines.sort();
+    lines
+}
