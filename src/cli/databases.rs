@@ -62,15 +62,13 @@ pub fn addressed(role: &str, address: &str, secret: Option<String>) -> Result<Da
         "password" => url.password().map(plain).or_else(|| secret.clone()),
         other => settings.get(other).cloned(),
     };
-    let mut target = from(role, engine.word(), &text).map_err(|trouble| trouble.hint(shapes))?;
-    if !settings.contains_key("timeout") {
-        target.patience = SCANNING;
-    }
-    Ok(Database::Server(target))
+    let target = Database::Server(from(role, engine.word(), &text).map_err(|trouble| trouble.hint(shapes))?);
+    Ok(if settings.contains_key("timeout") {
+        target
+    } else {
+        target.patient()
+    })
 }
-
-/// How long a statement of a comparison may take: some read a whole table.
-const SCANNING: Duration = Duration::from_secs(30 * 60);
 
 /// A database from settings by name.
 pub fn from(name: &str, kind: &str, text: &dyn Fn(&str) -> Option<String>) -> Result<ServerTarget, Trouble> {

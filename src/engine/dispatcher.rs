@@ -411,6 +411,7 @@ fn name_blob(command: &mut Command, blob: &BlobRef) {
         | Command::Revoke { .. }
         | Command::Rechecked { .. }
         | Command::Acked { .. }
+        | Command::Kept { .. }
         | Command::Finished { .. }
         | Command::Verified { .. }
         | Command::Preflighted { .. }

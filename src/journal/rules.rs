@@ -25,6 +25,7 @@ pub const KNOWN: &[&str] = &[
     "gate.countersigned",
     "effect.intent",
     "effect.ack",
+    "effect.kept",
     "effect.outcome",
     "effect.decided",
     "effect.cancel",

@@ -143,6 +143,7 @@ impl Tally {
             | Event::GateExpired { .. }
             | Event::EffectIntent { .. }
             | Event::EffectAck { .. }
+            | Event::EffectKept { .. }
             | Event::EffectOutcome { .. }
             | Event::EffectDecided { .. }
             | Event::StepVerifying { .. }

@@ -207,6 +207,7 @@ impl Timeline {
             | Event::HandoverOffered { .. }
             | Event::HandoverTaken { .. }
             | Event::EffectAck { .. }
+            | Event::EffectKept { .. }
             | Event::UnwindPrepared { .. }
             | Event::UnwindDropped { .. }
             | Event::UnwindFinished { .. }

@@ -53,6 +53,7 @@ pub const fn step_of(event: &Event) -> Option<&StepId> {
         | Event::CheckResult { step, .. }
         | Event::EffectIntent { step, .. }
         | Event::EffectAck { step, .. }
+        | Event::EffectKept { step, .. }
         | Event::EffectOutcome { step, .. }
         | Event::EffectDecided { step, .. }
         | Event::StepVerifying { step, .. }
@@ -192,6 +193,7 @@ pub fn describe(event: &Event) -> String {
         Event::GateExpired { request } => format!("request {request} expired: nobody answered in time"),
         Event::EffectIntent { role, attempt, .. } => format!("{} (attempt {attempt})", beginning(*role)),
         Event::EffectAck { provider_id, .. } => format!("accepted by the peer as {provider_id}"),
+        Event::EffectKept { .. } => "a part of it is done, and kept for a resume".to_owned(),
         Event::EffectOutcome {
             role,
             result,

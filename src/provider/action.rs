@@ -31,6 +31,8 @@ pub struct ActionError {
     pub message: String,
     /// The request id that the peer gave, where it gave one.
     pub request_id: Option<String>,
+    /// What was found nevertheless, name and content; becomes a blob.
+    pub evidence: Vec<(String, Vec<u8>)>,
 }
 
 impl ActionError {
@@ -40,7 +42,15 @@ impl ActionError {
             kind,
             message: message.into(),
             request_id: None,
+            evidence: Vec::new(),
         }
+    }
+
+    /// With what was found nevertheless.
+    #[must_use]
+    pub fn with_evidence(mut self, name: &str, content: Vec<u8>) -> Self {
+        self.evidence.push((name.to_owned(), content));
+        self
     }
 
     /// What is told of it, and journaled: its message, with the request's id where the peer gave one.
@@ -121,6 +131,16 @@ pub trait Reporter: Send + Sync {
     async fn ack(&self, provider_id: &str) -> Result<(), ActionError>;
     /// Progress; may be dropped.
     fn progress(&self, progress: Progress);
+    /// Keeps a part that is done, so that a later attempt of the step need not do it again; durable when this returns. At
+    /// most a few KiB.
+    async fn keep(&self, part: Value) -> Result<(), ActionError> {
+        let _forgotten = part;
+        Ok(())
+    }
+    /// What was kept by this step's attempts so far, in their order.
+    async fn kept(&self) -> Result<Vec<Value>, ActionError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What an action may use while it runs.

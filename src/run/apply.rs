@@ -108,6 +108,10 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Illegal> {
             | EffectState::MaybeHappened
             | EffectState::NotSent => {}
         },
+        // What was kept is the action's own matter: nothing of a run's state hangs on it.
+        Event::EffectKept { step, .. } => {
+            step_mut(state, step)?;
+        }
         Event::EffectOutcome {
             step,
             role,

@@ -77,6 +77,13 @@ pub enum Command {
         attempt: u32,
         provider_id: String,
     },
+    /// A part of an effect under way is done and need not be done again.
+    Kept {
+        role: Role,
+        step: StepId,
+        attempt: u32,
+        kept: Value,
+    },
     /// An effect ended.
     Finished {
         role: Role,

@@ -165,6 +165,20 @@ fn live(batch: &mut Batch, command: &Command) -> Result<(), Rejected> {
                 provider_id: provider_id.clone(),
             })
         }
+        Command::Kept {
+            role,
+            step,
+            attempt,
+            kept,
+        } => {
+            in_flight(&batch.state, step, *attempt, *role)?;
+            batch.push(Event::EffectKept {
+                step: step.clone(),
+                attempt: *attempt,
+                role: *role,
+                kept: kept.clone(),
+            })
+        }
         Command::Finished {
             role,
             step,

@@ -118,6 +118,7 @@ pub fn effects(state: &RunState, event: &Event) -> Vec<Effect> {
         | Event::GateBroken { .. }
         | Event::GateCountersigned { .. }
         | Event::EffectAck { .. }
+        | Event::EffectKept { .. }
         | Event::EffectDecided { .. }
         | Event::StepDone { .. }
         | Event::StepFailed { .. }

@@ -231,6 +231,14 @@ pub enum Event {
         role: Role,
         provider_id: String,
     },
+    /// A part of an effect under way that need not be done again: what a comparison has compared.
+    #[serde(rename = "effect.kept")]
+    EffectKept {
+        step: StepId,
+        attempt: u32,
+        role: Role,
+        kept: serde_json::Value,
+    },
     #[serde(rename = "effect.outcome")]
     EffectOutcome {
         step: StepId,

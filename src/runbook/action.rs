@@ -36,7 +36,7 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
-        let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait");
+        let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait" | "sql.compare");
         let kinds = on.iter().filter_map(|name| self.connections.get(name));
         if spec.available && !reads && kinds.clone().any(|its| its.uses == "postgres") {
             self.later(format!("{name} on postgres"));

@@ -37,7 +37,14 @@ impl Job {
     pub async fn execute(&self, step: &StepId, attempt: u32, role: Role, request: RequestId) -> (Command, Vec<u8>) {
         let (outcome, evidence) = match self.try_execute(step, attempt, role, request).await {
             Ok(answer) => answer,
-            Err(error) => (self.failed(&self.truth(step, role, error), false), Vec::new()),
+            Err(error) => {
+                let error = self.truth(step, role, error);
+                let text = String::from_utf8_lossy(&blob_of(&error.evidence)).into_owned();
+                (
+                    self.failed(&error, false),
+                    self.setup.redactor.redact(&text).into_bytes(),
+                )
+            }
         };
         (
             Command::Finished {
@@ -207,15 +214,21 @@ pub(super) fn cut(mut words: String) -> String {
 }
 
 fn evidence_of(done: &Done) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, content) in &done.evidence {
-        bytes.extend_from_slice(format!("== {name}\n").as_bytes());
-        bytes.extend_from_slice(content);
-        bytes.push(b'\n');
-    }
+    let mut bytes = blob_of(&done.evidence);
     // Evidence of its own stands in for the result, which has the id by which the peer's log knows the request.
     if let (false, Some(id)) = (bytes.is_empty(), done.result.get("request_id").and_then(Value::as_str)) {
         bytes.extend_from_slice(format!("== request id\n{id}\n").as_bytes());
+    }
+    bytes
+}
+
+/// Pieces of evidence as one blob.
+fn blob_of(pieces: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, content) in pieces {
+        bytes.extend_from_slice(format!("== {name}\n").as_bytes());
+        bytes.extend_from_slice(content);
+        bytes.push(b'\n');
     }
     bytes
 }

@@ -18,7 +18,7 @@ use crate::engine::handle::{Feed, Handle, Refused};
 use crate::journal::Redactor;
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Progress, Reporter};
 use crate::run::command::Outcome;
-use crate::run::event::{Fidelity, OutcomeResult, Role};
+use crate::run::event::{Event, Fidelity, OutcomeResult, Role};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::{Command, Effect, RunState};
 use crate::runbook::plan::{Plan, PlannedStep};
@@ -319,6 +319,33 @@ impl Reporter for Line {
                 format!("the acknowledgement could not be journaled: {refused}"),
             )
         })
+    }
+
+    async fn keep(&self, part: Value) -> Result<(), ActionError> {
+        let command = Command::Kept {
+            role: self.role,
+            step: self.step.clone(),
+            attempt: self.attempt,
+            kept: part,
+        };
+        self.handle.tell(command).await.map_err(|refused| {
+            let words = format!("what is done could not be journaled: {refused}; resume the run");
+            ActionError::new(ActionErrorKind::Permanent, words)
+        })
+    }
+
+    async fn kept(&self) -> Result<Vec<Value>, ActionError> {
+        let past = self.handle.history().await.map_err(|gone| {
+            let words = format!("what was done before cannot be read: {gone}; resume the run");
+            ActionError::new(ActionErrorKind::Transient, words)
+        })?;
+        let of_this = past.updates.iter().filter_map(|update| match &update.event {
+            Event::EffectKept { step, role, kept, .. } if *step == self.step && *role == self.role => {
+                Some(kept.clone())
+            }
+            _ => None,
+        });
+        Ok(of_this.collect())
     }
 
     fn progress(&self, progress: Progress) {

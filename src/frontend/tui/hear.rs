@@ -132,6 +132,7 @@ fn told(model: &mut Model, update: &Update) {
         | Event::GateGranted { .. }
         | Event::EffectIntent { .. }
         | Event::EffectAck { .. }
+        | Event::EffectKept { .. }
         | Event::StepVerifying { .. }
         | Event::StepDone { .. }
         | Event::UnwindPlanned { .. }

@@ -93,6 +93,7 @@ where
         kind,
         message: words,
         request_id,
+        evidence: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A database of any engine, as far as reads go: the only place that knows which engines there are.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,9 @@ use super::rows::Rows;
 use super::server::{Engine, ServerTarget};
 use super::session::Session;
 use super::{sqlite, sqlite_session};
+
+/// How long a statement that reads a whole table may take.
+const SCANNING: Duration = Duration::from_secs(30 * 60);
 
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,15 @@ impl Database {
             Self::Sqlite(_) => "sqlite",
             Self::Server(target) => target.engine.word(),
         }
+    }
+
+    /// With statements that may take as long as reading a whole table does.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        if let Self::Server(target) = &mut self {
+            target.patience = target.patience.max(SCANNING);
+        }
+        self
     }
 
     /// What changes when a database that is a file is written to; nothing for all others.

@@ -6,6 +6,7 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::change::Change;
+use super::compare::action::Compare;
 use super::freeze::{Freeze, Thaw};
 use super::query::Read;
 
@@ -128,12 +129,71 @@ pub const ACTIONS: &[ActionSpec] = &[
         available: true,
     },
     later("sql.backup", "Takes a backup.", Effect::Mutate, Reversibility::Kept),
-    later(
-        "sql.compare",
-        "Compares tables of two databases.",
-        Effect::Read,
-        Reversibility::Nothing,
-    ),
+    ActionSpec {
+        uses: "sql.compare",
+        doc: "Proves that tables of two databases hold the same rows, or names the rows that differ.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["sql", "sql"],
+        params: &[
+            ParamSpec::new(
+                "tables",
+                ParamKind::TextList,
+                true,
+                "tables: a name, A=B where the target's is called otherwise, or a pattern with *",
+            ),
+            ParamSpec::new(
+                "exclude",
+                ParamKind::TextList,
+                false,
+                "names that a pattern does not mean",
+            ),
+            ParamSpec::new(
+                "level",
+                ParamKind::OneOf(&["count", "checksum", "rows"]),
+                false,
+                "how deep: numbers of rows, checksums of ranges, or rows by name, which is what nothing means",
+            ),
+            ParamSpec::new(
+                "key",
+                ParamKind::TextLists,
+                false,
+                "of a table: the columns that tell its rows apart, instead of its primary key",
+            ),
+            ParamSpec::new(
+                "columns",
+                ParamKind::TextLists,
+                false,
+                "of a table: the only columns that are compared",
+            ),
+            ParamSpec::new(
+                "ignore",
+                ParamKind::TextLists,
+                false,
+                "of a table: columns that are not compared",
+            ),
+            ParamSpec::new(
+                "where",
+                ParamKind::TextMap,
+                false,
+                "of a table: SQL that holds, on both sides, of the rows that are compared",
+            ),
+            ParamSpec::new(
+                "show_values",
+                ParamKind::Boolean,
+                false,
+                "show the values that differ, which may be personal data, not only their columns",
+            ),
+            ParamSpec::new(
+                "sessions",
+                ParamKind::Integer { min: 1, max: 64 },
+                false,
+                "sessions that each server has at a time; 4",
+            ),
+        ],
+        results: &["verdict", "rows", "tables", "checksums"],
+        available: true,
+    },
     later(
         "sql.compare_objects",
         "Compares what rows do not show.",
@@ -146,6 +206,9 @@ pub const ACTIONS: &[ActionSpec] = &[
 pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
     if matches!(request.uses, "sql.query" | "sql.assert" | "sql.wait") {
         return Ok(Box::new(Read::new(request, request.database(connections, 0)?)?));
+    }
+    if request.uses == "sql.compare" {
+        return Ok(Box::new(Compare::new(request, connections)?));
     }
     let target = request.sql(connections, 0)?;
     Ok(match request.uses {

@@ -2,6 +2,7 @@
 //! by ranges of the key, and only where the sums differ are rows looked at. "Equal" is said only where every range of every
 //! table was compared and nobody has written meanwhile. Reads only; must not know where its result goes.
 
+pub mod action;
 pub mod all;
 pub mod cursor;
 pub mod decimal;

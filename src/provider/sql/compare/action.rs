@@ -1,0 +1,307 @@
+//! `sql.compare` as a step: what it asks, how far it is, what is kept of it, and its result as evidence.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::provider::action::{
+    Action, ActionError, ActionErrorKind, Cx, Observed, Outcome as Done, Preview, Progress, Ready, Reporter,
+};
+use crate::provider::connection::{BuildError, Connections};
+use crate::provider::registry::Request;
+use crate::provider::sql::database::Database;
+
+use super::all::{Choice, Manner, compare};
+use super::ledger::{Entry, Ledger};
+use super::outcome::{Level, Outcome, Verdict};
+use super::table::{Meter, eta};
+use super::wish::Wish;
+
+/// How often it is told how far it is.
+const BEAT: Duration = Duration::from_millis(500);
+/// Sessions of each server where nothing is said.
+const SESSIONS: u8 = 4;
+/// A part that is kept is not longer, in bytes.
+const LONGEST: usize = 16 * 1024;
+/// Rows that a failure names.
+const NAMED: usize = 5;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    tables: Vec<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    level: Option<String>,
+    #[serde(default)]
+    key: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    columns: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    ignore: BTreeMap<String, Vec<String>>,
+    #[serde(default, rename = "where")]
+    filter: BTreeMap<String, String>,
+    #[serde(default)]
+    show_values: bool,
+    sessions: Option<u8>,
+}
+
+/// `sql.compare`.
+pub struct Compare {
+    on: (String, String),
+    source: Database,
+    target: Database,
+    choice: Choice,
+    level: Level,
+    show_values: bool,
+    sessions: u8,
+}
+
+impl Compare {
+    /// From its parameters.
+    pub fn new(request: &Request<'_>, connections: &Connections) -> Result<Self, BuildError> {
+        let with: Parameters = request.parameters()?;
+        let named = |position: usize| request.on.get(position).cloned().unwrap_or_default();
+        let (patterns, names): (Vec<String>, Vec<String>) =
+            with.tables.iter().cloned().partition(|name| name.contains('*'));
+        let mut wishes: Vec<Wish> = names.iter().map(|name| Wish::parse(name)).collect();
+        // A table that only a setting names is meant by a pattern, or by mistake: it is compared, or said to be missing.
+        let settings = with
+            .key
+            .keys()
+            .chain(with.columns.keys())
+            .chain(with.ignore.keys())
+            .chain(with.filter.keys());
+        for name in settings {
+            if !wishes.iter().any(|wish| wish.source.to_string() == *name) {
+                wishes.push(Wish::parse(name));
+            }
+        }
+        for wish in &mut wishes {
+            let name = wish.source.to_string();
+            wish.key = with.key.get(&name).cloned();
+            wish.columns = with.columns.get(&name).cloned();
+            wish.ignore = with.ignore.get(&name).cloned().unwrap_or_default();
+            wish.filter = with.filter.get(&name).cloned();
+        }
+        Ok(Self {
+            on: (named(0), named(1)),
+            source: request.database(connections, 0)?.patient(),
+            target: request.database(connections, 1)?.patient(),
+            choice: Choice {
+                wishes,
+                patterns,
+                exclude: with.exclude,
+            },
+            level: with.level.as_deref().and_then(Level::named).unwrap_or(Level::Rows),
+            show_values: with.show_values,
+            sessions: with.sessions.unwrap_or(SESSIONS),
+        })
+    }
+
+    fn tables(&self) -> String {
+        let named = self.choice.wishes.iter().map(|wish| {
+            if wish.source == wish.target {
+                wish.source.to_string()
+            } else {
+                format!("{} = {}", wish.source, wish.target)
+            }
+        });
+        let meant = self.choice.patterns.iter().cloned();
+        let mut words = named.chain(meant).collect::<Vec<_>>().join(", ");
+        if !self.choice.exclude.is_empty() {
+            words.push_str(&format!(", but not {}", self.choice.exclude.join(", ")));
+        }
+        words
+    }
+}
+
+/// What the run's journal keeps of a comparison. Values never go there: they may be personal data.
+struct Journaled {
+    known: Vec<Entry>,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Ledger for Journaled {
+    fn known(&self) -> Vec<Entry> {
+        self.known.clone()
+    }
+
+    fn keep<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<(), ActionError>> {
+        Box::pin(async move {
+            let shows = entry.differences.iter().any(|found| !found.values.is_empty());
+            match serde_json::to_value(entry) {
+                Ok(part) if !shows && part.to_string().len() <= LONGEST => self.reporter.keep(part).await,
+                // It is compared again after a crash.
+                Ok(_) | Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+fn board(meter: &Meter, since: Duration) -> Progress {
+    let (rows, expected) = (
+        meter.rows.load(Ordering::Relaxed),
+        meter.expected.load(Ordering::Relaxed),
+    );
+    let (done, tables) = (
+        meter.tables_done.load(Ordering::Relaxed),
+        meter.tables.load(Ordering::Relaxed),
+    );
+    let per_second = rows as f64 / since.as_secs_f64().max(0.001);
+    let share = if expected > 0 {
+        rows as f64 / expected as f64
+    } else {
+        0.0
+    };
+    let left = match eta(meter, since) {
+        Some(left) if left.as_secs() > 0 => format!(", about {} s left", left.as_secs()),
+        Some(_) | None => String::new(),
+    };
+    let unlike = match meter.unlike.load(Ordering::Relaxed) {
+        0 => String::new(),
+        some => format!(", {some} parts DIFFER"),
+    };
+    Progress::Share {
+        done: share.clamp(0.0, 1.0),
+        text: format!("{done} of {tables} tables, {rows} rows, {per_second:.0} rows/s{unlike}{left}"),
+    }
+}
+
+#[async_trait]
+impl Action for Compare {
+    fn preview(&self) -> Preview {
+        let mut notes = vec![
+            "both sides sum hashes of the same ranges of keys at once; only where they differ are rows read".to_owned(),
+            "\"equal\" takes every range of every table, and that nobody writes meanwhile: freeze writes first"
+                .to_owned(),
+            format!(
+                "up to {} sessions on each server, all of them closed to writes",
+                self.sessions
+            ),
+        ];
+        if self.show_values {
+            notes.push("values that differ are shown and become evidence: they may be personal data".to_owned());
+        }
+        for wish in &self.choice.wishes {
+            if let Some(filter) = &wish.filter {
+                notes.push(format!("of {} only rows where {filter}", wish.source));
+            }
+        }
+        Preview {
+            summary: format!(
+                "compares {} of {} with {}, level {}",
+                self.tables(),
+                self.on.0,
+                self.on.1,
+                self.level.word()
+            ),
+            commands: vec![format!("{} ↔ {}: {}", self.source, self.target, self.tables())],
+            notes,
+        }
+    }
+
+    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+        let named = |name: &str, error: ActionError| ActionError {
+            message: format!("{name}: {}", error.message),
+            ..error
+        };
+        let source = self
+            .source
+            .understands("select 1")
+            .await
+            .map_err(|error| named(&self.on.0, error))?;
+        let target = self
+            .target
+            .understands("select 1")
+            .await
+            .map_err(|error| named(&self.on.1, error))?;
+        Ok(Ready {
+            identity: json!({ "source": source.identity, "target": target.identity }),
+            facts: source.facts.into_iter().chain(target.facts).collect(),
+        })
+    }
+
+    async fn execute(&self, cx: &Cx) -> Result<Done, ActionError> {
+        let known = cx.reporter.kept().await?;
+        let meter = Arc::new(Meter::default());
+        let manner = Manner {
+            level: self.level,
+            show_values: self.show_values,
+            workers: usize::from(self.sessions),
+            cancel: cx.cancel.clone(),
+            meter: Arc::clone(&meter),
+            ledger: Box::new(Journaled {
+                known: known
+                    .into_iter()
+                    .filter_map(|part| serde_json::from_value(part).ok())
+                    .collect(),
+                reporter: Arc::clone(&cx.reporter),
+            }),
+        };
+        let begun = Instant::now();
+        let comparing = compare(self.source.clone(), self.target.clone(), &self.choice, manner);
+        tokio::pin!(comparing);
+        let mut beat = tokio::time::interval(BEAT);
+        let outcome = loop {
+            tokio::select! {
+                done = &mut comparing => break done?,
+                _ = beat.tick() => cx.reporter.progress(board(&meter, begun.elapsed())),
+            }
+        };
+        told(&outcome)
+    }
+
+    async fn observe(&self, _cx: &Cx) -> Result<Observed, ActionError> {
+        Ok(Observed::NotStarted {
+            detail: "a read leaves nothing behind".to_owned(),
+        })
+    }
+}
+
+/// Equal is done; everything else is a failure that says what differs, or what could not be compared.
+fn told(outcome: &Outcome) -> Result<Done, ActionError> {
+    let body = serde_json::to_vec_pretty(&outcome.json()).unwrap_or_default();
+    if outcome.verdict() == Verdict::Equal {
+        let mut result = Map::new();
+        result.insert("verdict".to_owned(), json!(outcome.verdict().word()));
+        result.insert("rows".to_owned(), json!(outcome.rows()));
+        result.insert("tables".to_owned(), json!(outcome.tables.len()));
+        let checksums: Map<String, Value> = outcome
+            .tables
+            .iter()
+            .filter_map(|table| Some((table.source.clone(), json!(format!("{:016x}", table.sums?.0.hash)))))
+            .collect();
+        result.insert("checksums".to_owned(), Value::Object(checksums));
+        return Ok(Done {
+            summary: outcome.line(),
+            result,
+            evidence: vec![("comparison".to_owned(), body)],
+        });
+    }
+    let mut words = vec![outcome.line()];
+    for table in &outcome.tables {
+        let named = table.differences.iter().take(NAMED).map(|found| {
+            let key: Vec<String> = found.key.iter().map(ToString::to_string).collect();
+            format!("{} {} {}", table.name(), found.kind.word(), key.join(", "))
+        });
+        words.extend(
+            table
+                .schema
+                .iter()
+                .chain(&table.problems)
+                .map(|words| format!("{}: {words}", table.name())),
+        );
+        words.extend(named);
+        words.extend(table.cut.clone());
+    }
+    words.extend(outcome.problems.iter().cloned());
+    let words = format!("{}; the evidence lists everything", words.join("; "));
+    Err(ActionError::new(ActionErrorKind::Permanent, words).with_evidence("comparison", body))
+}
