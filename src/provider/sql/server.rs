@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How long a statement may take where the connection says nothing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How much longer than the server's own limit an answer is waited for.
+pub const GRACE: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 pub const CONNECTING: Duration = Duration::from_secs(10);
 

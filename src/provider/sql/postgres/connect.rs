@@ -30,7 +30,8 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
         .connect_timeout(CONNECTING)
         .options(format!(
             "{closed}-c statement_timeout={limit} -c lock_timeout={limit} -c TimeZone=UTC -c DateStyle=ISO \
-             -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1"
+             -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 \
+             -c standard_conforming_strings=on"
         ));
     if let Some(password) = &target.password {
         config.password(password);
@@ -48,9 +49,13 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
         Protection::Unverified => (None, false),
     };
     config.ssl_mode(SslMode::Require);
-    let (trusted, _shown) = Trust::new(ca, verify).await?.client(&[])?;
+    let (trusted, shown) = Trust::new(ca, verify).await?.client(&[])?;
     let tls = MakeRustlsConnect::new(trusted);
-    let (client, connection) = bounded(target, config.connect(tls.clone())).await?.map_err(lost)?;
+    let connected = bounded(target, config.connect(tls.clone())).await?;
+    let (client, connection) = connected.map_err(|error| match shown.refusal(&target.host) {
+        Some(words) => ActionError::new(ActionErrorKind::Permanent, format!("{target}: {words}")),
+        None => lost(error),
+    })?;
     tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
     Ok((client, Some(tls)))
 }
