@@ -293,6 +293,7 @@ impl Server {
             database: database.to_owned(),
             user: USER.to_owned(),
             password: Some(PASSWORD.to_owned()),
+            token: None,
             protection: Protection::Off,
             patience: Duration::from_secs(60),
         }

@@ -18,11 +18,12 @@ fn sleep(engine: Engine) -> (&'static str, &'static str) {
     match engine {
         Engine::Postgres => (
             "select pg_sleep(3600), 1",
-            "select count(*) from pg_stat_activity where query = 'select pg_sleep(3600), 1' and state = 'active'",
+            "select count(*) from pg_stat_activity where query = 'select pg_sleep(3600), 1' and state = 'active' \
+             and datname = current_database()",
         ),
         Engine::Mysql | Engine::Sqlserver => (
             "select sleep(3600), 1",
-            "select count(*) from information_schema.processlist where info = 'select sleep(3600), 1'",
+            "select count(*) from information_schema.processlist where info = 'select sleep(3600), 1' and db = database()",
         ),
     }
 }

@@ -7,6 +7,7 @@ mod ends;
 mod params;
 mod refusals;
 mod sessions;
+mod sqlserver;
 mod tls;
 mod types;
 

@@ -12,12 +12,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use crate::databases::{Server, readable};
 
 /// A CA, and what it issued for `localhost` alone.
-struct Issued {
+pub struct Issued {
     folder: tempfile::TempDir,
 }
 
 impl Issued {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -35,7 +35,7 @@ impl Issued {
         issued
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }

@@ -11,7 +11,7 @@ async fn types_of_postgresql() {
     for (sql, wanted) in [
         ("true", json!(true)),
         ("1::int2", json!(1)),
-        ("-2147483648::int4", json!(-2_147_483_648_i64)),
+        ("(-2147483648)::int4", json!(-2_147_483_648_i64)),
         ("9223372036854775807::int8", json!(i64::MAX)),
         ("0.5::float4", json!(0.5)),
         ("0.1::float8", json!(0.1)),

@@ -40,9 +40,24 @@ impl About {
     }
 }
 
-/// A server's clock, in seconds since 1970, less ours in the middle between asking and hearing.
-pub fn ahead(server: f64, asked: DateTime<Utc>, heard: DateTime<Utc>) -> f64 {
-    let seconds =
-        |at: DateTime<Utc>| Duration::from_micros(u64::try_from(at.timestamp_micros()).unwrap_or(0)).as_secs_f64();
-    server - f64::midpoint(seconds(asked), seconds(heard))
+/// A server's clock less ours, in seconds, as in the middle between asking and hearing.
+pub fn ahead(server: DateTime<Utc>, asked: DateTime<Utc>, heard: DateTime<Utc>) -> f64 {
+    let micros = (server - asked)
+        .num_microseconds()
+        .zip((heard - asked).num_microseconds());
+    let micros = micros.map_or(i64::MAX, |(server, took)| server - took / 2);
+    let size = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    if micros < 0 { -size } else { size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_compared_in_the_middle() {
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        assert!((ahead(at(5_500), at(1_000), at(2_000)) - 4.0).abs() < 1e-9);
+        assert!((ahead(at(500), at(1_000), at(2_000)) + 1.0).abs() < 1e-9);
+    }
 }

@@ -13,6 +13,7 @@ use super::reading::reads;
 use super::rows::Rows;
 use super::server::{Engine, ServerTarget};
 use super::sqlite;
+use super::sqlserver;
 
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +35,16 @@ pub struct Known {
 pub enum Reader {
     Postgres(postgres::reader::Reader),
     Mysql(mysql::reader::Reader),
+    Sqlserver(sqlserver::reader::Reader),
 }
 
 impl Reader {
-    /// Connects, and has the server close the session to writes.
+    /// Connects, and has the server close the session to writes where its engine can.
     pub async fn open(target: &ServerTarget) -> Result<Self, ActionError> {
         match target.engine {
             Engine::Postgres => postgres::reader(target).await.map(Self::Postgres),
             Engine::Mysql => mysql::reader(target).await.map(Self::Mysql),
-            Engine::Sqlserver => Err(later(target)),
+            Engine::Sqlserver => sqlserver::reader(target).await.map(Self::Sqlserver),
         }
     }
 
@@ -51,6 +53,7 @@ impl Reader {
         match self {
             Self::Postgres(reader) => reader.about().await,
             Self::Mysql(reader) => reader.about().await,
+            Self::Sqlserver(reader) => reader.about().await,
         }
     }
 
@@ -58,6 +61,7 @@ impl Reader {
         match self {
             Self::Postgres(reader) => reader.prepare(sql, params.len()).await,
             Self::Mysql(reader) => reader.prepare(sql, params.len()).await,
+            Self::Sqlserver(reader) => reader.prepare(sql, params).await,
         }
     }
 
@@ -65,6 +69,7 @@ impl Reader {
         match self {
             Self::Postgres(reader) => reader.rows(sql, params, cancel).await,
             Self::Mysql(reader) => reader.rows(sql, params, cancel).await,
+            Self::Sqlserver(reader) => reader.rows(sql, params, cancel).await,
         }
     }
 }
@@ -118,9 +123,4 @@ impl Database {
             }
         }
     }
-}
-
-fn later(target: &ServerTarget) -> ActionError {
-    let words = format!("{target}: queries of a runbook are not available on it yet");
-    ActionError::new(ActionErrorKind::Permanent, words)
 }

@@ -15,5 +15,6 @@ pub mod server;
 pub mod session;
 pub mod sqlite;
 pub mod sqlite_session;
+pub mod sqlserver;
 pub mod table;
 pub mod tokens;

@@ -72,6 +72,8 @@ pub struct ServerTarget {
     pub user: String,
     /// None: the server asks for none.
     pub password: Option<String>,
+    /// Of Microsoft Entra, instead of user and password; SQL Server only.
+    pub token: Option<String>,
     pub protection: Protection,
     /// How long a statement may take.
     pub patience: Duration,
@@ -84,7 +86,7 @@ impl fmt::Debug for ServerTarget {
 }
 
 impl fmt::Display for ServerTarget {
-    /// Without the password.
+    /// Without password and token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -10,6 +10,7 @@ use mysql_async::{Conn, OptsBuilder, SslOpts};
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
 use crate::provider::tls::refusal;
+use crate::provider::tls::trust::Trust;
 
 use super::errors::failed;
 
@@ -22,7 +23,11 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true),
         ),
-        Protection::Verified { ca } => Some(roots(ca.as_ref())),
+        Protection::Verified { ca } => {
+            // It says what is wrong with the file.
+            Trust::new(ca.as_deref(), true).await?;
+            Some(roots(ca.as_ref()))
+        }
     };
     let options = OptsBuilder::default()
         .ip_or_hostname(&target.host)

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: reads in a session that the server keeps read-only, one prepared statement each, with a limit of its
 //! own and a cancel that reaches the server. Must not send anything that could change something.
 
-use chrono::Utc;
+use chrono::{NaiveDateTime, Utc};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Params, Row, Value as Cell};
 use serde_json::{Value, json};
@@ -38,9 +38,9 @@ impl Reader {
         let named = self.target.to_string();
         let wrong = |error: Error| failed(&error, &named);
         let asked = Utc::now();
-        let sql = "select version(), @@global.read_only, cast(unix_timestamp(now(6)) as double), @@hostname, @@server_id, \
+        let sql = "select version(), @@global.read_only, date_format(now(6), '%Y-%m-%d %H:%i:%s.%f'), @@hostname, @@server_id, \
                    database()";
-        let row: Option<(String, bool, f64, String, u64, Option<String>)> =
+        let row: Option<(String, bool, String, String, u64, Option<String>)> =
             self.session.query_first(sql).await.map_err(wrong)?;
         let heard = Utc::now();
         let Some((version, read_only, clock, hostname, server_id, database)) = row else {
@@ -49,6 +49,11 @@ impl Reader {
                 format!("{named}: it says nothing of itself"),
             ));
         };
+        // The session's zone is UTC.
+        let clock = NaiveDateTime::parse_from_str(&clock, "%Y-%m-%d %H:%M:%S%.f").map_err(|error| {
+            let words = format!("{named}: its clock says {clock:?}: {error}");
+            ActionError::new(ActionErrorKind::Permanent, words)
+        })?;
         let maria = is_maria(&version);
         let mut identity = json!({
             "engine": "mysql",
@@ -77,7 +82,7 @@ impl Reader {
             behind_s,
             read_only: Some(read_only),
             encrypted: cipher.is_some_and(|(_, cipher)| !cipher.is_empty()),
-            ahead_s: ahead(clock, asked, heard),
+            ahead_s: ahead(clock.and_utc(), asked, heard),
             identity,
         })
     }

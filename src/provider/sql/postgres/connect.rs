@@ -96,11 +96,17 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
             .source()
             .is_some_and(|cause| cause.is::<tokio_postgres::types::WasNull>());
         // Without an answer of the server nothing is known but that it was only a read.
-        let kind = if wrong || words.contains("certificate") {
+        let plain = words.contains("does not support TLS");
+        let kind = if wrong || plain || words.contains("certificate") {
             ActionErrorKind::Permanent
         } else {
             ActionErrorKind::Transient
         };
+        if plain {
+            words.push_str("; configure it there, or write tls: off where the network is trusted");
+        } else if kind == ActionErrorKind::Transient {
+            words.push_str("; is it up, and may this machine reach it?");
+        }
         return ActionError::new(kind, format!("{what}: {words}"));
     };
     let code = told.code();
@@ -124,6 +130,10 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
     let hint = match *code {
         SqlState::READ_ONLY_SQL_TRANSACTION => "; the statement would write; use sql.exec for what changes something",
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; check user and password",
+        SqlState::INVALID_CATALOG_NAME => "; check database: of the connection",
+        SqlState::UNDEFINED_TABLE => "; check the name, and database: of the connection",
+        SqlState::SYNTAX_ERROR => "; check the statement; parameters are written $1, $2 and so on",
+        SqlState::LOCK_NOT_AVAILABLE => "; somebody holds a lock on it",
         SqlState::INSUFFICIENT_PRIVILEGE => "; grant it to the connection's user",
         SqlState::QUERY_CANCELED => "; the connection's timeout says how long a statement may take",
         _ => "",

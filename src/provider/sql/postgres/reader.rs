@@ -40,7 +40,7 @@ impl Reader {
     pub async fn about(&mut self) -> Result<About, ActionError> {
         let sql = "select current_setting('server_version'), pg_is_in_recovery(), current_database(), \
                    coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false), \
-                   extract(epoch from clock_timestamp())::float8, \
+                   clock_timestamp(), \
                    coalesce(inet_server_addr()::text, ''), (select oid from pg_database where datname = current_database()), \
                    extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8";
         let asked = Utc::now();
