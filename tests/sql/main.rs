@@ -8,6 +8,7 @@ mod params;
 mod refusals;
 mod sessions;
 mod sqlserver;
+mod tds_front;
 mod tls;
 mod types;
 

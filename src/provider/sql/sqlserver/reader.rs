@@ -144,7 +144,7 @@ impl Reader {
         let bound: Vec<Bound<'_>> = params.iter().map(Bound).collect();
         let given: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
         let found = gathered(client.query(sql, &given).await.map_err(wrong)?).await?;
-        batch(client.simple_query("if @@trancount > 0 rollback transaction").await)
+        batch(client.simple_query("rollback transaction").await)
             .await
             .map_err(wrong)?;
         Ok(found)
