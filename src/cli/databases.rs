@@ -93,6 +93,7 @@ pub fn from(name: &str, kind: &str, text: &dyn Fn(&str) -> Option<String>) -> Re
             );
         }
     };
+    let token = text("token");
     Ok(ServerTarget {
         engine,
         host: needed("host")?,
@@ -105,8 +106,13 @@ pub fn from(name: &str, kind: &str, text: &dyn Fn(&str) -> Option<String>) -> Re
             })?,
         },
         database: needed("database")?,
-        user: needed("user")?,
+        user: match (text("user"), &token) {
+            (Some(user), _) => user,
+            (None, Some(_)) => "token".to_owned(),
+            (None, None) => needed("user")?,
+        },
         password: text("password"),
+        token,
         protection,
         patience: patience(name, text("timeout"), "a statement")?.unwrap_or(PATIENCE),
     })

@@ -5,13 +5,16 @@ use serde_json::{Map, Value, json};
 use super::builder::{Builder, literal};
 use super::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec};
 use super::expression::{Part, has_expression, names, parts};
-use super::fault::{Place, nearest};
+use super::fault::nearest;
 use super::node::{Key, Node, NodeValue};
 use super::plan::PlannedAction;
-use super::text::{duration, is_identifier, statuses};
+use super::text::{duration, statuses};
 
 /// Kinds of connections that `sql` stands for.
-const SQL: &[&str] = &["sqlite", "mysql", "postgres", "sqlserver"];
+pub(super) const SQL: &[&str] = &["sqlite", "mysql", "postgres", "sqlserver"];
+
+/// Those of them that a server has.
+const SERVED: &[&str] = &["mysql", "postgres", "sqlserver"];
 
 impl Builder<'_> {
     /// The action that `node` (a step, a check, a rollback) declares.
@@ -38,8 +41,11 @@ impl Builder<'_> {
             .map(|connection| connection.uses.clone());
         let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait" | "sql.compare");
         let kinds = on.iter().filter_map(|name| self.connections.get(name));
-        if spec.available && !reads && kinds.clone().any(|its| its.uses == "postgres") {
-            self.later(format!("{name} on postgres"));
+        let served = kinds
+            .map(|its| its.uses.clone())
+            .find(|kind| SERVED.contains(&kind.as_str()));
+        if let (true, false, Some(kind)) = (spec.available, reads, served) {
+            self.later(format!("{name} on {kind}"));
         }
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {
@@ -251,99 +257,6 @@ impl Builder<'_> {
                 param.doc,
             );
         }
-    }
-
-    /// SQL text, alone or one per engine; values go into `params`, never into the text.
-    fn sql(&mut self, node: &Node, engine: Option<&str>) -> Value {
-        if let NodeValue::Map(entries) = &node.value {
-            for (key, value) in entries {
-                if !SQL.contains(&key.text.as_str()) {
-                    self.fault(
-                        key.at,
-                        format!("\"{}\" is no engine", key.text),
-                        "known: sqlite, mysql, postgres, sqlserver",
-                    );
-                }
-                self.sql_text(value, engine);
-            }
-            let chosen = engine.and_then(|engine| node.get(engine));
-            if let (None, Some(engine)) = (chosen, engine) {
-                self.fault(
-                    node.at,
-                    format!("there is no SQL for {engine}"),
-                    "add a text for this engine",
-                );
-            }
-            return chosen.map_or(Value::Null, |node| self.sql_text(node, engine));
-        }
-        self.sql_text(node, engine)
-    }
-
-    fn sql_text(&mut self, node: &Node, engine: Option<&str>) -> Value {
-        let Some(text) = node.word("sql", &mut self.faults) else {
-            return Value::Null;
-        };
-        let found = match parts(text) {
-            Ok(found) => found,
-            Err(error) => {
-                self.fault(node.at, error.to_string(), "close the expression");
-                return Value::Null;
-            }
-        };
-        let mut out = String::new();
-        for part in found {
-            match part {
-                Part::Literal(literal) => out.push_str(&literal.replace("${", "$${")),
-                Part::Expression(expression) => out.push_str(&self.identifier(expression, engine, node.at)),
-            }
-        }
-        Value::String(out)
-    }
-
-    fn identifier(&mut self, expression: &str, engine: Option<&str>, at: Place) -> String {
-        let Some((inner, "ident")) = expression
-            .rsplit_once('|')
-            .map(|(inner, filter)| (inner, filter.trim()))
-        else {
-            let hint = "bind the value: write ? in the SQL and the value under params; names take \"| ident\"";
-            self.fault(at, "an expression inside SQL text", hint);
-            return String::new();
-        };
-        let imported = names(inner).is_ok_and(|used| used.iter().any(|name| name.starts_with("imports.")));
-        if imported {
-            let hint = "name it in vars; what an earlier run brought is bound: write ? and the value under params";
-            self.fault(at, "an identifier from an import", hint);
-            return String::new();
-        }
-        let value = match super::expression::evaluate(inner.trim(), &self.scope) {
-            Ok(Value::String(name)) if is_identifier(&name) => name,
-            Ok(other) => {
-                self.fault(
-                    at,
-                    format!("{other} is no SQL identifier"),
-                    "letters, digits and underscores only",
-                );
-                return String::new();
-            }
-            Err(error) => {
-                self.fault(
-                    at,
-                    error.to_string(),
-                    "only values known before the run can be identifiers",
-                );
-                return String::new();
-            }
-        };
-        let (open, close) = match engine {
-            Some("mysql") => ('`', '`'),
-            Some("sqlserver") => ('[', ']'),
-            Some(_) | None => ('"', '"'),
-        };
-        value
-            .split('.')
-            .map(|part| format!("{open}{part}{close}"))
-            .collect::<Vec<_>>()
-            .join(".")
     }
 
     /// A predicate; one that uses other steps' outputs carries them along.

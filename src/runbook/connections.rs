@@ -9,7 +9,7 @@ use super::builder::Builder;
 use super::environment::LAB;
 use super::expression::has_expression;
 use super::fault::{Place, nearest};
-use super::node::{Key, Node, known_keys};
+use super::node::{Key, Node, NodeValue, known_keys};
 use super::plan::{Connection, EnvironmentKind};
 use super::text::duration;
 
@@ -26,7 +26,9 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
     (
         "sqlserver",
-        &["host", "port", "database", "user", "password", "tls", "ca", "timeout"],
+        &[
+            "host", "port", "database", "user", "password", "token", "tls", "ca", "timeout",
+        ],
     ),
     (
         "aws",
@@ -130,11 +132,10 @@ impl Builder<'_> {
             &format!("a connection of kind {kind}"),
             &mut self.faults,
         );
-        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "postgres" | "aws" | "http" | "ssh") {
-            self.later(format!("connections of kind {kind}"));
-        }
-        if kind == "ssh" {
-            self.ssh_connection(&key.text, node);
+        match kind {
+            "ssh" => self.ssh_connection(&key.text, node),
+            "mysql" | "postgres" | "sqlserver" => self.server_connection(&key.text, kind, node),
+            _ => {}
         }
         let mut resolved = BTreeMap::new();
         for (name, value) in entries.iter().filter(|(name, _)| name.text != "uses") {
@@ -159,6 +160,56 @@ impl Builder<'_> {
             uses: kind.to_owned(),
             settings: resolved,
         })
+    }
+
+    /// A database server says where it is and who logs in; what cannot be meant is told at its place.
+    fn server_connection(&mut self, name: &str, kind: &str, node: &Node) {
+        let (token, password) = (node.get("token"), node.get("password"));
+        let mut needed = vec!["host", "database"];
+        if token.is_none() {
+            needed.push("user");
+        }
+        for key in needed {
+            if node.get(key).is_none() {
+                let message = format!("the {kind} connection {name} has no {key}");
+                self.fault(node.at, message, &format!("write {key}: …"));
+            }
+        }
+        if let (Some(token), Some(_)) = (token, password) {
+            self.fault(token.at, "a token beside a password", "keep one of them");
+        }
+        if let Some(port) = node.get("port").filter(|port| !port.text().is_some_and(has_expression)) {
+            port.integer("port", 1, 65_535, &mut self.faults);
+        }
+        let Some(tls) = node.get("tls") else { return };
+        let word = match &tls.value {
+            NodeValue::Bool(flag) => Some(if *flag { "true" } else { "false" }),
+            NodeValue::Null
+            | NodeValue::Int(_)
+            | NodeValue::Float(_)
+            | NodeValue::Text { .. }
+            | NodeValue::List(_)
+            | NodeValue::Map(_) => tls.text(),
+        };
+        if word.is_some_and(has_expression) {
+            return;
+        }
+        match word {
+            Some("verify" | "true") => {}
+            Some("unverified" | "off" | "false") => {
+                if let Some(ca) = node.get("ca") {
+                    self.fault(ca.at, "a ca that nobody is verified by", "take tls: out, or ca:");
+                }
+            }
+            Some(_) | None => {
+                let message = format!("the tls of {name} is not known");
+                self.fault(
+                    tls.at,
+                    message,
+                    "write verify, which is what nothing means, unverified or off",
+                );
+            }
+        }
     }
 
     /// An SSH connection says who logs in, and by which one proof.

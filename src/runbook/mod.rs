@@ -33,6 +33,7 @@ mod phases;
 mod poll;
 mod rollback;
 mod separation;
+mod sql_text;
 mod step;
 mod voters;
 mod window;

@@ -80,6 +80,11 @@ pub fn mariadb() -> Option<Arc<Server>> {
     shared(&MARIADB, || Server::mariadb(&[]))
 }
 
+/// Those that can be had.
+pub fn both() -> Vec<Arc<Server>> {
+    [postgres(), mariadb()].into_iter().flatten().collect()
+}
+
 fn shared(cell: &Shared, start: impl Fn() -> Option<Server>) -> Option<Arc<Server>> {
     let mut running = cell.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(server) = running.upgrade() {
@@ -90,7 +95,8 @@ fn shared(cell: &Shared, start: impl Fn() -> Option<Server>) -> Option<Arc<Serve
     Some(server)
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -115,6 +121,14 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+/// Gives a file to the servers, and to nobody else.
+pub fn readable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
+    }
+}
+
 /// Runs what prepares a server's data.
 fn prepared(command: &mut Command, folder: &Path) {
     let done = command
@@ -133,6 +147,19 @@ fn prepared(command: &mut Command, folder: &Path) {
 impl Server {
     /// A PostgreSQL of its own, with further settings `name=value`.
     pub fn postgres(settings: &[&str]) -> Option<Self> {
+        Self::postgres_that(&["-A", "trust"], settings)
+    }
+
+    /// A PostgreSQL of its own that asks for the password.
+    pub fn postgres_asking() -> Option<Self> {
+        let known = tempfile::NamedTempFile::new().unwrap();
+        fs::write(known.path(), PASSWORD).unwrap();
+        readable(known.path());
+        let file = format!("--pwfile={}", known.path().display());
+        Self::postgres_that(&["-A", "scram-sha-256", &file], &[])
+    }
+
+    fn postgres_that(asks: &[&str], settings: &[&str]) -> Option<Self> {
         installed("postgres", "postgresql").then(|| {
             let folder = folder();
             let data = folder.path().join("data");
@@ -140,7 +167,8 @@ impl Server {
             initdb
                 .arg("-D")
                 .arg(&data)
-                .args(["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+                .args(["-U", USER, "-E", "UTF8", "--locale=C.UTF-8"])
+                .args(asks);
             initdb.arg("--no-sync");
             prepared(&mut initdb, folder.path());
             let words = [
@@ -265,6 +293,7 @@ impl Server {
             database: database.to_owned(),
             user: USER.to_owned(),
             password: Some(PASSWORD.to_owned()),
+            token: None,
             protection: Protection::Off,
             patience: Duration::from_secs(60),
         }

@@ -3,4 +3,33 @@
 #[path = "../databases/mod.rs"]
 mod databases;
 
+mod ends;
+mod params;
+mod refusals;
 mod sessions;
+mod sqlserver;
+mod tds_front;
+mod tls;
+mod types;
+
+use pointsman::provider::action::ActionError;
+use pointsman::provider::sql::database::Database;
+use pointsman::provider::sql::rows::Rows;
+use pointsman::provider::sql::server::ServerTarget;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// What a step's read gives.
+async fn rows(target: &ServerTarget, sql: &str, params: &[Value]) -> Result<Rows, ActionError> {
+    let database = Database::Server(target.clone());
+    database.rows(sql, params, &CancellationToken::new()).await
+}
+
+/// The first row of it.
+async fn first(target: &ServerTarget, sql: &str, params: &[Value]) -> Vec<Value> {
+    let mut rows = rows(target, sql, params)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    assert_eq!(rows.count, 1, "{sql}");
+    rows.kept.remove(0)
+}

@@ -1,29 +1,26 @@
 //! Databases on servers before the night: whether they let us in, as what, and how their clocks stand.
 
-use crate::provider::sql::postgres;
-use crate::provider::sql::server::{Engine, Protection, ServerTarget};
+use crate::provider::sql::about::About;
+use crate::provider::sql::database::Reader;
+use crate::provider::sql::server::{Protection, ServerTarget};
 
 use super::finding::Finding;
 
 /// More than this between two clocks makes times in records hard to compare, in seconds.
 const APART: f64 = 5.0;
 
+/// Further behind than this, a replica is not what a night should begin with, in seconds.
+const BEHIND: f64 = 60.0;
+
 /// Opens a session of reads, and asks the server about itself.
 pub async fn look(name: &str, target: &ServerTarget) -> Vec<Finding> {
-    let about = match target.engine {
-        Engine::Postgres => async { postgres::reader(target).await?.about().await }.await,
-        Engine::Mysql | Engine::Sqlserver => {
-            let advice = "look at it by hand";
-            return vec![Finding::amber(name, "opens", "not looked at yet", advice)];
-        }
-    };
+    let about = async { Reader::open(target).await?.about().await }.await;
     let about = match about {
         Ok(about) => about,
         Err(error) => return vec![Finding::failed(name, "opens", &error)],
     };
-    let role = if about.replica { ", a replica" } else { "" };
-    let seen = format!("{target}, version {}{role}", about.version);
-    let mut findings = vec![Finding::green(name, "opens", seen)];
+    let mut findings = vec![Finding::green(name, "opens", format!("{target}: {}", about.words()))];
+    findings.extend(replication(name, &about));
     findings.push(match target.protection {
         Protection::Verified { .. } => Finding::green(name, "TLS", "chain and name verified"),
         Protection::Unverified => Finding::amber(
@@ -47,4 +44,29 @@ pub async fn look(name: &str, target: &ServerTarget) -> Vec<Finding> {
         Finding::amber(name, "clock", apart, advice)
     });
     findings
+}
+
+/// How a replica stands; nothing where the server is none.
+fn replication(name: &str, about: &About) -> Option<Finding> {
+    let finding = match (about.replica, about.behind_s) {
+        (Some(false), _) => return None,
+        (None, _) => Finding::amber(
+            name,
+            "replication",
+            "may not be asked",
+            "grant the user the right to ask (MySQL: REPLICATION CLIENT, MariaDB: REPLICA MONITOR), or look at it by hand",
+        ),
+        (Some(true), None) => Finding::amber(
+            name,
+            "replication",
+            "a replica that does not say how far it is behind",
+            "it may have stopped: look at its replication",
+        ),
+        (Some(true), Some(behind)) if behind > BEHIND => {
+            let seen = format!("a replica, {behind:.0} s behind");
+            Finding::amber(name, "replication", seen, "let it catch up before the night begins")
+        }
+        (Some(true), Some(behind)) => Finding::green(name, "replication", format!("a replica, {behind:.0} s behind")),
+    };
+    Some(finding)
 }

@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::connection::SqliteTarget;
 
+use super::about::About;
 use super::mysql;
 use super::postgres;
+use super::reading::reads;
 use super::rows::Rows;
 use super::server::{Engine, ServerTarget};
 use super::session::Session;
+use super::sqlserver;
 use super::{sqlite, sqlite_session};
 
 /// How long a statement that reads a whole table may take.
@@ -43,6 +46,49 @@ pub struct Known {
     pub identity: Value,
     /// Lines for people.
     pub facts: Vec<String>,
+}
+
+/// A session of reads on a server.
+pub enum Reader {
+    Postgres(postgres::reader::Reader),
+    Mysql(mysql::reader::Reader),
+    Sqlserver(sqlserver::reader::Reader),
+}
+
+impl Reader {
+    /// Connects, and has the server close the session to writes where its engine can.
+    pub async fn open(target: &ServerTarget) -> Result<Self, ActionError> {
+        match target.engine {
+            Engine::Postgres => postgres::reader(target).await.map(Self::Postgres),
+            Engine::Mysql => mysql::reader(target).await.map(Self::Mysql),
+            Engine::Sqlserver => sqlserver::reader(target).await.map(Self::Sqlserver),
+        }
+    }
+
+    /// What the server says of itself.
+    pub async fn about(&mut self) -> Result<About, ActionError> {
+        match self {
+            Self::Postgres(reader) => reader.about().await,
+            Self::Mysql(reader) => reader.about().await,
+            Self::Sqlserver(reader) => reader.about().await,
+        }
+    }
+
+    async fn prepare(&mut self, sql: &str, params: &[Value]) -> Result<(), ActionError> {
+        match self {
+            Self::Postgres(reader) => reader.prepare(sql, params.len()).await,
+            Self::Mysql(reader) => reader.prepare(sql, params.len()).await,
+            Self::Sqlserver(reader) => reader.prepare(sql, params).await,
+        }
+    }
+
+    async fn rows(&mut self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
+        match self {
+            Self::Postgres(reader) => reader.rows(sql, params, cancel).await,
+            Self::Mysql(reader) => reader.rows(sql, params, cancel).await,
+            Self::Sqlserver(reader) => reader.rows(sql, params, cancel).await,
+        }
+    }
 }
 
 impl Database {
@@ -82,27 +128,27 @@ impl Database {
             Self::Server(target) => match target.engine {
                 Engine::Postgres => Box::new(postgres::session::session(target).await?),
                 Engine::Mysql => Box::new(mysql::session::session(target).await?),
-                Engine::Sqlserver => return Err(later(target)),
+                Engine::Sqlserver => Box::new(sqlserver::session::session(target).await?),
             },
         })
     }
 
-    /// Reads rows in a session that the engine closes to writes.
+    /// Reads rows by one statement, in a session that the engine closes to writes.
     pub async fn rows(&self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
         match self {
             Self::Sqlite(target) => {
                 let (target, sql, params) = (target.clone(), sql.to_owned(), params.to_vec());
                 sqlite::blocking(move || sqlite::rows(&sqlite::reader(&target)?, &sql, &params)).await
             }
-            Self::Server(target) => match target.engine {
-                Engine::Postgres => postgres::reader(target).await?.rows(sql, params, cancel).await,
-                Engine::Mysql | Engine::Sqlserver => Err(later(target)),
-            },
+            Self::Server(target) => {
+                reads(target.engine, sql)?;
+                Reader::open(target).await?.rows(sql, params, cancel).await
+            }
         }
     }
 
-    /// Whether the engine takes `sql` as a read; it is not executed.
-    pub async fn understands(&self, sql: &str) -> Result<Known, ActionError> {
+    /// Whether the engine takes `sql` as a read with such parameters; it is not executed.
+    pub async fn understands(&self, sql: &str, params: &[Value]) -> Result<Known, ActionError> {
         match self {
             Self::Sqlite(target) => {
                 let (own, sql) = (target.clone(), sql.to_owned());
@@ -123,24 +169,16 @@ impl Database {
                     facts: Vec::new(),
                 })
             }
-            Self::Server(target) => match target.engine {
-                Engine::Postgres => {
-                    let mut session = postgres::reader(target).await?;
-                    let about = session.about().await?;
-                    session.prepare(sql).await?;
-                    let role = if about.replica { "a replica" } else { "not a replica" };
-                    Ok(Known {
-                        identity: about.identity,
-                        facts: vec![format!("PostgreSQL {}, {role}", about.version)],
-                    })
-                }
-                Engine::Mysql | Engine::Sqlserver => Err(later(target)),
-            },
+            Self::Server(target) => {
+                reads(target.engine, sql)?;
+                let mut session = Reader::open(target).await?;
+                let about = session.about().await?;
+                session.prepare(sql, params).await?;
+                Ok(Known {
+                    facts: vec![about.words()],
+                    identity: about.identity,
+                })
+            }
         }
     }
-}
-
-fn later(target: &ServerTarget) -> ActionError {
-    let words = format!("{target}: queries of a runbook are not available on it yet");
-    ActionError::new(ActionErrorKind::Permanent, words)
 }

@@ -1,6 +1,7 @@
-//! SQL: queries, assertions, waits, statements, the fence row, freezing and thawing writes. Reads of SQLite and PostgreSQL;
-//! changes of SQLite, each with its marker row in its own transaction.
+//! SQL: queries, assertions, waits, statements, the fence row, freezing and thawing writes. Reads of SQLite, PostgreSQL,
+//! MySQL, MariaDB and SQL Server; changes of SQLite, each with its marker row in its own transaction.
 
+pub mod about;
 pub mod change;
 pub mod compare;
 pub mod database;
@@ -9,9 +10,12 @@ pub mod marker;
 pub mod mysql;
 pub mod postgres;
 pub mod query;
+pub mod reading;
 pub mod rows;
 pub mod server;
 pub mod session;
 pub mod sqlite;
 pub mod sqlite_session;
+pub mod sqlserver;
 pub mod table;
+pub mod tokens;

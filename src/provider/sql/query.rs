@@ -106,7 +106,7 @@ impl Action for Read {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let known = self.target.understands(&self.with.sql).await;
+        let known = self.target.understands(&self.with.sql, &self.with.params).await;
         let known = known.map_err(|error| self.named(error))?;
         Ok(Ready {
             identity: known.identity,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How long a statement may take where the connection says nothing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How much longer than the server's own limit an answer is waited for.
+pub const GRACE: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 pub const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -70,6 +72,8 @@ pub struct ServerTarget {
     pub user: String,
     /// None: the server asks for none.
     pub password: Option<String>,
+    /// Of Microsoft Entra, instead of user and password; SQL Server only.
+    pub token: Option<String>,
     pub protection: Protection,
     /// How long a statement may take.
     pub patience: Duration,
@@ -82,7 +86,7 @@ impl fmt::Debug for ServerTarget {
 }
 
 impl fmt::Display for ServerTarget {
-    /// Without the password.
+    /// Without password and token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

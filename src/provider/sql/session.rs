@@ -1,10 +1,14 @@
 //! A session of reads as a comparison needs it: any statement, its rows as text, one after the other, without holding
 //! them. Must not know any engine.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
+
+use super::server::CONNECTING;
 
 /// One row's cells as text; the same store is used for row after row.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -116,6 +120,33 @@ pub async fn each(
             Err(ActionError::new(ActionErrorKind::Cancelled, "the read was cancelled"))
         }
     }
+}
+
+/// Waits for a read. A cancel, or the end of our patience, ends it on the server; a server that has gone silent is not
+/// waited for.
+pub async fn until_ended<T>(
+    reading: impl Future<Output = Result<T, ActionError>>,
+    ender: Box<dyn Ender>,
+    cancel: &CancellationToken,
+    patience: Duration,
+) -> Result<T, ActionError> {
+    tokio::pin!(reading);
+    let why = tokio::select! {
+        biased;
+        done = &mut reading => return done,
+        () = cancel.cancelled() => ActionError::new(ActionErrorKind::Cancelled, "the read was cancelled"),
+        () = tokio::time::sleep(patience) => {
+            let words = format!(
+                "the query: no answer within {} s; the connection's timeout says how long a statement may take",
+                patience.as_secs_f64()
+            );
+            ActionError::new(ActionErrorKind::Transient, words)
+        }
+    };
+    ender.end().await;
+    // Its answer tells that the server heard it.
+    let _ended = tokio::time::timeout(CONNECTING, reading).await;
+    Err(why)
 }
 
 /// All rows of a short answer, as texts.

@@ -214,12 +214,12 @@ impl Action for Compare {
         };
         let source = self
             .source
-            .understands("select 1")
+            .understands("select 1", &[])
             .await
             .map_err(|error| named(&self.on.0, error))?;
         let target = self
             .target
-            .understands("select 1")
+            .understands("select 1", &[])
             .await
             .map_err(|error| named(&self.on.1, error))?;
         Ok(Ready {

@@ -1,11 +1,18 @@
-//! Connecting to MySQL and MariaDB: TLS, limits, what a session may do, what its errors mean. Must not know any statement
-//! of a runbook.
+//! Connecting to MySQL and MariaDB: TLS, limits, what a session may do. Must not know any statement of a
+//! runbook.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, OptsBuilder, SslOpts};
+use mysql_async::{Conn, OptsBuilder, SslOpts};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
+use crate::provider::tls::refusal;
+use crate::provider::tls::trust::Trust;
+
+use super::errors::failed;
 
 /// Connects. A session that only `reads` is closed to writes by the server.
 pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionError> {
@@ -16,8 +23,11 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true),
         ),
-        Protection::Verified { ca: None } => Some(SslOpts::default()),
-        Protection::Verified { ca: Some(path) } => Some(SslOpts::default().with_root_certs(vec![path.clone().into()])),
+        Protection::Verified { ca } => {
+            // It says what is wrong with the file.
+            Trust::new(ca.as_deref(), true).await?;
+            Some(roots(ca.as_ref()))
+        }
     };
     let options = OptsBuilder::default()
         .ip_or_hostname(&target.host)
@@ -41,8 +51,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         .query_first("select version()")
         .await
         .map_err(|error| failed(&error, &target.to_string()))?;
-    let maria = version.is_some_and(|version| version.contains("MariaDB"));
-    let limit = if maria {
+    let limit = if version.as_deref().is_some_and(is_maria) {
         format!("max_statement_time = {}", target.patience.as_secs_f64())
     } else {
         format!("max_execution_time = {}", target.patience.as_millis())
@@ -54,10 +63,11 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
     };
     let waits = target.patience.as_secs().max(1);
     for sql in [
+        // Where a text ends is told from its words alone (`tokens.rs`), so a backslash has to mean the same everywhere.
+        "set session sql_mode = replace(@@session.sql_mode, 'NO_BACKSLASH_ESCAPES', '')".to_owned(),
         format!(
             "set session time_zone = '+00:00', lock_wait_timeout = {waits}, innodb_lock_wait_timeout = {waits}, {limit}"
         ),
-        // What an author wrote for one mode means something else in another: double quotes quote names here, as elsewhere.
         "set names utf8mb4".to_owned(),
         closed.to_owned(),
     ] {
@@ -67,38 +77,18 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
     Ok(session)
 }
 
-/// The class of an error of a read: what may go well later is transient, all else is refused.
-pub fn failed(error: &Error, what: &str) -> ActionError {
-    let (kind, words) = match error {
-        Error::Server(told) => {
-            let later = matches!(
-                told.code,
-                1040 | 1053 | 1158..=1161 | 1203 | 1205 | 1213 | 1226 | 1317 | 1969 | 3024
-            );
-            let hint = match told.code {
-                1045 | 1044 | 1698 => "; check user and password",
-                1142 | 1143 | 1227 => "; grant it to the connection's user",
-                1792 | 1290 => "; the statement would write; use sql.exec for what changes something",
-                1969 | 3024 => "; the connection's timeout says how long a statement may take",
-                _ => "",
-            };
-            let kind = if later {
-                ActionErrorKind::Transient
-            } else {
-                ActionErrorKind::Permanent
-            };
-            (kind, format!("{} ({}, {}){hint}", told.message, told.code, told.state))
-        }
-        Error::Io(cause) => {
-            let words = cause.to_string();
-            let kind = if words.contains("certificate") {
-                ActionErrorKind::Permanent
-            } else {
-                ActionErrorKind::Transient
-            };
-            (kind, words)
-        }
-        Error::Driver(_) | Error::Other(_) | Error::Url(_) => (ActionErrorKind::Permanent, error.to_string()),
-    };
-    ActionError::new(kind, format!("{what}: {words}"))
+/// Whether a server that says this version is MariaDB.
+pub fn is_maria(version: &str) -> bool {
+    version.contains("MariaDB")
+}
+
+/// Who is trusted: the system's authorities, read once, and those of the file besides.
+fn roots(ca: Option<&PathBuf>) -> SslOpts {
+    static SYSTEM: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let system = SYSTEM.get_or_init(refusal::system);
+    let own = ca.cloned().map(Into::into);
+    let trusted = system.iter().cloned().map(Into::into).chain(own).collect();
+    SslOpts::default()
+        .with_disable_built_in_roots(true)
+        .with_root_certs(trusted)
 }

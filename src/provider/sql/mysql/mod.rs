@@ -1,4 +1,9 @@
 //! MySQL and MariaDB.
 
 pub mod connect;
+pub mod errors;
+pub mod reader;
 pub mod session;
+pub mod values;
+
+pub use reader::reader;

@@ -8,7 +8,8 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::session::{Cells, Ender, Session, Sink};
 
-use super::connect::{connect, failed};
+use super::connect::connect;
+use super::errors::failed;
 
 /// A session.
 pub struct MysqlSession {
@@ -49,16 +50,24 @@ impl Session for MysqlSession {
     }
 
     fn ender(&self) -> Box<dyn Ender> {
-        Box::new(Kill {
-            id: self.connection.id(),
-            target: self.target.clone(),
-        })
+        Box::new(Kill::of(&self.connection, &self.target))
     }
 }
 
-struct Kill {
+/// Ends a session's statement by a connection of its own.
+pub(super) struct Kill {
     id: u32,
     target: ServerTarget,
+}
+
+impl Kill {
+    /// Of a session.
+    pub(super) fn of(session: &Conn, target: &ServerTarget) -> Self {
+        Self {
+            id: session.id(),
+            target: target.clone(),
+        }
+    }
 }
 
 #[async_trait]

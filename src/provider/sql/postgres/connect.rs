@@ -30,7 +30,8 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
         .connect_timeout(CONNECTING)
         .options(format!(
             "{closed}-c statement_timeout={limit} -c lock_timeout={limit} -c TimeZone=UTC -c DateStyle=ISO \
-             -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1"
+             -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 \
+             -c standard_conforming_strings=on"
         ));
     if let Some(password) = &target.password {
         config.password(password);
@@ -48,9 +49,13 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
         Protection::Unverified => (None, false),
     };
     config.ssl_mode(SslMode::Require);
-    let (trusted, _shown) = Trust::new(ca, verify).await?.client(&[])?;
+    let (trusted, shown) = Trust::new(ca, verify).await?.client(&[])?;
     let tls = MakeRustlsConnect::new(trusted);
-    let (client, connection) = bounded(target, config.connect(tls.clone())).await?.map_err(lost)?;
+    let connected = bounded(target, config.connect(tls.clone())).await?;
+    let (client, connection) = connected.map_err(|error| match shown.refusal(&target.host) {
+        Some(words) => ActionError::new(ActionErrorKind::Permanent, format!("{target}: {words}")),
+        None => lost(error),
+    })?;
     tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
     Ok((client, Some(tls)))
 }
@@ -91,11 +96,17 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
             .source()
             .is_some_and(|cause| cause.is::<tokio_postgres::types::WasNull>());
         // Without an answer of the server nothing is known but that it was only a read.
-        let kind = if wrong || words.contains("certificate") {
+        let plain = words.contains("does not support TLS");
+        let kind = if wrong || plain || words.contains("certificate") {
             ActionErrorKind::Permanent
         } else {
             ActionErrorKind::Transient
         };
+        if plain {
+            words.push_str("; configure it there, or write tls: off where the network is trusted");
+        } else if kind == ActionErrorKind::Transient {
+            words.push_str("; is it up, and may this machine reach it?");
+        }
         return ActionError::new(kind, format!("{what}: {words}"));
     };
     let code = told.code();
@@ -119,6 +130,10 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
     let hint = match *code {
         SqlState::READ_ONLY_SQL_TRANSACTION => "; the statement would write; use sql.exec for what changes something",
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; check user and password",
+        SqlState::INVALID_CATALOG_NAME => "; check database: of the connection",
+        SqlState::UNDEFINED_TABLE => "; check the name, and database: of the connection",
+        SqlState::SYNTAX_ERROR => "; check the statement; parameters are written $1, $2 and so on",
+        SqlState::LOCK_NOT_AVAILABLE => "; somebody holds a lock on it",
         SqlState::INSUFFICIENT_PRIVILEGE => "; grant it to the connection's user",
         SqlState::QUERY_CANCELED => "; the connection's timeout says how long a statement may take",
         _ => "",

@@ -1,27 +1,11 @@
 //! PostgreSQL's `numeric` in its binary form (src/backend/utils/adt/numeric.c, `numeric_send`), exactly; and its `uuid`.
 //! Pure.
 
-use serde_json::{Number, Value};
 use tokio_postgres::types::{FromSql, Type};
 
 /// A number as the server has it, with every digit of its scale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numeric(pub String);
-
-impl Numeric {
-    /// A JSON number where that says the same, else a text.
-    pub fn json(self) -> Value {
-        let whole = self.0.parse::<i64>().ok().map(Number::from);
-        let number = whole.or_else(|| {
-            let float: f64 = self.0.parse().ok()?;
-            let number = Number::from_f64(float)?;
-            // Seventeen digits tell doubles apart; fifteen survive both ways.
-            let digits = self.0.bytes().filter(u8::is_ascii_digit).count();
-            (digits <= 15).then_some(number)
-        });
-        number.map_or(Value::String(self.0), Value::Number)
-    }
-}
 
 /// Writes a number with every digit of its scale.
 pub fn write(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
@@ -114,7 +98,6 @@ impl<'a> FromSql<'a> for Uuid {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn read(words: &[u16]) -> Numeric {
         let raw: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -136,15 +119,6 @@ mod tests {
         ] {
             assert_eq!(read(words).0, text);
         }
-    }
-
-    #[test]
-    fn json_has_a_number_only_where_it_says_the_same() {
-        assert_eq!(Numeric("12".to_owned()).json(), json!(12));
-        assert_eq!(Numeric("0.1".to_owned()).json(), json!(0.1));
-        let long = "12345678901234567890.1".to_owned();
-        assert_eq!(Numeric(long.clone()).json(), Value::String(long));
-        assert_eq!(Numeric("NaN".to_owned()).json(), json!("NaN"));
     }
 
     #[test]

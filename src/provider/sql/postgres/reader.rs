@@ -1,38 +1,28 @@
 //! PostgreSQL: reads in a transaction that the server keeps read-only, one statement each, with a limit of its own and a
 //! cancel that reaches the server. Must not send anything that could change something.
 
-use std::time::Duration;
-
-use serde_json::{Number, Value, json};
+use chrono::Utc;
+use serde_json::{Value, json};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Error, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
-use crate::provider::sql::rows::{KEPT, Rows};
-use crate::provider::sql::server::{CONNECTING, ServerTarget};
+use crate::provider::sql::about::{About, ahead};
+use crate::provider::sql::rows::{KEPT, Rows, exact, float, hex};
+use crate::provider::sql::server::{GRACE, ServerTarget};
+use crate::provider::sql::session::until_ended;
 
-use super::connect::{connect, ended, failed};
+use super::connect::{connect, failed};
 use super::numeric::{Numeric, Uuid};
+use super::session::Cancel;
 
 /// A session that reads.
 pub struct Reader {
     client: Client,
     tls: Option<MakeRustlsConnect>,
     target: ServerTarget,
-}
-
-/// What a server says of itself.
-#[derive(Debug, Clone, PartialEq)]
-pub struct About {
-    pub version: String,
-    /// A standby that replays another one's log.
-    pub replica: bool,
-    pub encrypted: bool,
-    /// The server's clock less ours, in seconds.
-    pub ahead_s: f64,
-    pub identity: Value,
 }
 
 /// Connects, and closes the session to writes.
@@ -50,21 +40,24 @@ impl Reader {
     pub async fn about(&mut self) -> Result<About, ActionError> {
         let sql = "select current_setting('server_version'), pg_is_in_recovery(), current_database(), \
                    coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false), \
-                   extract(epoch from clock_timestamp())::float8, \
-                   coalesce(inet_server_addr()::text, ''), (select oid from pg_database where datname = current_database())";
-        let now = chrono::Utc::now();
+                   clock_timestamp(), \
+                   coalesce(inet_server_addr()::text, ''), (select oid from pg_database where datname = current_database()), \
+                   extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8";
+        let asked = Utc::now();
         let row = self
             .client
             .query_one(sql, &[])
             .await
             .map_err(|error| failed(&error, &self.target.to_string()))?;
-        let ours = Duration::from_millis(u64::try_from(now.timestamp_millis()).unwrap_or(0)).as_secs_f64();
-        let (database, oid): (String, u32) = (row.get(2), row.get(6));
+        let (version, database, oid): (String, String, u32) = (row.get(0), row.get(2), row.get(6));
         Ok(About {
-            version: row.get(0),
-            replica: row.get(1),
+            product: format!("PostgreSQL {version}"),
+            replica: Some(row.get(1)),
+            behind_s: row.get(7),
+            // A standby is; else it is each session's own.
+            read_only: row.get::<_, bool>(1).then_some(true),
             encrypted: row.get(3),
-            ahead_s: row.get::<_, f64>(4) - ours,
+            ahead_s: ahead(row.get(4), asked, Utc::now()),
             identity: json!({
                 "engine": "postgres",
                 "host": self.target.host,
@@ -77,27 +70,20 @@ impl Reader {
     }
 
     /// Whether the server understands a statement; nothing is read.
-    pub async fn prepare(&mut self, sql: &str) -> Result<(), ActionError> {
+    pub async fn prepare(&mut self, sql: &str, params: usize) -> Result<(), ActionError> {
         let prepared = self.client.prepare(sql).await;
-        prepared.map(drop).map_err(|error| failed(&error, "the query"))
+        let prepared = prepared.map_err(|error| failed(&error, "the query"))?;
+        counted(prepared.params().len(), params)
     }
 
     /// Reads rows; all are counted, the first are kept. A cancel ends the statement on the server too.
     pub async fn rows(&mut self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
-        let token = self.client.cancel_token();
-        let tls = self.tls.clone();
-        let reading = self.read(sql, params);
-        tokio::pin!(reading);
-        tokio::select! {
-            biased;
-            rows = &mut reading => rows,
-            () = cancel.cancelled() => {
-                ended(&token, tls).await;
-                // Its answer tells that the server heard it.
-                let _ended = tokio::time::timeout(CONNECTING, reading).await;
-                Err(ActionError::new(ActionErrorKind::Cancelled, "the read was cancelled"))
-            }
-        }
+        let ender = Cancel {
+            token: self.client.cancel_token(),
+            tls: self.tls.clone(),
+        };
+        let patience = self.target.patience + GRACE;
+        until_ended(self.read(sql, params), Box::new(ender), cancel, patience).await
     }
 
     async fn read(&mut self, sql: &str, params: &[Value]) -> Result<Rows, ActionError> {
@@ -111,14 +97,7 @@ impl Reader {
             .await
             .map_err(wrong)?;
         let statement = reading.prepare(sql).await.map_err(wrong)?;
-        if statement.params().len() != params.len() {
-            let words = format!(
-                "the query takes {} parameters, {} are given",
-                statement.params().len(),
-                params.len()
-            );
-            return Err(ActionError::new(ActionErrorKind::Permanent, words));
-        }
+        counted(statement.params().len(), params.len())?;
         let mut found = Rows {
             columns: statement
                 .columns()
@@ -138,6 +117,14 @@ impl Reader {
         }
         Ok(found)
     }
+}
+
+fn counted(takes: usize, given: usize) -> Result<(), ActionError> {
+    if takes == given {
+        return Ok(());
+    }
+    let words = format!("the query takes {takes} parameters, {given} are given; write $1, $2 and so on, one for each");
+    Err(ActionError::new(ActionErrorKind::Permanent, words))
 }
 
 /// A scalar, sent as text: the server reads it as the type that it expects.
@@ -179,7 +166,6 @@ fn cell(row: &Row, index: usize) -> Result<Value, ActionError> {
     ) -> Result<Value, Error> {
         Ok(row.try_get::<_, Option<T>>(index)?.map_or(Value::Null, json))
     }
-    let float = |value: f64| Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number);
     let column = row.columns().get(index);
     let kind = column.map_or(&Type::TEXT, |column| column.type_());
     let value = match *kind {
@@ -190,13 +176,11 @@ fn cell(row: &Row, index: usize) -> Result<Value, ActionError> {
         Type::OID => of(row, index, |value: u32| json!(value)),
         Type::FLOAT4 => of(row, index, |value: f32| float(f64::from(value))),
         Type::FLOAT8 => of(row, index, float),
-        Type::NUMERIC => of(row, index, |value: Numeric| value.json()),
+        Type::NUMERIC => of(row, index, |value: Numeric| exact(value.0)),
         Type::UUID => of(row, index, |value: Uuid| Value::String(value.0)),
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => of(row, index, Value::String),
         Type::JSON | Type::JSONB => of(row, index, |value: Value| value),
-        Type::BYTEA => of(row, index, |value: Vec<u8>| {
-            Value::String(data_encoding::HEXLOWER.encode(&value))
-        }),
+        Type::BYTEA => of(row, index, |value: Vec<u8>| hex(&value)),
         Type::TIMESTAMP => of(row, index, |value: chrono::NaiveDateTime| {
             Value::String(value.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
         }),

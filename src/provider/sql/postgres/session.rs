@@ -77,9 +77,10 @@ impl Session for PostgresSession {
     }
 }
 
-struct Cancel {
-    token: CancelToken,
-    tls: Option<MakeRustlsConnect>,
+/// Ends a session's statement by a connection of its own.
+pub(super) struct Cancel {
+    pub(super) token: CancelToken,
+    pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 #[async_trait]

@@ -1,0 +1,9 @@
+//! SQL Server and Azure SQL.
+
+pub mod connect;
+pub mod errors;
+pub mod reader;
+pub mod session;
+pub mod values;
+
+pub use reader::reader;

@@ -1,0 +1,68 @@
+//! SQL Server as a comparison reads it: one statement a batch, row after row, each value as text. The server does not close
+//! the session to writes: only reads, and what opens and closes their transaction, are sent.
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use tiberius::error::Error;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::sql::reading::reads;
+use crate::provider::sql::server::{Engine, ServerTarget};
+use crate::provider::sql::session::{Cells, Ender, Session, Sink};
+
+use super::connect::{Connection, connect};
+use super::errors::failed;
+use super::values::text;
+
+/// What a session of reads is set to and bounded by.
+const FRAME: &[&str] = &[
+    "set transaction isolation level snapshot",
+    "set transaction isolation level serializable",
+    "set transaction isolation level repeatable read",
+    "set transaction isolation level read committed",
+    "begin transaction",
+    "rollback transaction",
+];
+
+/// A session.
+pub struct SqlserverSession {
+    connection: Connection,
+}
+
+/// Opens a session that says it only reads.
+pub async fn session(target: &ServerTarget) -> Result<SqlserverSession, ActionError> {
+    Ok(SqlserverSession {
+        connection: connect(target, true).await?,
+    })
+}
+
+#[async_trait]
+impl Session for SqlserverSession {
+    async fn each(&mut self, sql: &str, sink: &mut Sink<'_>) -> Result<(), ActionError> {
+        if !FRAME.iter().any(|frame| frame.eq_ignore_ascii_case(sql.trim())) {
+            reads(Engine::Sqlserver, sql)?;
+        }
+        let wrong = |error: Error| failed(&error, "the query");
+        let mut answer = self.connection.client.simple_query(sql).await.map_err(wrong)?;
+        let mut cells = Cells::default();
+        while let Some(item) = answer.try_next().await.map_err(wrong)? {
+            let Some(row) = item.into_row() else { continue };
+            cells.clear();
+            for (column, data) in row.cells() {
+                let shown = text(column.column_type(), data).map_err(|why| {
+                    ActionError::new(
+                        ActionErrorKind::Permanent,
+                        format!("the query: column {} {why}", column.name()),
+                    )
+                })?;
+                cells.push_or_null(shown.as_deref().map(str::as_bytes));
+            }
+            sink(&cells)?;
+        }
+        Ok(())
+    }
+
+    fn ender(&self) -> Box<dyn Ender> {
+        Box::new(self.connection.cut())
+    }
+}

@@ -1,0 +1,349 @@
+//! SQL Server's protocol, against a peer that other people wrote: logins, types, parameters, errors, what is refused. With
+//! `POINTSMAN_TEST_MSSQL_URL=sqlserver://USER:PASSWORD@HOST:PORT/DATABASE?tls=unverified` the same is asked of a real
+//! server, whose database has to be one for tests.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use pointsman::provider::action::ActionErrorKind;
+use pointsman::provider::sql::database::{Database, Reader};
+use pointsman::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
+use pointsman::provider::sql::session::all;
+use pointsman::provider::sql::sqlserver;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::databases::{PASSWORD, USER};
+use crate::tds_front::front;
+use crate::tls::Issued;
+use crate::{first, rows};
+
+/// The peer; it ends with its input.
+struct Peer {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ended = self.child.wait();
+    }
+}
+
+fn peer() -> Option<Peer> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    let program = target.join("peers-tds/debug/tds-peer");
+    if !program.is_file() {
+        let words = format!("{} is not built", program.display());
+        let needed = ["CI", "POINTSMAN_PEERS"]
+            .map(std::env::var_os)
+            .iter()
+            .any(Option::is_some);
+        assert!(!needed, "{words}; ./tests/run builds it");
+        // Not by a macro: the harness would keep it to itself.
+        writeln!(std::io::stderr(), "SKIPPED: {words}; ./tests/run builds it").unwrap();
+        return None;
+    }
+    let mut child = Command::new(program)
+        .args([USER, PASSWORD])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let port = first.trim().parse().unwrap();
+    Some(Peer { child, port })
+}
+
+/// A server to ask, and what holds it.
+struct Asked {
+    target: ServerTarget,
+    /// Microsoft's own.
+    real: bool,
+    _peer: Option<Peer>,
+}
+
+fn target(host: &str, port: u16) -> ServerTarget {
+    ServerTarget {
+        engine: Engine::Sqlserver,
+        host: host.to_owned(),
+        port,
+        database: "master".to_owned(),
+        user: USER.to_owned(),
+        password: Some(PASSWORD.to_owned()),
+        token: None,
+        protection: Protection::Off,
+        patience: PATIENCE,
+    }
+}
+
+fn asked() -> Option<Asked> {
+    let Ok(url) = std::env::var("POINTSMAN_TEST_MSSQL_URL") else {
+        let peer = peer()?;
+        return Some(Asked {
+            target: target("127.0.0.1", peer.port),
+            real: false,
+            _peer: Some(peer),
+        });
+    };
+    let rest = url.strip_prefix("sqlserver://").unwrap();
+    let (login, rest) = rest.rsplit_once('@').unwrap();
+    let (user, password) = login.split_once(':').unwrap();
+    let (place, rest) = rest.split_once('/').unwrap();
+    let (host, port) = place.split_once(':').unwrap_or((place, "1433"));
+    let (database, options) = rest.split_once('?').unwrap_or((rest, ""));
+    Some(Asked {
+        target: ServerTarget {
+            database: database.to_owned(),
+            user: user.to_owned(),
+            password: Some(password.to_owned()),
+            protection: match options {
+                "tls=unverified" => Protection::Unverified,
+                "tls=off" => Protection::Off,
+                _ => Protection::Verified { ca: None },
+            },
+            ..target(host, port.parse().unwrap())
+        },
+        real: true,
+        _peer: None,
+    })
+}
+
+/// Executes as the owner does.
+async fn run(target: &ServerTarget, sql: &str) {
+    let mut connection = sqlserver::connect::connect(target, false).await.unwrap();
+    let answer = connection.client.simple_query(sql).await;
+    let done = match answer {
+        Ok(answer) => answer.into_results().await.map(drop),
+        Err(error) => Err(error),
+    };
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+#[tokio::test]
+async fn types_of_sql_server() {
+    let Some(server) = asked() else { return };
+    for (sql, wanted) in [
+        ("cast(1 as bit)", json!(true)),
+        ("cast(255 as tinyint)", json!(255)),
+        ("cast(-32768 as smallint)", json!(-32_768)),
+        ("cast(-2147483648 as int)", json!(i32::MIN)),
+        ("cast(9223372036854775807 as bigint)", json!(i64::MAX)),
+        ("cast(0.5 as real)", json!(0.5)),
+        ("cast(0.25 as float)", json!(0.25)),
+        ("cast(10.50 as decimal(12,2))", json!(10.5)),
+        ("cast(N'Grüße 🚦 ' as nvarchar(20))", json!("Grüße 🚦 ")),
+        ("cast('2026-02-03' as date)", json!("2026-02-03")),
+        (
+            "cast('2026-02-03 04:05:06.789' as datetime2(3))",
+            json!("2026-02-03 04:05:06.789000"),
+        ),
+        ("cast(null as int)", Value::Null),
+    ] {
+        assert_eq!(
+            first(&server.target, &format!("select {sql} as x"), &[]).await,
+            [wanted],
+            "{sql}"
+        );
+    }
+    if server.real {
+        for (sql, wanted) in [
+            (
+                "cast('12345678901234567890.12' as decimal(22,2))",
+                json!("12345678901234567890.12"),
+            ),
+            ("cast(0x00ff as varbinary(4))", json!("00ff")),
+            ("cast(12.3456 as money)", json!(12.3456)),
+            (
+                "cast('0B6A1A8E-6C7B-4A5C-9D53-2F6C1D1E0A01' as uniqueidentifier)",
+                json!("0b6a1a8e-6c7b-4a5c-9d53-2f6c1d1e0a01"),
+            ),
+            (
+                "cast('2026-02-03 04:05:06.003' as datetime)",
+                json!("2026-02-03 04:05:06.003000"),
+            ),
+            ("cast('04:05:06.1234567' as time)", json!("04:05:06.1234567")),
+            (
+                "cast('2026-02-03 04:05:06 -03:00' as datetimeoffset(0))",
+                json!("2026-02-03 07:05:06.000000Z"),
+            ),
+            ("cast('<a/>' as xml)", json!("<a/>")),
+        ] {
+            assert_eq!(
+                first(&server.target, &format!("select {sql} as x"), &[]).await,
+                [wanted],
+                "{sql}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_are_bound_to_sql_server() {
+    let Some(server) = asked() else { return };
+    for (value, wanted) in [
+        (json!(1), json!(1)),
+        (json!(i64::MAX), json!(i64::MAX)),
+        (json!(true), json!(true)),
+        (json!(0.5), json!(0.5)),
+        (json!("Grüße ' or 1 = 1 --"), json!("Grüße ' or 1 = 1 --")),
+        (Value::Null, Value::Null),
+    ] {
+        assert_eq!(first(&server.target, "select @P1 as x", &[value]).await, [wanted]);
+    }
+    let error = rows(&server.target, "select @P1 as x", &[]).await.unwrap_err();
+    assert!(error.message.contains("takes 1 parameters, 0 are given"), "{error}");
+    let error = rows(&server.target, "select @P2 as x", &[json!(1), json!(2)])
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("no @P1"), "{error}");
+}
+
+#[tokio::test]
+async fn sql_server_is_read_and_not_written() {
+    let Some(server) = asked() else { return };
+    let table = format!("pointsman_t{}", std::process::id());
+    run(
+        &server.target,
+        &format!("create table {table}(id int primary key, name nvarchar(20) null)"),
+    )
+    .await;
+    run(
+        &server.target,
+        &format!("insert into {table} values (1, N'Grüße '), (2, N''), (3, null)"),
+    )
+    .await;
+    let mut session = sqlserver::session::session(&server.target).await.unwrap();
+    let seen = all(&mut session, &format!("select id, name from {table} order by id"))
+        .await
+        .unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        seen,
+        [
+            vec![text("1"), text("Grüße ")],
+            vec![text("2"), text("")],
+            vec![text("3"), None],
+        ]
+    );
+    for sql in [
+        format!("delete from {table}"),
+        format!("select 1 delete from {table}"),
+        format!("select * into {table}_x from {table}"),
+        format!("with a as (select * from {table}) delete from a"),
+        format!("select 1; truncate table {table}"),
+        "select next value for s".to_owned(),
+    ] {
+        for refused in [
+            rows(&server.target, &sql, &[]).await.err(),
+            all(&mut session, &sql).await.err(),
+        ] {
+            let refused = refused.unwrap();
+            assert_eq!(refused.kind, ActionErrorKind::Permanent, "{sql}");
+            assert!(refused.message.contains("the statement is refused"), "{refused}");
+        }
+    }
+    let count = format!("select count(*) as n from {table}");
+    assert_eq!(first(&server.target, &count, &[]).await, [json!(3)]);
+    run(&server.target, &format!("drop table {table}")).await;
+}
+
+#[tokio::test]
+async fn errors_of_sql_server_are_told() {
+    let Some(server) = asked() else { return };
+    let error = rows(&server.target, "select * from nowhere_at_all", &[])
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(
+        error.message.contains("(208)") && error.message.contains("check the name"),
+        "{error}"
+    );
+    let wrong = ServerTarget {
+        password: Some("hunter2".to_owned()),
+        ..server.target.clone()
+    };
+    let error = Reader::open(&wrong).await.err().unwrap();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(
+        error.message.contains("(18456)") && !error.message.contains("hunter2"),
+        "{error}"
+    );
+    let closed = ServerTarget {
+        port: crate::databases::free_port(),
+        host: "127.0.0.1".to_owned(),
+        ..server.target.clone()
+    };
+    let error = Reader::open(&closed).await.err().unwrap();
+    assert_eq!(error.kind, ActionErrorKind::Transient);
+    assert!(error.message.contains("may this machine reach it?"), "{error}");
+}
+
+#[tokio::test]
+async fn sql_server_is_asked_before_a_read() {
+    let Some(server) = asked() else { return };
+    let about = Reader::open(&server.target).await.unwrap().about().await.unwrap();
+    assert!(about.product.starts_with("SQL Server "), "{about:?}");
+    assert!(about.ahead_s.abs() < 60.0, "{about:?}");
+    assert_eq!(about.identity.get("database"), Some(&json!(server.target.database)));
+    let database = Database::Server(server.target.clone());
+    let known = database.understands("select @P1 as x", &[json!(1)]).await.unwrap();
+    assert_eq!(known.identity, about.identity);
+    if server.real {
+        let error = database
+            .understands("select * from nowhere_at_all", &[])
+            .await
+            .unwrap_err();
+        assert!(error.message.contains("(208)"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_read_of_sql_server_ends() {
+    let Some(server) = asked() else { return };
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let database = Database::Server(server.target.clone());
+    let ended = database.rows("select 1 as x", &[], &cancel).await;
+    assert_eq!(ended.unwrap_err().kind, ActionErrorKind::Cancelled);
+    assert_eq!(first(&server.target, "select 1 as x", &[]).await, [json!(1)]);
+}
+
+#[tokio::test]
+async fn sql_server_is_who_its_certificate_says() {
+    let issued = Issued::new();
+    let Some(peer) = peer() else { return };
+    let port = front(peer.port, &issued.path("cert.pem"), &issued.path("key.pem"));
+    let by = |host: &str, protection: Protection| ServerTarget {
+        protection,
+        ..target(host, port)
+    };
+    let verified = || Protection::Verified {
+        ca: Some(issued.path("ca.pem")),
+    };
+    assert_eq!(
+        first(&by("localhost", verified()), "select 1 as x", &[]).await,
+        [json!(1)]
+    );
+    assert_eq!(
+        first(&by("127.0.0.1", Protection::Unverified), "select 1 as x", &[]).await,
+        [json!(1)]
+    );
+    for (target, why) in [
+        (by("localhost", Protection::Verified { ca: None }), "under ca:"),
+        (by("127.0.0.1", verified()), "for this name"),
+    ] {
+        let error = Reader::open(&target).await.err().unwrap();
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
+        assert!(error.message.contains(why), "{error}");
+    }
+}
