@@ -3,6 +3,8 @@
 #[path = "../databases/mod.rs"]
 mod databases;
 
+mod faults;
+mod night;
 mod program;
 mod seeds;
 mod stage;

@@ -121,6 +121,22 @@ impl Base {
         }
     }
 
+    /// The first cell of the first row.
+    pub async fn text(&self, sql: &str) -> Option<String> {
+        match self {
+            Self::Server { database, .. } => database.text(sql).await,
+            Self::File { .. } => panic!("another test's"),
+        }
+    }
+
+    /// Executes a statement that may be refused; whether it was not.
+    pub async fn attempt(&self, sql: &str) -> bool {
+        match self {
+            Self::Server { database, .. } => database.attempt(sql).await,
+            Self::File { .. } => panic!("another test's"),
+        }
+    }
+
     pub async fn insert(&self, table: &str, rows: &[Vec<Value>]) {
         for rows in rows.chunks(500) {
             let row = |row: &Vec<Value>| {

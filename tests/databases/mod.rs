@@ -389,6 +389,14 @@ impl Database {
         }
     }
 
+    /// Executes a statement that may be refused; whether it was not.
+    pub async fn attempt(&self, sql: &str) -> bool {
+        match &self.session {
+            Owner::Postgres(client) => client.batch_execute(sql).await.is_ok(),
+            Owner::Mysql(session) => session.lock().await.query_drop(sql).await.is_ok(),
+        }
+    }
+
     /// The first cell of the first row, as a text.
     pub async fn text(&self, sql: &str) -> Option<String> {
         match &self.session {
