@@ -98,11 +98,12 @@ fn pairing(
             };
             let (ran, out) = run(&servers, &mut ours(&one, there));
             took.entry(label).or_default().push(ran);
-            found(
-                &out,
-                what,
-                if expected == 0 { &BTreeSet::new() } else { &planted }.clone(),
-            );
+            let expected_rows = if expected == 0 {
+                BTreeSet::new()
+            } else {
+                planted.clone()
+            };
+            found(&out, what, &expected_rows);
             if let Some(program) = reladiff {
                 let label = if expected == 0 {
                     "reladiff equal"
@@ -255,7 +256,7 @@ fn theirs(program: &Path, one: &Database, other: &Database) -> Command {
 }
 
 /// That everything planted was found, and nothing else.
-fn found(out: &str, what: &str, planted: BTreeSet<(u64, String)>) {
+fn found(out: &str, what: &str, planted: &BTreeSet<(u64, String)>) {
     let body: serde_json::Value = serde_json::from_str(out).unwrap_or_else(|error| panic!("{what}: {error}: {out}"));
     let found: BTreeSet<(u64, String)> = body["differences"]
         .as_array()
@@ -268,7 +269,7 @@ fn found(out: &str, what: &str, planted: BTreeSet<(u64, String)>) {
             )
         })
         .collect();
-    assert_eq!(found, planted, "{what}");
+    assert_eq!(&found, planted, "{what}");
     let verdict = if planted.is_empty() { "equal" } else { "different" };
     assert_eq!(body["verdict"], verdict, "{}", body["problems"]);
 }

@@ -13,7 +13,8 @@ use crate::stage::{Base, Kind, told};
 async fn large(one: Kind, other: Kind, rows: u32) -> Option<(Base, Base)> {
     let (source, target) = (Base::new(one).await?, Base::new(other).await?);
     for base in [&source, &target] {
-        base.run("create table t(id bigint primary key, words varchar(80))").await;
+        base.run("create table t(id bigint primary key, words varchar(80))")
+            .await;
         let from = match base.kind() {
             Kind::Maria => format!("select seq, concat('row ', seq) from seq_1_to_{rows}"),
             Kind::Postgres => format!("select n, concat('row ', n) from generate_series(1, {rows}) n"),
@@ -27,7 +28,9 @@ async fn large(one: Kind, other: Kind, rows: u32) -> Option<(Base, Base)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_connection_is_opened_again() {
-    let Some((source, target)) = large(Kind::Maria, Kind::Postgres, 300_000).await else { return };
+    let Some((source, target)) = large(Kind::Maria, Kind::Postgres, 300_000).await else {
+        return;
+    };
     let comparing = told(&source, &target, vec![Wish::parse("t")], Level::Rows);
     let killing = async {
         // Every session of the two is ended until several are.
@@ -58,7 +61,11 @@ async fn a_lost_connection_is_opened_again() {
     // However often it was cut: either everything was compared in the end, or it says what was not.
     match outcome.verdict() {
         Verdict::Equal => assert_eq!(outcome.rows(), 300_000),
-        Verdict::Unproven => assert!(ended > 0 && !outcome.tables[0].problems.is_empty(), "{}", outcome.json()),
+        Verdict::Unproven => assert!(
+            ended > 0 && !outcome.tables[0].problems.is_empty(),
+            "{}",
+            outcome.json()
+        ),
         Verdict::Different => panic!("{}", outcome.json()),
     }
 }
@@ -66,13 +73,19 @@ async fn a_lost_connection_is_opened_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_writes_meanwhile_voids_the_proof() {
     for (one, other) in [(Kind::Maria, Kind::Maria), (Kind::Postgres, Kind::Postgres)] {
-        let Some((source, target)) = large(one, other, 200_000).await else { return };
+        let Some((source, target)) = large(one, other, 200_000).await else {
+            return;
+        };
         let comparing = told(&source, &target, vec![Wish::parse("t")], Level::Rows);
         let writing = async {
             // Not before the comparison reads rows.
             let reading = match one {
-                Kind::Maria => "select count(*) from information_schema.processlist where db = database() and info like '%from `t`%'",
-                _ => "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%from \"t\"%'",
+                Kind::Maria => {
+                    "select count(*) from information_schema.processlist where db = database() and id <> connection_id() and info like '%from `t`%'"
+                }
+                _ => {
+                    "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%from \"t\"%'"
+                }
             };
             let deadline = Instant::now() + Duration::from_secs(60);
             while Instant::now() < deadline && source.text(reading).await.as_deref() == Some("0") {
@@ -84,14 +97,19 @@ async fn who_writes_meanwhile_voids_the_proof() {
         };
         let (outcome, ()) = tokio::join!(comparing, writing);
         assert_eq!(outcome.verdict(), Verdict::Unproven, "{one:?}: {}", outcome.json());
-        let said = outcome.problems.iter().any(|words| words.starts_with("target: somebody wrote"));
+        let said = outcome
+            .problems
+            .iter()
+            .any(|words| words.starts_with("target: somebody wrote"));
         assert!(said, "{:?}", outcome.problems);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_waited_for_and_told() {
-    let Some((source, target)) = large(Kind::Maria, Kind::Postgres, 1_000).await else { return };
+    let Some((source, target)) = large(Kind::Maria, Kind::Postgres, 1_000).await else {
+        return;
+    };
     target.run("begin; lock table t in access exclusive mode").await;
     let ended = tokio::task::spawn_blocking({
         let (here, there) = (source.address(), format!("{}&timeout=1s", target.address()));
@@ -107,5 +125,5 @@ async fn a_lock_is_waited_for_and_told() {
     target.run("rollback").await;
     let text = String::from_utf8_lossy(&ended.stdout);
     assert_eq!(ended.status.code(), Some(6), "{text}");
-    assert!(text.contains("lock timeout") && text.contains("tries"), "{text}");
+    assert!(text.contains("timeout") && text.contains("tries"), "{text}");
 }

@@ -20,8 +20,12 @@ impl Night {
         let server = Server::mariadb(&["--general-log=1", "--general-log-file=statements.log"])?;
         let (source, target) = (server.database().await, server.database().await);
         for base in [&source, &target] {
-            base.run("create table t(id bigint primary key, words varchar(80))").await;
-            base.run(&format!("insert into t select seq, concat('row ', seq) from seq_1_to_{ROWS}")).await;
+            base.run("create table t(id bigint primary key, words varchar(80))")
+                .await;
+            base.run(&format!(
+                "insert into t select seq, concat('row ', seq) from seq_1_to_{ROWS}"
+            ))
+            .await;
             base.run("analyze table t").await;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -58,7 +62,16 @@ impl Night {
 
     fn run(&self) -> Command {
         let file = self.folder.path().join("prove.yaml").display().to_string();
-        let mut command = self.command(&["run", &file, "--env", "dress", "--as", "olga", "--headless", "--approve-all"]);
+        let mut command = self.command(&[
+            "run",
+            &file,
+            "--env",
+            "dress",
+            "--as",
+            "olga",
+            "--headless",
+            "--approve-all",
+        ]);
         command.args(["--format", "json"]);
         command
     }
@@ -72,13 +85,17 @@ impl Night {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on_where_it_was() {
-    let Some((night, _source, target)) = Night::new().await else { return };
+    let Some((night, _source, target)) = Night::new().await else {
+        return;
+    };
     let mut running = night.run().stdout(Stdio::piped()).spawn().unwrap();
     let mut kept: Vec<Json> = Vec::new();
     let mut run = String::new();
     for line in BufReader::new(running.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        let Ok(record) = serde_json::from_str::<Json>(&line) else { continue };
+        let Ok(record) = serde_json::from_str::<Json>(&line) else {
+            continue;
+        };
         if let Some(id) = record.get("run").and_then(Json::as_str) {
             run = id.to_owned();
         }
@@ -105,20 +122,43 @@ async fn killed_in_the_middle_it_goes_on_where_it_was() {
         (kept["low"].as_i64().unwrap(), kept["high"].as_i64().unwrap())
     };
     let asked = |high: i64| night.asked(&format!("`id` < {high}"));
-    let before: Vec<(i64, usize)> = kept.iter().map(|record| range(record).1).map(|high| (high, asked(high))).collect();
+    let before: Vec<(i64, usize)> = kept
+        .iter()
+        .map(|record| range(record).1)
+        .map(|high| (high, asked(high)))
+        .collect();
     assert!(before.iter().all(|(_, times)| *times >= 2), "{before:?}");
     let resumed = night
-        .command(&["resume", &run, "--as", "olga", "--headless", "--approve-all", "--format", "json"])
+        .command(&[
+            "resume",
+            &run,
+            "--as",
+            "olga",
+            "--headless",
+            "--approve-all",
+            "--format",
+            "json",
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&resumed.stdout);
-    assert_eq!(resumed.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!(
+        resumed.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&resumed.stderr)
+    );
     for (high, times) in before {
         assert_eq!(asked(high), times, "the range below {high} was asked for again");
     }
     assert!(text.contains("EQUAL: 1 table, 700,000 rows on both sides"), "{text}");
     let verified = night.command(&["verify", &run, "--require", "chain"]).output().unwrap();
-    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
 
     // What somebody has written since is no longer what was compared: everything is asked for again, and it is found.
     target.run("update t set words = 'other' where id = 7").await;
@@ -131,7 +171,9 @@ async fn killed_in_the_middle_it_goes_on_where_it_was() {
 /// The value under a name, wherever it stands.
 fn find<'a>(value: &'a Json, name: &str) -> Option<&'a Json> {
     match value {
-        Json::Object(map) => map.get(name).or_else(|| map.values().find_map(|inner| find(inner, name))),
+        Json::Object(map) => map
+            .get(name)
+            .or_else(|| map.values().find_map(|inner| find(inner, name))),
         Json::Array(list) => list.iter().find_map(|inner| find(inner, name)),
         _ => None,
     }

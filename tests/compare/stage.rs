@@ -188,7 +188,9 @@ pub async fn told(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level)
         meter: Arc::default(),
         ledger: Box::new(Forgetful),
     };
-    compare(source.place(), target.place(), &choice, manner).await.unwrap()
+    Box::pin(compare(source.place(), target.place(), &choice, manner))
+        .await
+        .unwrap()
 }
 
 /// Rows that differ, in a line each: the kind, the key, the columns.

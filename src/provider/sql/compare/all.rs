@@ -119,11 +119,12 @@ pub async fn compare(
     let tables = futures::stream::iter(wishes.into_iter().map(|wish| {
         let shared = Arc::clone(&shared);
         let fence = fence.clone();
-        async move {
+        // On the heap: what a table takes is large, and a stack may be small.
+        Box::pin(async move {
             let outcome = one(&shared, &wish, level, manner.show_values, &fence).await;
             shared.meter.tables_done.fetch_add(1, Ordering::Relaxed);
             outcome
-        }
+        })
     }));
     outcome.tables = tables.buffered(shared.workers).collect().await;
     if shared.cancel.is_cancelled() {
@@ -132,7 +133,10 @@ pub async fn compare(
             "the comparison was cancelled",
         ));
     }
-    let after = (shared.source.touch(&names.0).await, shared.target.touch(&names.1).await);
+    let after = tokio::join!(
+        shared.source.touched_since(&names.0, before.0.as_ref()),
+        shared.target.touched_since(&names.1, before.1.as_ref())
+    );
     watched(&shared.source, before.0.as_ref(), after.0.as_ref(), &mut outcome);
     watched(&shared.target, before.1.as_ref(), after.1.as_ref(), &mut outcome);
     outcome.took = begun.elapsed();
@@ -356,7 +360,7 @@ async fn compared(
         .expected
         .fetch_add(job.estimate.unwrap_or(0), Ordering::Relaxed);
     let job = Arc::new(job);
-    let gathered = Arc::clone(&job).run().await;
+    let gathered = Box::pin(Arc::clone(&job).run()).await;
     if gathered.chunks > 0 {
         outcome.sums = Some((gathered.source, gathered.target));
     }

@@ -1,7 +1,7 @@
 //! One side of a comparison: its sessions, that all see one state of the database where the engine can have it so, and how
 //! often something is tried again. Must not know what is asked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
@@ -18,6 +18,9 @@ use super::kind::TableName;
 const TRIES: u32 = 5;
 /// How long is waited before the first further try; twice as long before each one after it.
 const BACKOFF: Duration = Duration::from_millis(500);
+
+/// A server's sessions count what they wrote within this time (PostgreSQL: ten seconds after the last statement).
+const LATE: Duration = Duration::from_secs(12);
 
 /// One side.
 pub struct Side {
@@ -43,6 +46,9 @@ pub struct Touch {
     pub state: String,
     /// Something is being written, or was a moment ago.
     pub moving: bool,
+    /// Stays as it is as long as nobody writes anywhere on the server; empty where the engine has no such thing, because
+    /// its `state` is never late.
+    pub horizon: String,
 }
 
 /// Something that is done in a session, and done again in another one where that one broke.
@@ -72,7 +78,9 @@ impl Side {
 
     /// What is the same as long as nobody has written, also for another process; nothing where nobody can tell.
     pub fn standing(&self, touch: Option<&Touch>) -> Option<String> {
-        self.database.stamp().or_else(|| touch.map(|touch| touch.state.clone()))
+        self.database
+            .stamp()
+            .or_else(|| touch.map(|touch| format!("{} {}", touch.state, touch.horizon)))
     }
 
     /// A session that sees what every other of this side sees.
@@ -113,7 +121,7 @@ impl Side {
     ) -> Result<W::Out, ActionError> {
         let mut tries = 0;
         loop {
-            let error = match self.once(slot, work, cancel).await {
+            let error = match Box::pin(self.once(slot, work, cancel)).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -169,6 +177,19 @@ impl Side {
         Ok(done)
     }
 
+    /// What tells at the end whether somebody has written to `tables` since `before`. A server that counts late is asked until
+    /// it has counted, where anybody has written anything at all.
+    pub async fn touched_since(&self, tables: &[TableName], before: Option<&Touch>) -> Option<Touch> {
+        let mut after = self.touch(tables).await?;
+        let Some(before) = before else { return Some(after) };
+        let begun = Instant::now();
+        while after.state == before.state && after.horizon != before.horizon && begun.elapsed() < LATE {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            after = self.touch(tables).await?;
+        }
+        Some(after)
+    }
+
     /// What tells whether somebody has written to `tables` since; nothing where the engine does not tell us.
     pub async fn touch(&self, tables: &[TableName]) -> Option<Touch> {
         let sql = self.dialect.touched(tables)?;
@@ -189,6 +210,7 @@ impl Side {
                 .cloned()
                 .flatten()
                 .is_some_and(|moving| !matches!(moving.as_str(), "0" | "f" | "false")),
+            horizon: row.get(2).cloned().flatten().unwrap_or_default(),
         })
     }
 }

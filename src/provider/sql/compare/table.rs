@@ -129,9 +129,9 @@ impl TableJob {
         let done = if self.level == Level::Count {
             self.counted().await
         } else if self.question.ranged {
-            Arc::clone(&self).ranged().await
+            Box::pin(Arc::clone(&self).ranged()).await
         } else {
-            self.hashed().await
+            Box::pin(self.hashed()).await
         };
         if let Err(error) = done {
             self.gathered().problems.push(error.message);

@@ -184,7 +184,8 @@ impl Dialect for Postgres {
         let each: Option<Vec<String>> = tables.iter().map(|table| self.oid(table).ok()).collect();
         Some(format!(
             "select string_agg(concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del), ';' order by s.relid), \
-             (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null) \
+             (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null), \
+             txid_snapshot_xmax(txid_current_snapshot()) \
              from pg_stat_all_tables s where s.relid in ({})",
             each?.join(", ")
         ))
