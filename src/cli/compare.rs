@@ -11,8 +11,8 @@ use crate::projection::escape::visible;
 use crate::provider::action::ActionErrorKind;
 use crate::provider::sql::compare::all::{Choice, Manner, compare};
 use crate::provider::sql::compare::ledger::{Forgetful, Ledger};
+use crate::provider::sql::compare::meter::{Meter, eta};
 use crate::provider::sql::compare::outcome::{Level, Outcome, TableOutcome, Verdict};
-use crate::provider::sql::compare::table::{Meter, eta};
 use crate::provider::sql::compare::wish::Wish;
 
 use super::args::{CompareArgs, TextOrJson};

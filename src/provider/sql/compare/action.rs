@@ -19,8 +19,8 @@ use crate::provider::sql::database::Database;
 
 use super::all::{Choice, Manner, compare};
 use super::ledger::{Entry, Ledger};
+use super::meter::{Meter, eta};
 use super::outcome::{Level, Outcome, Verdict};
-use super::table::{Meter, eta};
 use super::wish::Wish;
 
 /// How often it is told how far it is.

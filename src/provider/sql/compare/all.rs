@@ -15,11 +15,12 @@ use crate::provider::sql::session::{Session, all};
 use super::dialect::Dialect;
 use super::kind::{Table, TableName};
 use super::ledger::Ledger;
+use super::meter::Meter;
 use super::outcome::{Level, Outcome, TableOutcome};
 use super::pool::Pool;
 use super::row::EXPRESSION;
 use super::side::{Side, Touch, Work};
-use super::table::{Meter, Shared, TableJob};
+use super::table::{Shared, TableJob};
 use super::wish::{Question, Wish};
 
 /// How long it is waited for writes of a moment ago to be over.

@@ -1,0 +1,237 @@
+//! From the sums of a range, or of hashed keys, to the rows that differ.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::future::BoxFuture;
+
+use crate::provider::action::{ActionError, ActionErrorKind};
+
+use super::cursor::Range;
+use super::dialect::Bucket;
+use super::differences::Make;
+use super::outcome::Difference;
+use super::pool::Pair;
+use super::row::Sum;
+use super::side::Side;
+use super::table::TableJob;
+use super::wish::Question;
+use super::work::{Found, Rows, Sums, Transport};
+
+/// Rows of differing buckets that are held at a time.
+const HELD: u64 = 32_768;
+/// A range of more rows than that in which more than half of the buckets differ is no matter of single rows.
+const SYSTEMATIC: u64 = 8_192;
+/// Rows that a bucket of hashed keys aims at.
+const IN_A_BUCKET: u64 = 256;
+
+/// What was found of a range.
+#[derive(Default)]
+pub(super) struct Part {
+    pub sums: (Sum, Sum),
+    pub unlike: u64,
+    pub differences: Vec<Difference>,
+    pub cut: Option<String>,
+}
+
+impl TableJob {
+    /// Sums of both sides at once.
+    async fn sums(
+        &self,
+        filters: (&str, &str),
+        bucket: Bucket,
+        transports: (Transport, Transport),
+        pair: &mut Pair,
+    ) -> Result<(BTreeMap<i64, Sum>, BTreeMap<i64, Sum>), ActionError> {
+        let (source, target) = (&self.shared.source, &self.shared.target);
+        let sums = |side: &Side, filter, transport| Sums {
+            dialect: side.dialect,
+            ask: self.ask(side.role == "source", filter, bucket),
+            transport,
+        };
+        let one = sums(source, filters.0, transports.0);
+        let other = sums(target, filters.1, transports.1);
+        let cancel = &self.shared.cancel;
+        let (here, there) = tokio::join!(
+            source.perform(&mut pair.source, &one, cancel),
+            target.perform(&mut pair.target, &other, cancel)
+        );
+        Ok((here?, there?))
+    }
+
+    /// Compares a range, and names the rows that differ in it.
+    pub(super) fn range<'a>(&'a self, range: Range, pair: &'a mut Pair) -> BoxFuture<'a, Result<Part, ActionError>> {
+        Box::pin(async move {
+            let leading = self.leading();
+            let filters = (
+                self.question.filter(&range.filter(&leading.0)),
+                self.question.filter(&range.filter(&leading.1)),
+            );
+            let bucket = Bucket::Step {
+                low: range.low,
+                step: range.step(),
+            };
+            let (here, there) = self
+                .sums((&filters.0, &filters.1), bucket, self.transports(), pair)
+                .await?;
+            let (mut part, unlike) = compared(&here, &there);
+            if unlike.is_empty() || !Question::names_rows(self.level) {
+                return Ok(part);
+            }
+            let total = here.keys().chain(there.keys()).collect::<HashSet<_>>().len();
+            let mut unlike = unlike.as_slice();
+            let rows = part.sums.0.rows.max(part.sums.1.rows);
+            if rows > SYSTEMATIC && unlike.len() * 2 > total {
+                part.cut = Some(format!(
+                    "most rows differ ({} of {total} parts of the keys from {} on): a mapping, a time zone or a collation rather \
+                     than single rows; only a sample is listed",
+                    unlike.len(),
+                    range.low
+                ));
+                unlike = unlike.get(..1).unwrap_or_default();
+            }
+            let mut group: Vec<Range> = Vec::new();
+            let mut held = 0;
+            for (at, rows) in unlike {
+                let bucket = range.bucket(*at);
+                if *rows > HELD {
+                    let inner = if bucket.high - bucket.low > 1 && !bucket.first && !bucket.last {
+                        self.range(bucket, pair).await?
+                    } else {
+                        self.by_hash((&bucket.filter(&leading.0), &bucket.filter(&leading.1)), *rows, pair)
+                            .await?
+                    };
+                    part.differences.extend(inner.differences);
+                    part.cut = part.cut.or(inner.cut);
+                    continue;
+                }
+                if held + rows > HELD || group.len() == 64 {
+                    part.differences.extend(self.rows(&group, pair).await?);
+                    group.clear();
+                    held = 0;
+                }
+                group.push(bucket);
+                held += rows;
+            }
+            if !group.is_empty() {
+                part.differences.extend(self.rows(&group, pair).await?);
+            }
+            Ok(part)
+        })
+    }
+
+    /// The rows of ranges that differ.
+    async fn rows(&self, ranges: &[Range], pair: &mut Pair) -> Result<Vec<Difference>, ActionError> {
+        let leading = self.leading();
+        let filters = (
+            self.question.ranges(ranges, &leading.0),
+            self.question.ranges(ranges, &leading.1),
+        );
+        let bucket = Bucket::Step { low: 0, step: 1 };
+        self.listed((&filters.0, &filters.1), bucket, None, pair).await
+    }
+
+    async fn listed(
+        &self,
+        filters: (&str, &str),
+        bucket: Bucket,
+        buckets: Option<HashSet<i64>>,
+        pair: &mut Pair,
+    ) -> Result<Vec<Difference>, ActionError> {
+        let (source, target) = (&self.shared.source, &self.shared.target);
+        let rows = |side: &Side, filter, buckets| Rows {
+            dialect: side.dialect,
+            ask: self.ask(side.role == "source", filter, bucket),
+            buckets,
+        };
+        let one = rows(source, filters.0, buckets.clone());
+        let other = rows(target, filters.1, buckets);
+        let cancel = &self.shared.cancel;
+        let (here, there) = tokio::join!(
+            source.perform(&mut pair.source, &one, cancel),
+            target.perform(&mut pair.target, &other, cancel)
+        );
+        let (here, there) = (here?, there?);
+        unique(&self.question.make, &here, "source")?;
+        unique(&self.question.make, &there, "target")?;
+        Ok(self.question.make.differences(here, there))
+    }
+
+    /// Compares the rows of `filters` by buckets of their key's hash.
+    pub(super) async fn by_hash(&self, filters: (&str, &str), rows: u64, pair: &mut Pair) -> Result<Part, ActionError> {
+        let mut digits = 1;
+        while digits < 4 && rows / IN_A_BUCKET > 16_u64.pow(digits) {
+            digits += 1;
+        }
+        let bucket = Bucket::Hash { digits };
+        let filters = (self.question.filter(filters.0), self.question.filter(filters.1));
+        let filters = (filters.0.as_str(), filters.1.as_str());
+        let (here, there) = self.sums(filters, bucket, self.transports(), pair).await?;
+        let (mut part, unlike) = compared(&here, &there);
+        if unlike.is_empty() || !Question::names_rows(self.level) {
+            return Ok(part);
+        }
+        let mut unlike = unlike.as_slice();
+        let total = here.keys().chain(there.keys()).collect::<HashSet<_>>().len();
+        let rows = part.sums.0.rows.max(part.sums.1.rows);
+        if rows > SYSTEMATIC && unlike.len() * 2 > total {
+            part.cut = Some(format!(
+                "most rows differ ({} of {total} parts): a mapping, a time zone or a collation rather than single rows; only a \
+                 sample is listed",
+                unlike.len()
+            ));
+            unlike = unlike.get(..1).unwrap_or_default();
+        }
+        let mut group = HashSet::new();
+        let mut held = 0;
+        for (at, rows) in unlike {
+            if held + rows > HELD && !group.is_empty() {
+                let wanted = std::mem::take(&mut group);
+                part.differences
+                    .extend(self.listed(filters, bucket, Some(wanted), pair).await?);
+                held = 0;
+            }
+            group.insert(*at);
+            held += rows;
+        }
+        if !group.is_empty() {
+            part.differences
+                .extend(self.listed(filters, bucket, Some(group), pair).await?);
+        }
+        Ok(part)
+    }
+}
+
+/// A key that two rows have names neither.
+fn unique(make: &Make, found: &Found, role: &str) -> Result<(), ActionError> {
+    let Some(key) = &found.twice else { return Ok(()) };
+    let names: Vec<&str> = make
+        .key
+        .iter()
+        .filter_map(|at| make.names.get(*at))
+        .map(String::as_str)
+        .collect();
+    let words = format!(
+        "{role}: more than one row has the key ({}) = ({}); name a key that tells rows apart",
+        names.join(", "),
+        String::from_utf8_lossy(key)
+    );
+    Err(ActionError::new(ActionErrorKind::Permanent, words))
+}
+
+/// What sums of buckets tell: everything together, and the buckets that differ with the more of their rows.
+fn compared(here: &BTreeMap<i64, Sum>, there: &BTreeMap<i64, Sum>) -> (Part, Vec<(i64, u64)>) {
+    let mut part = Part::default();
+    here.values().for_each(|sum| part.sums.0.join(*sum));
+    there.values().for_each(|sum| part.sums.1.join(*sum));
+    let mut unlike = Vec::new();
+    for at in here.keys().chain(there.keys().filter(|at| !here.contains_key(at))) {
+        let (one, other) = (here.get(at).copied(), there.get(at).copied());
+        if one != other {
+            let rows = |sum: Option<Sum>| sum.map_or(0, |sum| sum.rows);
+            unlike.push((*at, rows(one).max(rows(other))));
+        }
+    }
+    unlike.sort_unstable();
+    part.unlike = u64::try_from(unlike.len()).unwrap_or(u64::MAX);
+    (part, unlike)
+}
