@@ -133,6 +133,7 @@ pub fn readable(path: &Path) {
 fn prepared(command: &mut Command, folder: &Path) {
     let done = command
         .env("HOME", folder)
+        .env("TMPDIR", folder)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .output()
@@ -253,6 +254,7 @@ impl Server {
                 .args(arguments)
                 .args(port_arguments(port))
                 .env("HOME", folder.path())
+                .env("TMPDIR", folder.path())
                 .env("LC_ALL", "C.UTF-8")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())

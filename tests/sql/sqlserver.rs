@@ -20,7 +20,7 @@ use crate::tls::Issued;
 use crate::{first, rows};
 
 /// The peer; it ends with its input.
-struct Peer {
+pub struct Peer {
     child: Child,
     port: u16,
 }
@@ -65,8 +65,8 @@ fn peer() -> Option<Peer> {
 }
 
 /// A server to ask, and what holds it.
-struct Asked {
-    target: ServerTarget,
+pub struct Asked {
+    pub target: ServerTarget,
     /// Microsoft's own.
     real: bool,
     _peer: Option<Peer>,
@@ -86,7 +86,7 @@ fn target(host: &str, port: u16) -> ServerTarget {
     }
 }
 
-fn asked() -> Option<Asked> {
+pub fn asked() -> Option<Asked> {
     let Ok(url) = std::env::var("POINTSMAN_TEST_MSSQL_URL") else {
         let peer = peer()?;
         return Some(Asked {
@@ -142,11 +142,6 @@ async fn types_of_sql_server() {
         ("cast(0.25 as float)", json!(0.25)),
         ("cast(10.50 as decimal(12,2))", json!(10.5)),
         ("cast(N'Grüße 🚦 ' as nvarchar(20))", json!("Grüße 🚦 ")),
-        ("cast('2026-02-03' as date)", json!("2026-02-03")),
-        (
-            "cast('2026-02-03 04:05:06.789' as datetime2(3))",
-            json!("2026-02-03 04:05:06.789000"),
-        ),
         ("cast(null as int)", Value::Null),
     ] {
         assert_eq!(
@@ -155,8 +150,14 @@ async fn types_of_sql_server() {
             "{sql}"
         );
     }
+    // The peer has not all types, and sends days by a code that is none.
     if server.real {
         for (sql, wanted) in [
+            ("cast('2026-02-03' as date)", json!("2026-02-03")),
+            (
+                "cast('2026-02-03 04:05:06.789' as datetime2(3))",
+                json!("2026-02-03 04:05:06.789000"),
+            ),
             (
                 "cast('12345678901234567890.12' as decimal(22,2))",
                 json!("12345678901234567890.12"),
@@ -190,15 +191,14 @@ async fn types_of_sql_server() {
 #[tokio::test]
 async fn values_are_bound_to_sql_server() {
     let Some(server) = asked() else { return };
-    for (value, wanted) in [
-        (json!(1), json!(1)),
-        (json!(i64::MAX), json!(i64::MAX)),
-        (json!(true), json!(true)),
-        (json!(0.5), json!(0.5)),
-        (json!("Grüße ' or 1 = 1 --"), json!("Grüße ' or 1 = 1 --")),
-        (Value::Null, Value::Null),
-    ] {
-        assert_eq!(first(&server.target, "select @P1 as x", &[value]).await, [wanted]);
+    let mut values = vec![json!(1), json!(i64::MAX), json!("Grüße ' or 1 = 1 --"), Value::Null];
+    // A flag is a number to the peer, and it cannot read the type of a float.
+    if server.real {
+        values.extend([json!(true), json!(0.5), json!("x".repeat(5_000))]);
+    }
+    for value in values {
+        let params = [value.clone()];
+        assert_eq!(first(&server.target, "select @P1 as x", &params).await, [value]);
     }
     let error = rows(&server.target, "select @P1 as x", &[]).await.unwrap_err();
     assert!(error.message.contains("takes 1 parameters, 0 are given"), "{error}");
@@ -274,10 +274,10 @@ async fn errors_of_sql_server_are_told() {
     };
     let error = Reader::open(&wrong).await.err().unwrap();
     assert_eq!(error.kind, ActionErrorKind::Permanent);
-    assert!(
-        error.message.contains("(18456)") && !error.message.contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.message.contains("Login failed for user"), "{error}");
+    assert!(!error.message.contains("hunter2"), "{error}");
+    // The peer has one number for all of them.
+    assert!(error.message.contains("(18456)") || !server.real, "{error}");
     let closed = ServerTarget {
         port: crate::databases::free_port(),
         host: "127.0.0.1".to_owned(),

@@ -35,7 +35,7 @@ pub struct Known {
 pub enum Reader {
     Postgres(postgres::reader::Reader),
     Mysql(mysql::reader::Reader),
-    Sqlserver(sqlserver::reader::Reader),
+    Sqlserver(Box<sqlserver::reader::Reader>),
 }
 
 impl Reader {
@@ -44,7 +44,9 @@ impl Reader {
         match target.engine {
             Engine::Postgres => postgres::reader(target).await.map(Self::Postgres),
             Engine::Mysql => mysql::reader(target).await.map(Self::Mysql),
-            Engine::Sqlserver => sqlserver::reader(target).await.map(Self::Sqlserver),
+            Engine::Sqlserver => sqlserver::reader(target)
+                .await
+                .map(|reader| Self::Sqlserver(Box::new(reader))),
         }
     }
 
