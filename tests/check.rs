@@ -230,12 +230,12 @@ const CASES: &[Case] = &[
         ],
         &[
             ("8:36", "port is 0"),
-            ("8:67", "the tls of a is not known"),
+            ("8:66", "the tls of a is not known"),
             ("9:6", "the postgres connection b has no database"),
             ("9:6", "the postgres connection b has no user"),
-            ("9:48", "a ca that nobody is verified by"),
-            ("10:50", "a token beside a password"),
-            ("10:104", "the timeout of c"),
+            ("9:47", "a ca that nobody is verified by"),
+            ("10:54", "a token beside a password"),
+            ("10:107", "the timeout of c"),
         ],
     ),
     case(
