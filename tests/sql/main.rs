@@ -1,4 +1,5 @@
 //! SQL engines: what a session may do, what it gives, how it ends. PostgreSQL and MariaDB are real servers.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../support/cx.rs"]
 mod cx;
@@ -7,6 +8,7 @@ mod databases;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod about;
 mod ends;
 mod params;
 mod program;

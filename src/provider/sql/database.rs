@@ -77,6 +77,17 @@ impl Reader {
 }
 
 impl Database {
+    /// What keeps a read from writing, in a few words.
+    pub const fn guard(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "read-only session",
+            Self::Server(target) => match target.engine {
+                Engine::Postgres | Engine::Mysql => "read-only session",
+                Engine::Sqlserver => "one select, rolled back",
+            },
+        }
+    }
+
     /// Reads rows by one statement, in a session that the engine closes to writes.
     pub async fn rows(&self, sql: &str, params: &[Value], cancel: &CancellationToken) -> Result<Rows, ActionError> {
         match self {
