@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use pointsman::provider::action::ActionErrorKind;
 use pointsman::provider::sql::database::{Database, Reader};
 use pointsman::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
-use pointsman::provider::sql::session::all;
+use pointsman::provider::sql::session::{Ender, all};
 use pointsman::provider::sql::sqlserver;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -317,6 +317,19 @@ async fn a_cancelled_read_of_sql_server_ends() {
     let ended = database.rows("select 1 as x", &[], &cancel).await;
     assert_eq!(ended.unwrap_err().kind, ActionErrorKind::Cancelled);
     assert_eq!(first(&server.target, "select 1 as x", &[]).await, [json!(1)]);
+}
+
+#[tokio::test]
+async fn a_session_of_sql_server_that_is_cut_is_gone() {
+    let Some(server) = asked() else { return };
+    let mut connection = sqlserver::connect::connect(&server.target, true).await.unwrap();
+    connection.cut().end().await;
+    let gone = match connection.client.simple_query("select 1 as x").await {
+        Ok(answer) => answer.into_results().await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = sqlserver::errors::failed(&gone.unwrap_err(), "the query");
+    assert_eq!(error.kind, ActionErrorKind::Transient, "{error}");
 }
 
 #[tokio::test]
