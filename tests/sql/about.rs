@@ -55,3 +55,37 @@ async fn a_user_with_few_rights_reads_what_it_may() {
     let error = rows(&target, "select count(*) from shut", &[]).await.unwrap_err();
     assert!(error.message.contains("grant it to the connection's user"), "{error}");
 }
+
+#[tokio::test]
+async fn a_replica_tells_how_far_it_is_behind() {
+    let primary = databases::Server::mariadb(&["--log-bin=bin", "--server-id=1"]);
+    let replica = databases::Server::mariadb(&["--server-id=2", "--read-only"]);
+    let (Some(primary), Some(replica)) = (primary, replica) else {
+        return;
+    };
+    let (source, database) = (primary.database().await, replica.database().await);
+    let at = source.text("select @@gtid_binlog_pos").await.unwrap();
+    database.run(&format!("set global gtid_slave_pos = '{at}'")).await;
+    let follow = format!(
+        "change master to master_host = '127.0.0.1', master_port = {}, master_user = '{}', master_password = '{}', \
+         master_use_gtid = slave_pos",
+        primary.port,
+        databases::USER,
+        databases::PASSWORD
+    );
+    database.run(&follow).await;
+    let mut reader = Reader::open(&database.target).await.unwrap();
+    let still = reader.about().await.unwrap();
+    assert_eq!((still.replica, still.behind_s), (Some(true), None), "it has not begun");
+    assert_eq!(still.read_only, Some(true));
+    database.run("start slave").await;
+    for _ in 0..3_000 {
+        let about = reader.about().await.unwrap();
+        if about.behind_s.is_some() {
+            assert_eq!((about.replica, about.identity), (Some(true), still.identity));
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it never says how far it is behind: {}", replica.log());
+}
