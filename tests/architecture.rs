@@ -84,7 +84,19 @@ const ONLY: &[(&str, &[&str])] = &[
         "reqwest",
         &["provider/http/", "provider/preflight/", "provider/aws/", "lab/"],
     ),
-    ("rustls", &["provider/tls/", "provider/tcp/", "provider/http/"]),
+    // PostgreSQL's driver is handed its TLS.
+    (
+        "rustls",
+        &[
+            "provider/tls/",
+            "provider/tcp/",
+            "provider/http/",
+            "provider/sql/postgres/",
+        ],
+    ),
+    ("tokio_postgres", &["provider/sql/postgres/"]),
+    ("mysql_async", &["provider/sql/mysql/"]),
+    ("tiberius", &["provider/sql/sqlserver/"]),
     ("x509_cert", &["provider/tls/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),

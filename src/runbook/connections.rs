@@ -197,6 +197,9 @@ impl Builder<'_> {
         match word {
             Some("verify" | "true") => {}
             Some("unverified" | "off" | "false") => {
+                if token.is_some() {
+                    self.fault(tls.at, "a token that anybody on the way may use", "take tls: out");
+                }
                 if let Some(ca) = node.get("ca") {
                     self.fault(ca.at, "a ca that nobody is verified by", "take tls: out, or ca:");
                 }

@@ -133,6 +133,7 @@ pub fn readable(path: &Path) {
 fn prepared(command: &mut Command, folder: &Path) {
     let done = command
         .env("HOME", folder)
+        .env("TMPDIR", folder)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .output()
@@ -253,6 +254,7 @@ impl Server {
                 .args(arguments)
                 .args(port_arguments(port))
                 .env("HOME", folder.path())
+                .env("TMPDIR", folder.path())
                 .env("LC_ALL", "C.UTF-8")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
@@ -262,15 +264,14 @@ impl Server {
             let deadline = Instant::now() + Duration::from_secs(60);
             while Instant::now() < deadline && shell.try_wait().unwrap().is_none() {
                 let said = fs::read_to_string(&log).unwrap_or_default();
-                if said.contains("ready to accept connections") || said.contains("ready for connections") {
-                    if TcpStream::connect(at).is_ok() {
-                        return Self {
-                            shell,
-                            engine,
-                            port,
-                            folder,
-                        };
-                    }
+                let ready = ["ready to accept connections", "ready for connections"];
+                if ready.iter().any(|words| said.contains(words)) && TcpStream::connect(at).is_ok() {
+                    return Self {
+                        shell,
+                        engine,
+                        port,
+                        folder,
+                    };
                 }
                 if said.contains("Address already in use") {
                     break;

@@ -120,6 +120,14 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                         step, attempt, role, ..
                     } = work.clone()
                 {
+                    if luck % 3 == 0 {
+                        night.tell(Command::Kept {
+                            role,
+                            step: step.clone(),
+                            attempt,
+                            kept: serde_json::Value::from(luck),
+                        });
+                    }
                     night.tell(Command::Acked {
                         role,
                         step,

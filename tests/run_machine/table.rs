@@ -98,6 +98,15 @@ fn commands(step: &StepId, night: &Night) -> Vec<(&'static str, Command)> {
                 provider_id: "p".to_owned(),
             },
         ),
+        (
+            "kept",
+            Command::Kept {
+                role: Role::Do,
+                step: step(),
+                attempt,
+                kept: serde_json::Value::from(1),
+            },
+        ),
         ("finished do done", finished(Role::Do, OutcomeResult::Done)),
         ("finished do failed", finished(Role::Do, OutcomeResult::Failed)),
         ("finished undo done", finished(Role::Undo, OutcomeResult::Done)),

@@ -173,3 +173,25 @@ async fn a_connection_that_is_cut_may_be_tried_again() {
         assert_eq!(error.kind, ActionErrorKind::Transient, "{error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up() {
+    // It takes connections, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for engine in [Engine::Postgres, Engine::Mysql, Engine::Sqlserver] {
+        let target = ServerTarget {
+            engine,
+            host: "127.0.0.1".to_owned(),
+            port: silent.local_addr().unwrap().port(),
+            database: "d".to_owned(),
+            user: "u".to_owned(),
+            password: None,
+            token: None,
+            protection: Protection::Off,
+            patience: Duration::from_secs(60),
+        };
+        let error = opened(&target).await;
+        assert_eq!(error.kind, ActionErrorKind::Transient, "{error}");
+        assert!(error.message.contains("no connection within 10 s"), "{error}");
+    }
+}

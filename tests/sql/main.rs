@@ -1,10 +1,17 @@
 //! SQL engines: what a session may do, what it gives, how it ends. PostgreSQL and MariaDB are real servers.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../support/cx.rs"]
+mod cx;
 #[path = "../databases/mod.rs"]
 mod databases;
+#[path = "../support/mod.rs"]
+mod support;
 
+mod about;
 mod ends;
 mod params;
+mod program;
 mod refusals;
 mod sessions;
 mod sqlserver;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use pointsman::provider::action::ActionErrorKind;
 use pointsman::provider::sql::database::{Database, Reader};
 use pointsman::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
-use pointsman::provider::sql::session::all;
+use pointsman::provider::sql::session::{Ender, all};
 use pointsman::provider::sql::sqlserver;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::tls::Issued;
 use crate::{first, rows};
 
 /// The peer; it ends with its input.
-struct Peer {
+pub struct Peer {
     child: Child,
     port: u16,
 }
@@ -46,7 +46,8 @@ fn peer() -> Option<Peer> {
             .any(Option::is_some);
         assert!(!needed, "{words}; ./tests/run builds it");
         // Not by a macro: the harness would keep it to itself.
-        writeln!(std::io::stderr(), "SKIPPED: {words}; ./tests/run builds it").unwrap();
+        let mut out = std::io::stderr();
+        writeln!(out, "SKIPPED: {words}; ./tests/run builds it").unwrap();
         return None;
     }
     let mut child = Command::new(program)
@@ -65,8 +66,8 @@ fn peer() -> Option<Peer> {
 }
 
 /// A server to ask, and what holds it.
-struct Asked {
-    target: ServerTarget,
+pub struct Asked {
+    pub target: ServerTarget,
     /// Microsoft's own.
     real: bool,
     _peer: Option<Peer>,
@@ -86,7 +87,7 @@ fn target(host: &str, port: u16) -> ServerTarget {
     }
 }
 
-fn asked() -> Option<Asked> {
+pub fn asked() -> Option<Asked> {
     let Ok(url) = std::env::var("POINTSMAN_TEST_MSSQL_URL") else {
         let peer = peer()?;
         return Some(Asked {
@@ -142,11 +143,6 @@ async fn types_of_sql_server() {
         ("cast(0.25 as float)", json!(0.25)),
         ("cast(10.50 as decimal(12,2))", json!(10.5)),
         ("cast(N'Grüße 🚦 ' as nvarchar(20))", json!("Grüße 🚦 ")),
-        ("cast('2026-02-03' as date)", json!("2026-02-03")),
-        (
-            "cast('2026-02-03 04:05:06.789' as datetime2(3))",
-            json!("2026-02-03 04:05:06.789000"),
-        ),
         ("cast(null as int)", Value::Null),
     ] {
         assert_eq!(
@@ -155,8 +151,14 @@ async fn types_of_sql_server() {
             "{sql}"
         );
     }
+    // The peer has not all types, and sends days by a code that is none.
     if server.real {
         for (sql, wanted) in [
+            ("cast('2026-02-03' as date)", json!("2026-02-03")),
+            (
+                "cast('2026-02-03 04:05:06.789' as datetime2(3))",
+                json!("2026-02-03 04:05:06.789000"),
+            ),
             (
                 "cast('12345678901234567890.12' as decimal(22,2))",
                 json!("12345678901234567890.12"),
@@ -190,15 +192,14 @@ async fn types_of_sql_server() {
 #[tokio::test]
 async fn values_are_bound_to_sql_server() {
     let Some(server) = asked() else { return };
-    for (value, wanted) in [
-        (json!(1), json!(1)),
-        (json!(i64::MAX), json!(i64::MAX)),
-        (json!(true), json!(true)),
-        (json!(0.5), json!(0.5)),
-        (json!("Grüße ' or 1 = 1 --"), json!("Grüße ' or 1 = 1 --")),
-        (Value::Null, Value::Null),
-    ] {
-        assert_eq!(first(&server.target, "select @P1 as x", &[value]).await, [wanted]);
+    let mut values = vec![json!(1), json!(i64::MAX), json!("Grüße ' or 1 = 1 --"), Value::Null];
+    // A flag is a number to the peer, and it cannot read the type of a float.
+    if server.real {
+        values.extend([json!(true), json!(0.5), json!("x".repeat(5_000))]);
+    }
+    for value in values {
+        let params = [value.clone()];
+        assert_eq!(first(&server.target, "select @P1 as x", &params).await, [value]);
     }
     let error = rows(&server.target, "select @P1 as x", &[]).await.unwrap_err();
     assert!(error.message.contains("takes 1 parameters, 0 are given"), "{error}");
@@ -274,10 +275,10 @@ async fn errors_of_sql_server_are_told() {
     };
     let error = Reader::open(&wrong).await.err().unwrap();
     assert_eq!(error.kind, ActionErrorKind::Permanent);
-    assert!(
-        error.message.contains("(18456)") && !error.message.contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.message.contains("Login failed for user"), "{error}");
+    assert!(!error.message.contains("hunter2"), "{error}");
+    // The peer has one number for all of them.
+    assert!(error.message.contains("(18456)") || !server.real, "{error}");
     let closed = ServerTarget {
         port: crate::databases::free_port(),
         host: "127.0.0.1".to_owned(),
@@ -316,6 +317,19 @@ async fn a_cancelled_read_of_sql_server_ends() {
     let ended = database.rows("select 1 as x", &[], &cancel).await;
     assert_eq!(ended.unwrap_err().kind, ActionErrorKind::Cancelled);
     assert_eq!(first(&server.target, "select 1 as x", &[]).await, [json!(1)]);
+}
+
+#[tokio::test]
+async fn a_session_of_sql_server_that_is_cut_is_gone() {
+    let Some(server) = asked() else { return };
+    let mut connection = sqlserver::connect::connect(&server.target, true).await.unwrap();
+    connection.cut().end().await;
+    let gone = match connection.client.simple_query("select 1 as x").await {
+        Ok(answer) => answer.into_results().await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = sqlserver::errors::failed(&gone.unwrap_err(), "the query");
+    assert_eq!(error.kind, ActionErrorKind::Transient, "{error}");
 }
 
 #[tokio::test]

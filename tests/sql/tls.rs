@@ -9,7 +9,10 @@ use pointsman::provider::sql::database::Reader;
 use pointsman::provider::sql::server::{Engine, Protection, ServerTarget};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
+use serde_json::json;
+
 use crate::databases::{Server, readable};
+use crate::first;
 
 /// A CA, and what it issued for `localhost` alone.
 pub struct Issued {
@@ -49,7 +52,9 @@ async fn a_server_is_who_its_certificate_says() {
     let ssl_cert = format!("--ssl-cert={}", cert.display());
     let ssl_key = format!("--ssl-key={}", key.display());
     let postgres = Server::postgres(&["ssl=on", &cert_file, &key_file]);
-    let mariadb = Server::mariadb(&[&ssl_cert, &ssl_key]);
+    // One whose texts end elsewhere than ours, unless a session says so.
+    let mode = "--sql-mode=STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES,NO_ENGINE_SUBSTITUTION";
+    let mariadb = Server::mariadb(&[&ssl_cert, &ssl_key, mode]);
     for server in [postgres, mariadb].into_iter().flatten() {
         let database = if server.engine == Engine::Postgres {
             "postgres"
@@ -71,6 +76,16 @@ async fn a_server_is_who_its_certificate_says() {
         assert!(reader.about().await.unwrap().encrypted);
         let mut reader = Reader::open(&by("127.0.0.1", Protection::Off)).await.unwrap();
         assert!(!reader.about().await.unwrap().encrypted);
+
+        if server.engine == Engine::Mysql {
+            let text = first(
+                &by("localhost", verified()),
+                r"select 'a\'b', @@sql_mode like '%STRICT%'",
+                &[],
+            )
+            .await;
+            assert_eq!(text, [json!("a'b"), json!(1)]);
+        }
 
         let without = Protection::Verified { ca: None };
         for (target, why) in [

@@ -52,7 +52,7 @@ pub struct Known {
 pub enum Reader {
     Postgres(postgres::reader::Reader),
     Mysql(mysql::reader::Reader),
-    Sqlserver(sqlserver::reader::Reader),
+    Sqlserver(Box<sqlserver::reader::Reader>),
 }
 
 impl Reader {
@@ -61,7 +61,9 @@ impl Reader {
         match target.engine {
             Engine::Postgres => postgres::reader(target).await.map(Self::Postgres),
             Engine::Mysql => mysql::reader(target).await.map(Self::Mysql),
-            Engine::Sqlserver => sqlserver::reader(target).await.map(Self::Sqlserver),
+            Engine::Sqlserver => sqlserver::reader(target)
+                .await
+                .map(|reader| Self::Sqlserver(Box::new(reader))),
         }
     }
 
@@ -131,6 +133,17 @@ impl Database {
                 Engine::Sqlserver => Box::new(sqlserver::session::session(target).await?),
             },
         })
+    }
+
+    /// What keeps a read from writing, in a few words.
+    pub const fn guard(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "read-only session",
+            Self::Server(target) => match target.engine {
+                Engine::Postgres | Engine::Mysql => "read-only session",
+                Engine::Sqlserver => "one select, rolled back",
+            },
+        }
     }
 
     /// Reads rows by one statement, in a session that the engine closes to writes.

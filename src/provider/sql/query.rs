@@ -99,7 +99,7 @@ impl Action for Read {
             .map(|expect| format!("expects {}", expect.text()))
             .collect();
         Preview {
-            summary: format!("{} on {} (read-only session)", self.uses, self.on),
+            summary: format!("{} on {} ({})", self.uses, self.on, self.target.guard()),
             commands,
             notes,
         }

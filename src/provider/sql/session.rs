@@ -163,7 +163,35 @@ pub async fn all(session: &mut dyn Session, sql: &str) -> Result<Vec<Vec<Option<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    struct Heard(Arc<AtomicBool>);
+
+    #[async_trait]
+    impl Ender for Heard {
+        async fn end(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_gone_silent_is_asked_to_end_and_left() {
+        for (cancelled, kind) in [(false, ActionErrorKind::Transient), (true, ActionErrorKind::Cancelled)] {
+            let heard = Arc::new(AtomicBool::new(false));
+            let cancel = CancellationToken::new();
+            if cancelled {
+                cancel.cancel();
+            }
+            let silent = std::future::pending::<Result<(), ActionError>>();
+            let ender = Box::new(Heard(Arc::clone(&heard)));
+            let error = until_ended(silent, ender, &cancel, Duration::from_secs(60)).await;
+            assert_eq!(error.map_err(|error| error.kind), Err(kind));
+            assert!(heard.load(Ordering::Relaxed));
+        }
+    }
 
     #[test]
     fn cells_tell_nothing_from_empty() {

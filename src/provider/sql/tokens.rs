@@ -33,6 +33,14 @@ pub enum Unreadable {
         "a backslash before a double quote ends the text in one sql_mode and not in another; write it in single quotes"
     )]
     Backslash,
+    #[error("a number and a word stand together ({0}), which engines part in different ways; put a blank between them")]
+    Glued(char),
+    #[error("a sign that is neither letter nor blank everywhere stands outside of quotes (U+{0:04X}); take it out")]
+    Strange(u32),
+    #[error("a comment has a carriage return without a line feed, where some end it and others do not; take it out")]
+    Return,
+    #[error("a text goes on after E'…'; write it as one")]
+    Continued,
     #[error("a name with escapes (U&\"…\") cannot be told; write the name itself")]
     Escaped,
 }
@@ -53,18 +61,15 @@ pub fn tokens(engine: Engine, sql: &str) -> Result<Vec<Token<'_>>, Unreadable> {
     Ok(found)
 }
 
-const fn leads(char: char, engine: Engine) -> bool {
+fn leads(char: char, engine: Engine) -> bool {
     char.is_ascii_alphabetic()
         || char == '_'
-        || !char.is_ascii()
-        || (matches!(engine, Engine::Sqlserver) && matches!(char, '@' | '#'))
+        || (!char.is_ascii() && char.is_alphanumeric())
+        || (engine == Engine::Sqlserver && matches!(char, '@' | '#'))
 }
 
-const fn goes_on(char: char, engine: Engine) -> bool {
-    leads(char, engine)
-        || char.is_ascii_digit()
-        || char == '$'
-        || (matches!(engine, Engine::Sqlserver) && matches!(char, '@' | '#'))
+fn goes_on(char: char, engine: Engine) -> bool {
+    leads(char, engine) || char.is_ascii_digit() || char == '$'
 }
 
 impl<'a> Scan<'a> {
@@ -98,15 +103,19 @@ impl<'a> Scan<'a> {
             '`' if mysql => Token::Name(self.name('`', false, "a backtick")?),
             '[' if engine == Engine::Sqlserver => Token::Name(self.name(']', false, "a bracket")?),
             '$' if postgres => self.dollar()?,
-            _ if char.is_ascii_digit() => {
-                self.while_(|char| char.is_ascii_alphanumeric() || char == '.' || char == '_');
-                Token::Literal
-            }
+            _ if char.is_ascii_digit() => self.number()?,
+            _ if !char.is_ascii() && !char.is_alphanumeric() => return Err(Unreadable::Strange(char.into())),
             _ if leads(char, engine) => {
                 let word = self.while_(|char| goes_on(char, engine));
                 let after = self.rest();
                 if postgres && word.eq_ignore_ascii_case("e") && after.starts_with('\'') {
-                    return self.literal(true).map(Some);
+                    let text = self.literal(true)?;
+                    self.blank()?;
+                    // What follows on another line belongs to it, backslashes and all.
+                    if self.rest().starts_with('\'') {
+                        return Err(Unreadable::Continued);
+                    }
+                    return Ok(Some(text));
                 }
                 if postgres && word.eq_ignore_ascii_case("u") && after.starts_with("&\"") {
                     return Err(Unreadable::Escaped);
@@ -124,7 +133,7 @@ impl<'a> Scan<'a> {
     /// Whitespace and comments.
     fn blank(&mut self) -> Result<(), Unreadable> {
         loop {
-            self.while_(|char| char.is_whitespace() || char == '\u{feff}' || char == '\0');
+            self.while_(|char| char.is_ascii() && (char.is_whitespace() || char.is_control()));
             let rest = self.rest();
             let mysql = self.engine == Engine::Mysql;
             // For MySQL two dashes are a comment only before a blank.
@@ -133,7 +142,10 @@ impl<'a> Scan<'a> {
                 !mysql || next.is_none_or(|next| next.is_whitespace() || next.is_control())
             });
             if dashes || (mysql && rest.starts_with('#')) {
-                self.while_(|char| char != '\n');
+                let comment = self.while_(|char| char != '\n');
+                if comment.trim_end_matches('\r').contains('\r') {
+                    return Err(Unreadable::Return);
+                }
             } else if rest.starts_with("/*") {
                 if mysql && (rest.starts_with("/*!") || rest.starts_with("/*M!")) {
                     return Err(Unreadable::Executed);
@@ -163,6 +175,39 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A number; no word may begin where it ends.
+    fn number(&mut self) -> Result<Token<'a>, Unreadable> {
+        let rest = self.rest();
+        let digits = |of: &str, kind: fn(&char) -> bool| of.chars().take_while(kind).count();
+        let prefixed = [
+            ("0x", char::is_ascii_hexdigit as fn(&char) -> bool),
+            ("0b", |char| matches!(char, '0' | '1')),
+        ];
+        let prefixed = prefixed.iter().find_map(|(prefix, kind)| {
+            let count = digits(rest.strip_prefix(prefix)?, *kind);
+            (count > 0).then_some(prefix.len() + count)
+        });
+        let size = prefixed.unwrap_or_else(|| {
+            let whole = digits(rest, |char| char.is_ascii_digit() || *char == '.');
+            let after = rest.get(whole..).unwrap_or_default();
+            let power = after.strip_prefix(['e', 'E']).map(|power| (1, power));
+            let power = power.map(|(size, power)| match power.strip_prefix(['+', '-']) {
+                Some(power) => (size + 1, power),
+                None => (size, power),
+            });
+            let power = power.map_or(0, |(size, power)| match digits(power, char::is_ascii_digit) {
+                0 => 0,
+                count => size + count,
+            });
+            whole + power
+        });
+        self.take(size);
+        match self.rest().chars().next() {
+            Some(next) if goes_on(next, self.engine) => Err(Unreadable::Glued(next)),
+            Some(_) | None => Ok(Token::Literal),
+        }
     }
 
     /// A text in single quotes.
@@ -271,7 +316,7 @@ mod tests {
                 &[Name("a]]b"), Word("N"), Literal, Word("@P1"), Word("#t")],
             ),
             (Engine::Sqlserver, r"'a\' b", &[Literal, Word("b")]),
-            (Engine::Sqlserver, "1e5 2.5 0x1F", &[Literal, Literal, Literal]),
+            (Engine::Sqlserver, "1e5 2.5e-1 0x1F", &[Literal, Literal, Literal]),
         ];
         for (engine, sql, wanted) in cases {
             assert_eq!(tokens(*engine, sql).unwrap(), *wanted, "{sql}");
@@ -294,9 +339,39 @@ mod tests {
             ),
             (Engine::Postgres, "select U&\"\\0070g\"()", Unreadable::Escaped),
             (Engine::Postgres, "select 'a", Unreadable::Open("a text")),
+            (
+                Engine::Postgres,
+                "select E'a'\n'\\'' , pg_notify('a', 'b') --'",
+                Unreadable::Continued,
+            ),
+            (Engine::Postgres, "select 1 -- \r'\n into t --'", Unreadable::Return),
+            (Engine::Sqlserver, "select 1delete from t", Unreadable::Glued('d')),
+            (Engine::Sqlserver, "select 1e5into x", Unreadable::Glued('i')),
+            (Engine::Sqlserver, "select 1einto x", Unreadable::Glued('e')),
+            (Engine::Sqlserver, "select 0x1Finto x", Unreadable::Glued('i')),
+            (
+                Engine::Sqlserver,
+                "select a\u{200b}delete from t",
+                Unreadable::Strange(0x200b),
+            ),
+            (Engine::Mysql, "select 1.5into outfile 'x'", Unreadable::Glued('i')),
             (Engine::Sqlserver, "select /* /* */", Unreadable::Open("a comment")),
         ] {
             assert_eq!(tokens(engine, sql).unwrap_err(), why, "{sql}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(sql in "[-a-z'\"`\\[\\]$/*!#;0-9.eExX@\\\\ \n\r(){}é🚦]{0,60}") {
+            for engine in [Engine::Postgres, Engine::Mysql, Engine::Sqlserver] {
+                // What is behind a blank and outside of everything is seen, whatever was before it.
+                if let Ok(found) = tokens(engine, &sql) {
+                    let more = format!("{sql}\n into");
+                    let more = tokens(engine, &more).unwrap();
+                    proptest::prop_assert!(more.starts_with(&found) && more.last().unwrap().is("into"));
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
 use crate::provider::tls::refusal;
 use crate::provider::tls::trust::Trust;
 
-use super::errors::failed;
+pub use super::errors::failed;
 
 /// Connects. A session that only `reads` is closed to writes by the server.
 pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionError> {

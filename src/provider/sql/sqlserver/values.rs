@@ -232,7 +232,7 @@ mod tests {
             text(ColumnType::Money, &ColumnData::F64(Some(-2.5))).unwrap().unwrap(),
             "-2.5000"
         );
-        assert!(json(ColumnType::Money, &ColumnData::F64(Some(922_337_203_685_477.58))).is_err());
+        assert!(json(ColumnType::Money, &ColumnData::F64(Some(922_337_203_685_477.0))).is_err());
     }
 
     #[test]
