@@ -13,4 +13,6 @@ pub mod server;
 pub mod session;
 pub mod sqlite;
 pub mod sqlite_session;
+pub mod statement;
 pub mod table;
+pub mod writer;

@@ -147,9 +147,11 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     if matches!(request.uses, "sql.query" | "sql.assert" | "sql.wait") {
         return Ok(Box::new(Read::new(request, request.database(connections, 0)?)?));
     }
+    if matches!(request.uses, "sql.exec" | "sql.fence") {
+        return Ok(Box::new(Change::new(request, request.database(connections, 0)?)?));
+    }
     let target = request.sql(connections, 0)?;
     Ok(match request.uses {
-        "sql.exec" | "sql.fence" => Box::new(Change::new(request, target)?),
         "sql.freeze_writes" => Box::new(Freeze::new(request, target)?),
         "sql.thaw_writes" => Box::new(Thaw::new(request, target)?),
         other => return Err(BuildError::NoAction(other.to_owned())),

@@ -56,9 +56,9 @@ impl Session for MysqlSession {
     }
 }
 
-struct Kill {
-    id: u32,
-    target: ServerTarget,
+pub(super) struct Kill {
+    pub(super) id: u32,
+    pub(super) target: ServerTarget,
 }
 
 #[async_trait]

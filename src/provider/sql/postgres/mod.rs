@@ -4,5 +4,6 @@ pub mod connect;
 pub mod numeric;
 pub mod reader;
 pub mod session;
+pub mod writer;
 
 pub use reader::reader;

@@ -50,9 +50,9 @@ impl Session for PostgresSession {
     }
 }
 
-struct Cancel {
-    token: CancelToken,
-    tls: Option<MakeRustlsConnect>,
+pub(super) struct Cancel {
+    pub(super) token: CancelToken,
+    pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 #[async_trait]
