@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::builder::{Builder, literal};
 use super::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec};
+use super::connections::is_later;
 use super::expression::{Part, has_expression, names, parts};
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue};
@@ -36,10 +37,12 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
-        let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait");
-        let kinds = on.iter().filter_map(|name| self.connections.get(name));
-        if spec.available && !reads && kinds.clone().any(|its| its.uses == "postgres") {
-            self.later(format!("{name} on postgres"));
+        let kinds: Vec<String> = on
+            .iter()
+            .filter_map(|name| Some(self.connections.get(name)?.uses.clone()))
+            .collect();
+        for kind in kinds.iter().filter(|kind| spec.available && is_later(spec.uses, kind)) {
+            self.later(format!("{name} on {kind}"));
         }
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {

@@ -56,6 +56,15 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Whether an action cannot act on an engine in this version, though it can on others.
+pub(super) fn is_later(uses: &str, kind: &str) -> bool {
+    match uses {
+        "sql.query" | "sql.assert" | "sql.wait" => matches!(kind, "mysql" | "sqlserver"),
+        "sql.exec" | "sql.fence" | "sql.freeze_writes" | "sql.thaw_writes" => kind == "sqlserver",
+        _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
+    }
+}
+
 impl Builder<'_> {
     pub(super) fn connections(&mut self, root: &Node, node: &Node) {
         let shared = root
@@ -130,7 +139,9 @@ impl Builder<'_> {
             &format!("a connection of kind {kind}"),
             &mut self.faults,
         );
-        if self.kind != EnvironmentKind::Lab && !matches!(kind, "sqlite" | "postgres" | "aws" | "http" | "ssh") {
+        if self.kind != EnvironmentKind::Lab
+            && !matches!(kind, "sqlite" | "postgres" | "mysql" | "aws" | "http" | "ssh")
+        {
             self.later(format!("connections of kind {kind}"));
         }
         if kind == "ssh" {

@@ -1,6 +1,9 @@
-//! SQL engines: what a session may do, what it gives, how it ends. PostgreSQL and MariaDB are real servers.
+//! SQL engines: what a session may do, what it gives, how it ends; what is changed, once; how writes are frozen.
+//! PostgreSQL and MariaDB are real servers.
 
 #[path = "../databases/mod.rs"]
 mod databases;
 
+mod bench;
 mod sessions;
+mod writes;

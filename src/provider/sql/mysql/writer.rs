@@ -346,7 +346,9 @@ pub async fn look(target: &ServerTarget, sql: Option<&str>) -> Result<About, Act
         about.facts.push(words.to_owned());
     }
     if let Some(sql) = sql {
-        match session.prep(sql).await {
+        // Preparing executes nothing, and in a session that is closed to writes the server would not even prepare.
+        let mut open = connect(target, false).await?;
+        match open.prep(sql).await {
             Ok(_) => {}
             Err(Error::Server(told)) if told.code == UNPREPARED => {}
             Err(error) => return Err(failed(&error, "the statement")),
