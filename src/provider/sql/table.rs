@@ -6,8 +6,10 @@ use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
 use super::change::Change;
-use super::freeze::{Freeze, Thaw};
+use super::database::Database;
+use super::freeze;
 use super::query::Read;
+use super::server::Engine;
 
 const SQL: ParamSpec = ParamSpec::new("sql", ParamKind::Sql, true, "one statement; values go into params as ?");
 const PARAMS: ParamSpec = ParamSpec::new("params", ParamKind::Params, false, "values for the ? of the statement");
@@ -94,7 +96,8 @@ pub const ACTIONS: &[ActionSpec] = &[
         doc: "Refuses every write but the tool's own until it is thawed.",
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["sql.thaw_writes"]),
-        on: &["sql"],
+        // The second is an ordinary user's, whose write has to be refused for the proof.
+        on: &["sql", "sql"],
         params: &[
             ParamSpec::new(
                 "sessions",
@@ -108,8 +111,20 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "prove it by a refused write and an idle period",
             ),
+            ParamSpec::new(
+                "hard",
+                ParamKind::Boolean,
+                false,
+                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false)",
+            ),
+            ParamSpec::new(
+                "except",
+                ParamKind::TextList,
+                false,
+                "users whose sessions stay, a replication's for one",
+            ),
         ],
-        results: &["prior_state", "tables"],
+        results: &["prior_state", "tables", "sessions_ended", "sessions_left", "detector"],
         available: true,
     },
     ActionSpec {
@@ -150,10 +165,41 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     if matches!(request.uses, "sql.exec" | "sql.fence") {
         return Ok(Box::new(Change::new(request, request.database(connections, 0)?)?));
     }
-    let target = request.sql(connections, 0)?;
-    Ok(match request.uses {
-        "sql.freeze_writes" => Box::new(Freeze::new(request, target)?),
-        "sql.thaw_writes" => Box::new(Thaw::new(request, target)?),
-        other => return Err(BuildError::NoAction(other.to_owned())),
+    // Whose write has to be refused for the proof.
+    let trial = match request.on.len() {
+        0 | 1 => None,
+        _ => Some(request.database(connections, 1)?),
+    };
+    freezing(request, request.database(connections, 0)?, trial)
+}
+
+fn freezing(request: &Request<'_>, target: Database, trial: Option<Database>) -> Result<Box<dyn Action>, BuildError> {
+    let freezes = request.uses == "sql.freeze_writes";
+    if !freezes && request.uses != "sql.thaw_writes" {
+        return Err(BuildError::NoAction(request.uses.to_owned()));
+    }
+    Ok(match target {
+        Database::Sqlite(target) if freezes => Box::new(freeze::sqlite::Freeze::new(request, target)?),
+        Database::Sqlite(target) => Box::new(freeze::sqlite::Thaw::new(request, target)?),
+        Database::Server(target) => {
+            let trial = match trial {
+                None => None,
+                Some(Database::Server(trial)) if trial.engine == target.engine => Some(trial),
+                Some(Database::Server(_) | Database::Sqlite(_)) => {
+                    let words = "the second connection has to lead to the same database, as an ordinary user";
+                    return Err(BuildError::Parameter(words.to_owned()));
+                }
+            };
+            match target.engine {
+                Engine::Postgres if freezes => Box::new(freeze::postgres::Freeze::new(request, target, trial)?),
+                Engine::Postgres => Box::new(freeze::postgres::Thaw::new(request, target)?),
+                Engine::Mysql if freezes => Box::new(freeze::mysql::Freeze::new(request, target, trial)?),
+                Engine::Mysql => Box::new(freeze::mysql::Thaw::new(request, target)?),
+                Engine::Sqlserver => {
+                    let words = format!("{} on sqlserver", request.uses);
+                    return Err(BuildError::NotAvailable(words));
+                }
+            }
+        }
     })
 }
