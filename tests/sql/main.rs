@@ -5,5 +5,6 @@
 mod databases;
 
 mod bench;
+mod freeze;
 mod sessions;
 mod writes;

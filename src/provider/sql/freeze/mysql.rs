@@ -252,15 +252,24 @@ impl Freeze {
     }
 }
 
-/// What an earlier try of this step wrote down before it set anything.
+/// What an earlier try of this step wrote down before it set anything, unless it was taken back.
 async fn remembered(session: &mut Conn, cx: &Cx) -> Result<Option<Prior<State>>, ActionError> {
     let sql = "select r.result from pointsman_marker m join pointsman_result r on r.`key` = m.`key` \
-               where m.run = ? and m.step = ? and r.result like '%\"before\"%' order by m.attempt desc limit 1";
+               where m.run = ? and m.step = ? and m.applied_at is null and r.result like '%\"before\"%' order by m.attempt desc limit 1";
     match session.exec_first::<String, _, _>(sql, (&cx.run, &cx.step)).await {
         Ok(text) => Ok(text.and_then(|text| serde_json::from_str(&text).ok())),
         // There is no such table: nothing was written down.
         Err(Error::Server(told)) if told.code == 1146 => Ok(None),
         Err(error) => Err(failed(&error, "the marker row")),
+    }
+}
+
+/// Writes down that what a freeze remembered is over. That it cannot be written down changes nothing of the thaw.
+async fn forgotten(session: &mut Conn, prior: &Prior<State>) {
+    let sql = "update pointsman_marker m join pointsman_result r on r.`key` = m.`key` \
+               set m.applied_at = utc_timestamp(6) where m.applied_at is null and r.result = ?";
+    if let Err(error) = session.exec_drop(sql, (told(prior).to_string(),)).await {
+        tracing::info!(%error, "the freeze's marker could not be closed");
     }
 }
 
@@ -542,7 +551,10 @@ impl Action for Thaw {
         let (_, now) = self.now(&mut session).await?;
         match stand(&now, &self.to.set, &self.to.before) {
             Stand::Foreign(words) => return Err(foreign(&words)),
-            Stand::There => return Ok(self.outcome(0, "; nothing was sent")),
+            Stand::There => {
+                forgotten(&mut session, &self.to).await;
+                return Ok(self.outcome(0, "; nothing was sent"));
+            }
             Stand::Before | Stand::Partly(_) => {}
         }
         let sets = way(&now, &self.to.before);
@@ -564,6 +576,7 @@ impl Action for Thaw {
                 words(&now)
             )));
         }
+        forgotten(&mut session, &self.to).await;
         Ok(self.outcome(sets.len(), ""))
     }
 

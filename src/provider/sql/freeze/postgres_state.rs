@@ -180,6 +180,16 @@ pub async fn refused_write(trial: &ServerTarget, hard: bool, cx: &Cx) -> Result<
         }
         Err(error) => return Err(error),
     };
+    let row = client
+        .query_one("select current_setting('default_transaction_read_only')", &[])
+        .await;
+    let closed: String = row.map_err(|error| failed(&error, "the proof"))?.get(0);
+    if closed != "on" {
+        return Err(permanent(format!(
+            "a new session of {} begins read write; a setting of its own prevails: write hard: true",
+            trial.user
+        )));
+    }
     let begun = client.batch_execute("begin").await;
     begun.map_err(|error| failed(&error, "the proof"))?;
     let tried = client.batch_execute("create table pointsman_refused()").await;
