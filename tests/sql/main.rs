@@ -3,8 +3,11 @@
 
 #[path = "../databases/mod.rs"]
 mod databases;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod bench;
 mod freeze;
+mod night;
 mod sessions;
 mod writes;

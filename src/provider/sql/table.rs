@@ -194,7 +194,7 @@ fn freezing(request: &Request<'_>, target: Database, trial: Option<Database>) ->
                 Engine::Postgres if freezes => Box::new(freeze::postgres::Freeze::new(request, target, trial)?),
                 Engine::Postgres => Box::new(freeze::postgres::Thaw::new(request, target)?),
                 Engine::Mysql if freezes => Box::new(freeze::mysql::Freeze::new(request, target, trial)?),
-                Engine::Mysql => Box::new(freeze::mysql::Thaw::new(request, target)?),
+                Engine::Mysql => Box::new(freeze::mysql_thaw::Thaw::new(request, target)?),
                 Engine::Sqlserver => {
                     let words = format!("{} on sqlserver", request.uses);
                     return Err(BuildError::NotAvailable(words));

@@ -2,6 +2,8 @@
 
 pub mod mysql;
 pub mod mysql_proof;
+pub mod mysql_state;
+pub mod mysql_thaw;
 pub mod parameters;
 pub mod postgres;
 pub mod postgres_state;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::connection::BuildError;
@@ -20,94 +19,8 @@ use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::writer::Writer;
 
 use super::mysql_proof::{self as proof, Session};
-use super::parameters::{Prior, Settings, Stand, To, With, bound, foreign, in_doubt, permanent, stand, told, words};
-
-/// What stops writes on a server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    pub read_only: String,
-    /// MySQL has it, MariaDB has not.
-    pub super_read_only: Option<String>,
-    pub event_scheduler: String,
-}
-
-impl Settings for State {
-    fn each(&self) -> Vec<(&'static str, String)> {
-        let mut each = vec![("read_only", self.read_only.clone())];
-        each.extend(self.super_read_only.clone().map(|value| ("super_read_only", value)));
-        each.push(("event_scheduler", self.event_scheduler.clone()));
-        each
-    }
-}
-
-/// The state now.
-pub async fn state(session: &mut Conn) -> Result<State, ActionError> {
-    let sql = "show global variables where variable_name in ('read_only', 'super_read_only', 'event_scheduler')";
-    let found: Vec<(String, String)> = session
-        .query(sql)
-        .await
-        .map_err(|error| failed(&error, "the settings"))?;
-    let of = |name: &str| {
-        let value = found
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str());
-        value.map(|value| match value {
-            "0" => "OFF".to_owned(),
-            "1" => "ON".to_owned(),
-            other => other.to_owned(),
-        })
-    };
-    Ok(State {
-        read_only: of("read_only").unwrap_or_default(),
-        super_read_only: of("super_read_only"),
-        event_scheduler: of("event_scheduler").unwrap_or_default(),
-    })
-}
-
-/// What a freeze makes of a state.
-fn frozen(before: &State, hard: bool) -> State {
-    let on = |value: &str| match value {
-        "OFF" => "ON".to_owned(),
-        other => other.to_owned(),
-    };
-    State {
-        read_only: on(&before.read_only),
-        super_read_only: before
-            .super_read_only
-            .as_deref()
-            .map(|value| if hard { on(value) } else { value.to_owned() }),
-        event_scheduler: match before.event_scheduler.as_str() {
-            "ON" => "OFF".to_owned(),
-            other => other.to_owned(),
-        },
-    }
-}
-
-/// Statements that lead from one state to another, in an order that lets nobody in meanwhile.
-fn way(now: &State, to: &State) -> Vec<String> {
-    let mut sets = Vec::new();
-    if now.super_read_only != to.super_read_only {
-        sets.extend(
-            to.super_read_only
-                .iter()
-                .map(|value| format!("set global super_read_only = {value}")),
-        );
-    }
-    if now.read_only != to.read_only {
-        sets.push(format!("set global read_only = {}", to.read_only));
-    }
-    if now.event_scheduler != to.event_scheduler {
-        let set = format!("set global event_scheduler = {}", to.event_scheduler);
-        // Events stop before the door closes, and begin again once it is open.
-        match to.event_scheduler.as_str() {
-            "OFF" => sets.insert(0, set),
-            _ => sets.push(set),
-        }
-    }
-    sets
-}
+use super::mysql_state::{State, frozen, place, remembered, state, way};
+use super::parameters::{Prior, Stand, With, bound, foreign, in_doubt, permanent, stand, told, words};
 
 /// Freezes writes.
 pub struct Freeze {
@@ -250,35 +163,6 @@ impl Freeze {
         }
         Ok((u64::try_from(ended.len()).unwrap_or(0), left))
     }
-}
-
-/// What an earlier try of this step wrote down before it set anything, unless it was taken back.
-async fn remembered(session: &mut Conn, cx: &Cx) -> Result<Option<Prior<State>>, ActionError> {
-    let sql = "select r.result from pointsman_marker m join pointsman_result r on r.`key` = m.`key` \
-               where m.run = ? and m.step = ? and m.applied_at is null and r.result like '%\"before\"%' order by m.attempt desc limit 1";
-    match session.exec_first::<String, _, _>(sql, (&cx.run, &cx.step)).await {
-        Ok(text) => Ok(text.and_then(|text| serde_json::from_str(&text).ok())),
-        // There is no such table: nothing was written down.
-        Err(Error::Server(told)) if told.code == 1146 => Ok(None),
-        Err(error) => Err(failed(&error, "the marker row")),
-    }
-}
-
-/// Writes down that what a freeze remembered is over. That it cannot be written down changes nothing of the thaw.
-async fn forgotten(session: &mut Conn, prior: &Prior<State>) {
-    let sql = "update pointsman_marker m join pointsman_result r on r.`key` = m.`key` \
-               set m.applied_at = utc_timestamp(6) where m.applied_at is null and r.result = ?";
-    if let Err(error) = session.exec_drop(sql, (told(prior).to_string(),)).await {
-        tracing::info!(%error, "the freeze's marker could not be closed");
-    }
-}
-
-fn place(identity: &Value) -> String {
-    identity
-        .get("server")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
 }
 
 #[async_trait]
@@ -478,120 +362,5 @@ impl Freeze {
                 error.message
             )),
         }
-    }
-}
-
-/// Lets writes in again.
-pub struct Thaw {
-    on: String,
-    target: ServerTarget,
-    to: Prior<State>,
-}
-
-impl Thaw {
-    /// From its parameters.
-    pub fn new(request: &Request<'_>, target: ServerTarget) -> Result<Self, BuildError> {
-        let with: To<State> = request.parameters()?;
-        Ok(Self {
-            on: request.on.first().cloned().unwrap_or_default(),
-            target,
-            to: with.to,
-        })
-    }
-
-    fn outcome(&self, sent: usize, words: &str) -> Outcome {
-        let mut result = Map::new();
-        result.insert("thawed".to_owned(), json!(sent));
-        let state = super::parameters::words(&self.to.before);
-        Outcome {
-            summary: format!("{}: {state}, as before the freeze{words}", self.on),
-            result,
-            evidence: Vec::new(),
-        }
-    }
-
-    async fn now(&self, session: &mut Conn) -> Result<(Value, State), ActionError> {
-        let identity = about(session, &self.target).await?.identity;
-        if place(&identity) != self.to.place {
-            let words = format!("{} is another server than the one that was frozen", self.on);
-            return Err(foreign(&words));
-        }
-        Ok((identity, state(session).await?))
-    }
-}
-
-#[async_trait]
-impl Action for Thaw {
-    fn preview(&self) -> Preview {
-        Preview {
-            summary: format!(
-                "lets writes on the server of {} in again, as far as before the freeze",
-                self.on
-            ),
-            commands: way(&self.to.set, &self.to.before)
-                .iter()
-                .map(|sql| format!("{}: {sql}", self.on))
-                .collect(),
-            notes: vec!["what somebody else has set since the freeze is left alone, and told".to_owned()],
-        }
-    }
-
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let mut session = connect(&self.target, true).await?;
-        let (identity, now) = self.now(&mut session).await?;
-        if let Stand::Foreign(words) = stand(&now, &self.to.set, &self.to.before) {
-            return Err(foreign(&words));
-        }
-        let facts = vec![format!("now {}; then {}", words(&now), words(&self.to.before))];
-        Ok(Ready { identity, facts })
-    }
-
-    async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
-        let mut session = connect(&self.target, false).await?;
-        let (_, now) = self.now(&mut session).await?;
-        match stand(&now, &self.to.set, &self.to.before) {
-            Stand::Foreign(words) => return Err(foreign(&words)),
-            Stand::There => {
-                forgotten(&mut session, &self.to).await;
-                return Ok(self.outcome(0, "; nothing was sent"));
-            }
-            Stand::Before | Stand::Partly(_) => {}
-        }
-        let sets = way(&now, &self.to.before);
-        for sql in &sets {
-            let done = session.query_drop(format!("/* {} */ {sql}", cx.key)).await;
-            done.map_err(|error| {
-                let failure = refused(&error, sql);
-                match failure.lost {
-                    true => in_doubt(format!("{}; it was sent", failure.error.message)),
-                    false => failure.error,
-                }
-            })?;
-        }
-        cx.reporter.ack(&cx.key).await?;
-        let now = state(&mut session).await?;
-        if now != self.to.before {
-            return Err(in_doubt(format!(
-                "it was set and is now {}; look who changed it",
-                words(&now)
-            )));
-        }
-        forgotten(&mut session, &self.to).await;
-        Ok(self.outcome(sets.len(), ""))
-    }
-
-    async fn observe(&self, _cx: &Cx) -> Result<Observed, ActionError> {
-        let mut session = connect(&self.target, true).await?;
-        let (_, now) = self.now(&mut session).await?;
-        Ok(match stand(&now, &self.to.set, &self.to.before) {
-            Stand::There => Observed::Done(self.outcome(0, " (found by reading)")),
-            Stand::Before => Observed::NotStarted {
-                detail: format!("{} as the freeze left it", words(&now)),
-            },
-            Stand::Partly(words) => Observed::Unknown {
-                detail: format!("{words}: a part of it; say that it was not done, and it is done again"),
-            },
-            Stand::Foreign(detail) => Observed::Unknown { detail },
-        })
     }
 }
