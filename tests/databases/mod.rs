@@ -234,15 +234,14 @@ impl Server {
             let deadline = Instant::now() + Duration::from_secs(60);
             while Instant::now() < deadline && shell.try_wait().unwrap().is_none() {
                 let said = fs::read_to_string(&log).unwrap_or_default();
-                if said.contains("ready to accept connections") || said.contains("ready for connections") {
-                    if TcpStream::connect(at).is_ok() {
-                        return Self {
-                            shell,
-                            engine,
-                            port,
-                            folder,
-                        };
-                    }
+                let ready = said.contains("ready to accept connections") || said.contains("ready for connections");
+                if ready && TcpStream::connect(at).is_ok() {
+                    return Self {
+                        shell,
+                        engine,
+                        port,
+                        folder,
+                    };
                 }
                 if said.contains("Address already in use") {
                     break;
