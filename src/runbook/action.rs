@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::builder::{Builder, literal};
 use super::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec};
-use super::connections::is_later;
 use super::expression::{Part, has_expression, names, parts};
 use super::fault::{Place, nearest};
 use super::node::{Key, Node, NodeValue};
@@ -37,13 +36,7 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
-        let kinds: Vec<String> = on
-            .iter()
-            .filter_map(|name| Some(self.connections.get(name)?.uses.clone()))
-            .collect();
-        for kind in kinds.iter().filter(|kind| spec.available && is_later(spec.uses, kind)) {
-            self.later(format!("{name} on {kind}"));
-        }
+        self.later_engines(spec, &on);
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);

@@ -249,6 +249,34 @@ async fn sessions_are_ended_and_their_transactions_with_them() {
 }
 
 #[tokio::test]
+async fn a_prepared_transaction_is_told_and_fails_the_proof() {
+    for server in servers() {
+        let (database, app) = with_app(&server).await;
+        let sql: &[&str] = match server.engine {
+            Engine::Postgres => &["begin", "insert into t values (5)", "prepare transaction 'half'"],
+            Engine::Mysql | Engine::Sqlserver => &[
+                "xa start 'half'",
+                "insert into t values (5)",
+                "xa end 'half'",
+                "xa prepare 'half'",
+            ],
+        };
+        for sql in sql {
+            database.run(sql).await;
+        }
+        let looks = action("sql.freeze_writes", json!({}), &[&database.target]);
+        let facts = looks.check(&cx("pm-look")).await.unwrap().facts.join("\n");
+        assert!(facts.contains("prepared"), "{facts}");
+        let (freezes, own, _) = freeze(json!({ "proof": true }), &[&database.target, &app], "pm-half-way").await;
+        let failed = freezes.prove(&own).await.unwrap_err();
+        assert!(
+            failed.message.contains("prepared") || failed.message.contains("still open"),
+            "{failed}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_open_transaction_fails_the_proof_and_cannot_be_committed() {
     let Some(server) = Server::mariadb(&["--log-bin"]) else {
         return;

@@ -69,6 +69,24 @@ async fn a_statement_is_done_once_and_its_marker_says_so() {
 }
 
 #[tokio::test]
+async fn two_at_once_under_one_key_are_one() {
+    for server in servers() {
+        let database = with_table(&server).await;
+        let sql = "insert into t select coalesce(max(id), 0) + 1, 'next' from t";
+        let tries: Vec<_> = (0..4)
+            .map(|_| {
+                let adds = exec(sql, &database.target);
+                tokio::spawn(async move { adds.execute(&cx("pm-both")).await })
+            })
+            .collect();
+        for tried in tries {
+            assert_eq!(tried.await.unwrap().unwrap().result["rows"], json!(1));
+        }
+        assert_eq!(count(&database, "t").await, "2");
+    }
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_leaves_nothing() {
     for server in servers() {
         let database = with_table(&server).await;

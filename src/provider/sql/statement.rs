@@ -161,9 +161,11 @@ fn mysql(words: &[&str], tokens: &[Token]) -> Result<Shape, String> {
         ("SET", _) if has("AUTOCOMMIT") || has("TRANSACTION") || has("SQL_LOG_BIN") => return own(first),
         ("INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "WITH" | "SELECT" | "VALUES" | "TABLE" | "DO", _)
         | ("LOAD", "DATA" | "XML") => Shape::Whole,
+        // What is replaced is dropped first.
+        ("CREATE", "OR") => alone(COMMITS, true),
         ("CREATE" | "ALTER" | "TRUNCATE" | "RENAME", _) => alone(COMMITS, false),
         // MariaDB drops those that it can.
-        ("DROP", _) => alone(COMMITS, several),
+        ("DROP", _) => alone(COMMITS, several || matches!(second, "DATABASE" | "SCHEMA")),
         ("GRANT" | "REVOKE", _) => alone(COMMITS, true),
         ("CALL" | "EXECUTE", _) => alone(ITSELF, true),
         _ => alone(NO_UNDO, true),
@@ -363,6 +365,8 @@ mod tests {
             ("alter table t add b int", false),
             ("drop table t", false),
             ("drop table t, u", true),
+            ("drop database d", true),
+            ("create or replace table t(a int)", true),
             ("truncate t", false),
             ("call p()", true),
             ("grant select on t to u", true),

@@ -43,6 +43,15 @@ impl From<Failure> for ActionError {
     }
 }
 
+/// The error of a change: what is told to a read that would write says nothing to what has to write.
+pub fn told(error: ActionError) -> ActionError {
+    let own = "; the statement would write; use sql.exec for what changes something";
+    let message = error
+        .message
+        .replace(own, "; it takes no writes from this user: is it frozen, or a replica?");
+    ActionError { message, ..error }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub enum Work {

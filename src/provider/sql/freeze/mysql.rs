@@ -181,7 +181,8 @@ impl Action for Freeze {
                 .to_owned(),
         ];
         notes.push(if self.with.kills() {
-            "open sessions are ended before and after it; their transactions are rolled back".to_owned()
+            "open sessions are ended before and after it, the tool's own of other steps too; their transactions are rolled back"
+                .to_owned()
         } else {
             "open sessions stay: they read on, and their open transactions fail when they commit".to_owned()
         });
@@ -268,7 +269,12 @@ impl Action for Freeze {
             if error.kind == ActionErrorKind::InDoubt {
                 return Err(error);
             }
-            return Err(self.put_back(&mut session, &now, ended, error).await);
+            let told = self.put_back(&mut session, &now, ended, error).await;
+            let kind = match told.kind {
+                ActionErrorKind::Permanent if cx.cancel.is_cancelled() => ActionErrorKind::Cancelled,
+                kind => kind,
+            };
+            return Err(ActionError { kind, ..told });
         }
         cx.reporter.ack(&cx.key).await?;
         drop(own);

@@ -26,17 +26,14 @@ use super::postgres_state::{self as place, Grant, State};
 /// What a freeze makes of a state: the tool's user and the excepted keep the right to connect.
 fn frozen(before: &State, own: &str, except: &[String]) -> State {
     let connect = before.connect.as_ref().map(|grants| {
-        let everybody = grants.iter().any(|grant| grant.who.is_empty());
         let mut kept: Vec<Grant> = Vec::new();
         for who in except.iter().map(String::as_str).chain([own]) {
             let had = grants.iter().find(|grant| grant.who == who);
-            let grant = had.cloned().or_else(|| {
-                everybody.then(|| Grant {
-                    who: who.to_owned(),
-                    grantable: false,
-                })
-            });
-            kept.extend(grant);
+            // A right that came by everybody's, or by a role's, goes with it: it is granted anew.
+            kept.push(had.cloned().unwrap_or_else(|| Grant {
+                who: who.to_owned(),
+                grantable: false,
+            }));
         }
         kept.sort();
         kept.dedup();

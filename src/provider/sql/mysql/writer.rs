@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed};
 use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::session::Ender;
-use crate::provider::sql::writer::{Failure, Found, Writer, observed, result};
+use crate::provider::sql::writer::{self, Failure, Found, Writer, observed, result};
 
 use super::connect::{connect, failed};
 use super::session::Kill;
@@ -45,7 +45,7 @@ pub struct MysqlWriter {
 pub fn refused(error: &Error, what: &str) -> Failure {
     match error {
         Error::Server(told) => Failure {
-            error: failed(error, what),
+            error: writer::told(failed(error, what)),
             // The server shuts down (1053), or somebody ended the session (1927).
             lost: matches!(told.code, 1053 | 1927 | 3169),
         },

@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::provider::action::{ActionError, ActionErrorKind, Cx, Observed};
 use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::session::Ender;
-use crate::provider::sql::writer::{Failure, Found, Writer, observed, result};
+use crate::provider::sql::writer::{Failure, Found, Writer, observed, result, told};
 
 use super::connect::{connect, failed};
 use super::reader::Bound;
@@ -51,11 +51,11 @@ fn lock(key: &str) -> i64 {
 
 /// What an error before a commit means: the session is gone, or the server refused. Nothing was committed either way.
 pub fn refused(error: &Error, what: &str) -> Failure {
-    let told = error.as_db_error();
-    let fatal = told.is_some_and(|told| matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic)));
-    let lost = fatal || error.is_closed() || told.is_none() && error.to_string().contains("communicating");
+    let answer = error.as_db_error();
+    let fatal = answer.is_some_and(|told| matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic)));
+    let lost = fatal || error.is_closed() || answer.is_none() && error.to_string().contains("communicating");
     Failure {
-        error: failed(error, what),
+        error: told(failed(error, what)),
         lost,
     }
 }
