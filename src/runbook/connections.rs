@@ -61,7 +61,9 @@ pub const KINDS: &[(&str, &[&str])] = &[
 fn is_later(uses: &str, kind: &str) -> bool {
     match uses {
         "sql.query" | "sql.assert" | "sql.wait" => matches!(kind, "mysql" | "sqlserver"),
-        "sql.exec" | "sql.fence" | "sql.freeze_writes" | "sql.thaw_writes" => kind == "sqlserver",
+        "sql.exec" | "sql.fence" | "sql.freeze_writes" | "sql.thaw_writes" | "sql.compare_objects" => {
+            kind == "sqlserver"
+        }
         _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
     }
 }

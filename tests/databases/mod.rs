@@ -119,6 +119,8 @@ fn folder() -> tempfile::TempDir {
 fn prepared(command: &mut Command, folder: &Path) {
     let done = command
         .env("HOME", folder)
+        // A MariaDB that starts takes away what others have in a folder that they share.
+        .env("TMPDIR", folder)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .output()
@@ -225,6 +227,7 @@ impl Server {
                 .args(arguments)
                 .args(port_arguments(port))
                 .env("HOME", folder.path())
+                .env("TMPDIR", folder.path())
                 .env("LC_ALL", "C.UTF-8")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())

@@ -10,5 +10,6 @@ mod support;
 mod bench;
 mod freeze;
 mod night;
+mod objects;
 mod sessions;
 mod writes;

@@ -6,6 +6,7 @@ pub mod database;
 pub mod freeze;
 pub mod marker;
 pub mod mysql;
+pub mod objects;
 pub mod postgres;
 pub mod query;
 pub mod rows;

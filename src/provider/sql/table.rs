@@ -8,6 +8,7 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 use super::change::Change;
 use super::database::Database;
 use super::freeze;
+use super::objects::compare::Objects;
 use super::query::Read;
 use super::server::Engine;
 
@@ -149,12 +150,38 @@ pub const ACTIONS: &[ActionSpec] = &[
         Effect::Read,
         Reversibility::Nothing,
     ),
-    later(
-        "sql.compare_objects",
-        "Compares what rows do not show.",
-        Effect::Read,
-        Reversibility::Nothing,
-    ),
+    ActionSpec {
+        uses: "sql.compare_objects",
+        doc: "Compares what rows do not show: counters, indexes, keys, triggers, views, routines, events, users, grants.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["sql", "sql"],
+        params: &[
+            ParamSpec::new(
+                "expect",
+                ParamKind::Predicate,
+                false,
+                "what must hold: differences == 0; without it, no difference and nothing unseen",
+            ),
+            ParamSpec::new(
+                "ignore",
+                ParamKind::TextList,
+                false,
+                "objects that do not count, as kind and name: \"role *\", \"index public.tmp_*\"",
+            ),
+        ],
+        results: &[
+            "differences",
+            "missing",
+            "extra",
+            "different",
+            "behind",
+            "unseen",
+            "not_compared",
+            "objects",
+        ],
+        available: true,
+    },
 ];
 
 /// Makes a SQL action.
@@ -164,6 +191,10 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     }
     if matches!(request.uses, "sql.exec" | "sql.fence") {
         return Ok(Box::new(Change::new(request, request.database(connections, 0)?)?));
+    }
+    if request.uses == "sql.compare_objects" {
+        let (source, target) = (request.database(connections, 0)?, request.database(connections, 1)?);
+        return Ok(Box::new(Objects::new(request, source, target)?));
     }
     // Whose write has to be refused for the proof.
     let trial = match request.on.len() {
