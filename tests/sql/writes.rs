@@ -69,6 +69,27 @@ async fn a_statement_is_done_once_and_its_marker_says_so() {
 }
 
 #[tokio::test]
+async fn the_servers_own_log_names_the_key() {
+    let maria = Server::mariadb(&["--general-log", "--general-log-file=general.log"]);
+    for server in [Server::postgres(&["log_statement=all"]), maria].into_iter().flatten() {
+        let database = with_table(&server).await;
+        let adds = exec("insert into t values (2, 'two')", &database.target);
+        adds.execute(&cx("pm-logged")).await.unwrap();
+        let log = match server.engine {
+            Engine::Postgres => server.folder.path().join("log"),
+            Engine::Mysql | Engine::Sqlserver => server.folder.path().join("data/general.log"),
+        };
+        let logged = std::fs::read_to_string(log).unwrap();
+        for words in [
+            "/* pm-logged */ insert into t values (2, 'two')",
+            "/* pm-logged */ commit",
+        ] {
+            assert!(logged.contains(words), "{words}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_at_once_under_one_key_are_one() {
     for server in servers() {
         let database = with_table(&server).await;

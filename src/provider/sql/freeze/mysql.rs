@@ -99,6 +99,9 @@ impl Freeze {
         let id = own.id();
         for sql in sets {
             let signed = format!("/* {} */ {sql}", cx.key);
+            let wait = self.target.patience.as_secs();
+            let words = format!("{sql}: waits for running statements, {wait} s at most");
+            cx.reporter.progress(Progress::State(words));
             let setting = own.query_drop(signed);
             tokio::pin!(setting);
             let done = tokio::select! {
