@@ -13,9 +13,6 @@ use super::text::{duration, statuses};
 /// Kinds of connections that `sql` stands for.
 pub(super) const SQL: &[&str] = &["sqlite", "mysql", "postgres", "sqlserver"];
 
-/// Those of them that a server has.
-const SERVED: &[&str] = &["mysql", "postgres", "sqlserver"];
-
 impl Builder<'_> {
     /// The action that `node` (a step, a check, a rollback) declares.
     pub fn action(&mut self, node: &Node, what: &str) -> Option<(PlannedAction, &'static ActionSpec)> {
@@ -39,14 +36,7 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
-        let reads = matches!(spec.uses, "sql.query" | "sql.assert" | "sql.wait" | "sql.compare");
-        let kinds = on.iter().filter_map(|name| self.connections.get(name));
-        let served = kinds
-            .map(|its| its.uses.clone())
-            .find(|kind| SERVED.contains(&kind.as_str()));
-        if let (true, false, Some(kind)) = (spec.available, reads, served) {
-            self.later(format!("{name} on {kind}"));
-        }
+        self.later_engines(spec, &on);
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::builder::Builder;
+use super::catalogue::ActionSpec;
 use super::environment::LAB;
 use super::expression::has_expression;
 use super::fault::{Place, nearest};
@@ -58,7 +59,31 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Whether an action cannot act on an engine in this version, though it can on others.
+fn is_later(uses: &str, kind: &str) -> bool {
+    match uses {
+        "sql.query" | "sql.assert" | "sql.wait" | "sql.compare" => false,
+        "sql.exec" | "sql.fence" | "sql.freeze_writes" | "sql.thaw_writes" | "sql.compare_objects" => {
+            kind == "sqlserver"
+        }
+        _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
+    }
+}
+
 impl Builder<'_> {
+    /// Tells of an action that exists, and not yet on the engines that it names.
+    pub(super) fn later_engines(&mut self, spec: &ActionSpec, on: &[String]) {
+        let named = on
+            .iter()
+            .filter_map(|name| Some(self.connections.get(name)?.uses.clone()));
+        let kinds: Vec<String> = named
+            .filter(|kind| spec.available && is_later(spec.uses, kind))
+            .collect();
+        for kind in kinds {
+            self.later(format!("{} on {kind}", spec.uses));
+        }
+    }
+
     pub(super) fn connections(&mut self, root: &Node, node: &Node) {
         let shared = root
             .get("connections")

@@ -133,6 +133,7 @@ pub fn readable(path: &Path) {
 fn prepared(command: &mut Command, folder: &Path) {
     let done = command
         .env("HOME", folder)
+        // A MariaDB that starts takes away what others have in a folder that they share.
         .env("TMPDIR", folder)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())

@@ -1,4 +1,5 @@
-//! SQL engines: what a session may do, what it gives, how it ends. PostgreSQL and MariaDB are real servers.
+//! SQL engines: what a session may do, what it gives, how it ends; what is changed, once; how writes are frozen.
+//! PostgreSQL and MariaDB are real servers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../support/cx.rs"]
@@ -9,7 +10,11 @@ mod databases;
 mod support;
 
 mod about;
+mod bench;
 mod ends;
+mod freeze;
+mod night;
+mod objects;
 mod params;
 mod program;
 mod refusals;
@@ -18,6 +23,7 @@ mod sqlserver;
 mod tds_front;
 mod tls;
 mod types;
+mod writes;
 
 use pointsman::provider::action::ActionError;
 use pointsman::provider::sql::database::Database;

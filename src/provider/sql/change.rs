@@ -1,15 +1,19 @@
-//! Changing rows: one statement, or the fence row.
+//! Changing rows: one statement, or the fence row, once, under a marker.
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::provider::action::{Action, ActionError, Cx, Observed, Outcome, Preview, Ready};
+use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Ready};
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
 
-use super::marker::{observe, once};
+use super::database::Database;
+use super::server::{Engine, ServerTarget};
 use super::sqlite::{bind, blocking, failed, identity, reader};
+use super::statement::{self, Shape};
+use super::writer::{Work, Writer};
+use super::{marker, mysql, postgres, writer};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,13 +36,15 @@ enum What {
 /// A change.
 pub struct Change {
     on: String,
-    target: SqliteTarget,
+    target: Database,
     what: What,
+    /// What the words of the statement tell, on a server.
+    read: Option<statement::Read>,
 }
 
 impl Change {
-    /// From its parameters.
-    pub fn new(request: &Request<'_>, target: SqliteTarget) -> Result<Self, BuildError> {
+    /// From its parameters. A statement that must not be sent is refused here.
+    pub fn new(request: &Request<'_>, target: Database) -> Result<Self, BuildError> {
         let on = request.on.first().cloned().unwrap_or_default();
         let what = if request.uses == "sql.fence" {
             let Nothing {} = request.parameters()?;
@@ -46,8 +52,138 @@ impl Change {
         } else {
             What::Statement(request.parameters()?)
         };
-        Ok(Self { on, target, what })
+        let read = match (&what, &target) {
+            (What::Statement(with), Database::Server(server)) => {
+                let read = statement::read(&with.sql, server.engine);
+                Some(read.map_err(|words| BuildError::Parameter(format!("sql: {words}")))?)
+            }
+            (What::Statement(_) | What::Fence, Database::Sqlite(_)) | (What::Fence, Database::Server(_)) => None,
+        };
+        Ok(Self { on, target, what, read })
     }
+
+    fn named(&self, error: ActionError) -> ActionError {
+        ActionError {
+            message: format!("{}: {}", self.on, error.message),
+            ..error
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        self.read.as_ref().map_or(Shape::Whole, |read| read.shape)
+    }
+
+    /// What there is to do on a server; a table without transactions that the statement names makes it one that cannot be
+    /// taken back.
+    async fn work(&self, target: &ServerTarget) -> Result<(Work, Vec<String>), ActionError> {
+        let What::Statement(with) = &self.what else {
+            return Ok((Work::Fence, Vec::new()));
+        };
+        let mut shape = self.shape();
+        let mut facts = Vec::new();
+        if let (Engine::Mysql, Some(read)) = (target.engine, &self.read) {
+            let named = mysql::writer::without_transactions(target).await?;
+            for (table, engine) in named.into_iter().filter(|(table, _)| read.names.contains(table)) {
+                facts.push(format!(
+                    "table {table} is {engine}, without transactions: what changes there cannot be taken back, and an \
+                     error in the middle leaves the step in doubt"
+                ));
+                shape = Shape::Alone {
+                    why: "a table has no transactions",
+                    partly: true,
+                };
+            }
+        }
+        let work = Work::Statement {
+            sql: with.sql.clone(),
+            params: with.params.clone(),
+            shape,
+        };
+        Ok((work, facts))
+    }
+
+    async fn on_server(&self, target: &ServerTarget, cx: &Cx) -> Result<Map<String, Value>, ActionError> {
+        if cx.cancel.is_cancelled() {
+            let words = "ended before anything was sent";
+            return Err(ActionError::new(ActionErrorKind::Cancelled, words));
+        }
+        let (work, _facts) = self.work(target).await?;
+        let mut session: Box<dyn Writer> = match target.engine {
+            Engine::Postgres => Box::new(postgres::writer::writer(target, cx).await?),
+            Engine::Mysql => Box::new(mysql::writer::writer(target, cx).await?),
+            Engine::Sqlserver => return Err(later(target)),
+        };
+        writer::once(&mut *session, cx, &work).await
+    }
+
+    async fn look(&self, target: &ServerTarget) -> Result<Ready, ActionError> {
+        let sql = match &self.what {
+            What::Statement(with) => Some((with.sql.as_str(), with.params.len())),
+            What::Fence => None,
+        };
+        let mut ready = match target.engine {
+            Engine::Postgres => {
+                let mut session = postgres::reader(target).await?;
+                let about = session.about().await?;
+                if let Some((sql, params)) = sql {
+                    session.prepare(sql, params).await?;
+                }
+                let mut facts = vec![about.product.clone()];
+                facts.extend(postgres::writer::facts(target).await?);
+                Ready {
+                    identity: about.identity,
+                    facts,
+                }
+            }
+            Engine::Mysql => {
+                let about = mysql::writer::look(target, sql.map(|(sql, _)| sql)).await?;
+                Ready {
+                    identity: about.identity,
+                    facts: about.facts,
+                }
+            }
+            Engine::Sqlserver => return Err(later(target)),
+        };
+        ready.facts.extend(self.work(target).await?.1);
+        Ok(ready)
+    }
+}
+
+fn later(target: &ServerTarget) -> ActionError {
+    let words = format!("{target}: changes are not available on it yet; make them by a manual step");
+    ActionError::new(ActionErrorKind::Permanent, words)
+}
+
+/// On SQLite, in one transaction with its marker.
+async fn on_sqlite(target: &SqliteTarget, what: What, cx: &Cx) -> Result<Map<String, Value>, ActionError> {
+    let key = cx.key.clone();
+    marker::once(target, cx, move |transaction| {
+        let mut result = Map::new();
+        match what {
+            What::Statement(statement) => {
+                let rows = transaction
+                    .execute(&statement.sql, rusqlite::params_from_iter(bind(&statement.params)))
+                    .map_err(|error| failed(&error, "the statement"))?;
+                result.insert("rows".to_owned(), json!(rows));
+            }
+            What::Fence => {
+                let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+                transaction
+                    .execute_batch(
+                        "create table if not exists pointsman_fence(token text primary key, written_at text)",
+                    )
+                    .and_then(|()| {
+                        let sql = "insert into pointsman_fence(token, written_at) values (?, ?)";
+                        transaction.execute(sql, [&key, &now])
+                    })
+                    .map_err(|error| failed(&error, "the fence row"))?;
+                result.insert("token".to_owned(), json!(key));
+                result.insert("written_at".to_owned(), json!(now));
+            }
+        }
+        Ok(result)
+    })
+    .await
 }
 
 #[async_trait]
@@ -71,7 +207,23 @@ impl Action for Change {
                 Vec::new(),
             ),
         };
-        notes.push("one transaction with its row in pointsman_marker".to_owned());
+        notes.push(match self.shape() {
+            Shape::Whole => "one transaction with its row in pointsman_marker".to_owned(),
+            Shape::Alone { why, partly } => {
+                let left = if partly { ", also where it fails in the middle" } else { "" };
+                format!(
+                    "{why}: its row in pointsman_marker says begun before it and done after it; if the answer is lost{left}, \
+                     a person decides"
+                )
+            }
+        });
+        if matches!(&self.target, Database::Server(_)) {
+            notes.push(
+                "pointsman_marker, pointsman_result and pointsman_fence are replicated like any table: a replication of \
+                 every table needs them on its other side"
+                    .to_owned(),
+            );
+        }
         Preview {
             summary,
             commands: vec![command],
@@ -80,57 +232,34 @@ impl Action for Change {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let (target, what) = (self.target.clone(), self.what.clone());
-        blocking(move || {
-            let session = reader(&target)?;
-            match what {
-                What::Statement(statement) => session
-                    .prepare(&statement.sql)
-                    .map(|_| ())
-                    .map_err(|error| failed(&error, "the statement")),
-                What::Fence => Ok(()),
+        let ready = match &self.target {
+            Database::Server(target) => self.look(target).await,
+            Database::Sqlite(target) => {
+                let (own, what) = (target.clone(), self.what.clone());
+                let seen = blocking(move || {
+                    let session = reader(&own)?;
+                    match what {
+                        What::Statement(statement) => session
+                            .prepare(&statement.sql)
+                            .map(|_| ())
+                            .map_err(|error| failed(&error, "the statement")),
+                        What::Fence => Ok(()),
+                    }
+                });
+                seen.await.map(|()| Ready {
+                    identity: identity(target),
+                    facts: Vec::new(),
+                })
             }
-        })
-        .await
-        .map_err(|error| ActionError {
-            message: format!("{}: {}", self.on, error.message),
-            ..error
-        })?;
-        Ok(Ready {
-            identity: identity(&self.target),
-            facts: Vec::new(),
-        })
+        };
+        ready.map_err(|error| self.named(error))
     }
 
     async fn execute(&self, cx: &Cx) -> Result<Outcome, ActionError> {
-        let (what, key) = (self.what.clone(), cx.key.clone());
-        let result = once(&self.target, cx, move |transaction| {
-            let mut result = Map::new();
-            match what {
-                What::Statement(statement) => {
-                    let rows = transaction
-                        .execute(&statement.sql, rusqlite::params_from_iter(bind(&statement.params)))
-                        .map_err(|error| failed(&error, "the statement"))?;
-                    result.insert("rows".to_owned(), json!(rows));
-                }
-                What::Fence => {
-                    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-                    transaction
-                        .execute_batch(
-                            "create table if not exists pointsman_fence(token text primary key, written_at text)",
-                        )
-                        .and_then(|()| {
-                            let sql = "insert into pointsman_fence(token, written_at) values (?, ?)";
-                            transaction.execute(sql, [&key, &now])
-                        })
-                        .map_err(|error| failed(&error, "the fence row"))?;
-                    result.insert("token".to_owned(), json!(key));
-                    result.insert("written_at".to_owned(), json!(now));
-                }
-            }
-            Ok(result)
-        })
-        .await?;
+        let result = match &self.target {
+            Database::Sqlite(target) => on_sqlite(target, self.what.clone(), cx).await?,
+            Database::Server(target) => self.on_server(target, cx).await.map_err(|error| self.named(error))?,
+        };
         let summary = match &self.what {
             What::Statement(_) => format!("{} rows changed", result.get("rows").unwrap_or(&Value::Null)),
             What::Fence => format!("fence {} written", cx.key),
@@ -143,6 +272,13 @@ impl Action for Change {
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        observe(&self.target, cx, "committed").await
+        match &self.target {
+            Database::Sqlite(target) => marker::observe(target, cx, "committed").await,
+            Database::Server(target) => match target.engine {
+                Engine::Postgres => postgres::writer::observe(target, cx, "committed").await,
+                Engine::Mysql => mysql::writer::observe(target, cx, "committed").await,
+                Engine::Sqlserver => Err(later(target)),
+            },
+        }
     }
 }

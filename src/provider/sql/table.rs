@@ -7,8 +7,11 @@ use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Revers
 
 use super::change::Change;
 use super::compare::action::Compare;
-use super::freeze::{Freeze, Thaw};
+use super::database::Database;
+use super::freeze;
+use super::objects::compare::Objects;
 use super::query::Read;
+use super::server::Engine;
 
 const SQL: ParamSpec = ParamSpec::new("sql", ParamKind::Sql, true, "one statement; values go into params as ?");
 const PARAMS: ParamSpec = ParamSpec::new("params", ParamKind::Params, false, "values for the ? of the statement");
@@ -95,7 +98,8 @@ pub const ACTIONS: &[ActionSpec] = &[
         doc: "Refuses every write but the tool's own until it is thawed.",
         effect: Effect::Mutate,
         reversibility: Reversibility::Inverse(&["sql.thaw_writes"]),
-        on: &["sql"],
+        // The second is an ordinary user's, whose write has to be refused for the proof.
+        on: &["sql", "sql"],
         params: &[
             ParamSpec::new(
                 "sessions",
@@ -109,8 +113,20 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "prove it by a refused write and an idle period",
             ),
+            ParamSpec::new(
+                "hard",
+                ParamKind::Boolean,
+                false,
+                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false)",
+            ),
+            ParamSpec::new(
+                "except",
+                ParamKind::TextList,
+                false,
+                "users whose sessions stay, a replication's for one",
+            ),
         ],
-        results: &["prior_state", "tables"],
+        results: &["prior_state", "tables", "sessions_ended", "sessions_left", "detector"],
         available: true,
     },
     ActionSpec {
@@ -194,12 +210,38 @@ pub const ACTIONS: &[ActionSpec] = &[
         results: &["verdict", "rows", "tables", "checksums"],
         available: true,
     },
-    later(
-        "sql.compare_objects",
-        "Compares what rows do not show.",
-        Effect::Read,
-        Reversibility::Nothing,
-    ),
+    ActionSpec {
+        uses: "sql.compare_objects",
+        doc: "Compares what rows do not show: counters, indexes, keys, triggers, views, routines, events, users, grants.",
+        effect: Effect::Read,
+        reversibility: Reversibility::Nothing,
+        on: &["sql", "sql"],
+        params: &[
+            ParamSpec::new(
+                "expect",
+                ParamKind::Predicate,
+                false,
+                "what must hold: differences == 0; without it, no difference and nothing unseen",
+            ),
+            ParamSpec::new(
+                "ignore",
+                ParamKind::TextList,
+                false,
+                "objects that do not count, as kind and name: \"role *\", \"index public.tmp_*\"",
+            ),
+        ],
+        results: &[
+            "differences",
+            "missing",
+            "extra",
+            "different",
+            "behind",
+            "unseen",
+            "not_compared",
+            "objects",
+        ],
+        available: true,
+    },
 ];
 
 /// Makes a SQL action.
@@ -210,11 +252,48 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
     if request.uses == "sql.compare" {
         return Ok(Box::new(Compare::new(request, connections)?));
     }
-    let target = request.sql(connections, 0)?;
-    Ok(match request.uses {
-        "sql.exec" | "sql.fence" => Box::new(Change::new(request, target)?),
-        "sql.freeze_writes" => Box::new(Freeze::new(request, target)?),
-        "sql.thaw_writes" => Box::new(Thaw::new(request, target)?),
-        other => return Err(BuildError::NoAction(other.to_owned())),
+    if matches!(request.uses, "sql.exec" | "sql.fence") {
+        return Ok(Box::new(Change::new(request, request.database(connections, 0)?)?));
+    }
+    if request.uses == "sql.compare_objects" {
+        let (source, target) = (request.database(connections, 0)?, request.database(connections, 1)?);
+        return Ok(Box::new(Objects::new(request, source, target)?));
+    }
+    // Whose write has to be refused for the proof.
+    let trial = match request.on.len() {
+        0 | 1 => None,
+        _ => Some(request.database(connections, 1)?),
+    };
+    freezing(request, request.database(connections, 0)?, trial)
+}
+
+fn freezing(request: &Request<'_>, target: Database, trial: Option<Database>) -> Result<Box<dyn Action>, BuildError> {
+    let freezes = request.uses == "sql.freeze_writes";
+    if !freezes && request.uses != "sql.thaw_writes" {
+        return Err(BuildError::NoAction(request.uses.to_owned()));
+    }
+    Ok(match target {
+        Database::Sqlite(target) if freezes => Box::new(freeze::sqlite::Freeze::new(request, target)?),
+        Database::Sqlite(target) => Box::new(freeze::sqlite::Thaw::new(request, target)?),
+        Database::Server(target) => {
+            let trial = match trial {
+                None => None,
+                Some(Database::Server(trial)) if trial.engine == target.engine => Some(trial),
+                Some(Database::Server(_) | Database::Sqlite(_)) => {
+                    let words = "the second connection has to lead to the same database, as an ordinary user";
+                    return Err(BuildError::Parameter(words.to_owned()));
+                }
+            };
+            match target.engine {
+                Engine::Postgres if freezes => Box::new(freeze::postgres::Freeze::new(request, target, trial)?),
+                Engine::Postgres => Box::new(freeze::postgres::Thaw::new(request, target)?),
+                Engine::Mysql if freezes => Box::new(freeze::mysql::Freeze::new(request, target, trial)?),
+                Engine::Mysql => Box::new(freeze::mysql_thaw::Thaw::new(request, target)?),
+                Engine::Sqlserver => {
+                    let words = format!("{} on sqlserver", request.uses);
+                    return Err(BuildError::NotAvailable(words));
+                }
+            }
+        }
     })
 }

@@ -5,5 +5,6 @@ pub mod errors;
 pub mod reader;
 pub mod session;
 pub mod values;
+pub mod writer;
 
 pub use reader::reader;

@@ -56,8 +56,8 @@ impl Session for MysqlSession {
 
 /// Ends a session's statement by a connection of its own.
 pub(super) struct Kill {
-    id: u32,
-    target: ServerTarget,
+    pub(super) id: u32,
+    pub(super) target: ServerTarget,
 }
 
 impl Kill {

@@ -129,7 +129,7 @@ fn counted(takes: usize, given: usize) -> Result<(), ActionError> {
 
 /// A scalar, sent as text: the server reads it as the type that it expects.
 #[derive(Debug)]
-struct Bound<'a>(&'a Value);
+pub(super) struct Bound<'a>(pub(super) &'a Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {

@@ -1,5 +1,5 @@
-//! Freezing and thawing writes. On SQLite a pair of triggers a table aborts every write; what was frozen before stays
-//! frozen after a thaw.
+//! Freezing and thawing writes on SQLite: triggers on every table abort every write; what was frozen before stays frozen
+//! after a thaw.
 
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed
 use crate::provider::connection::{BuildError, SqliteTarget};
 use crate::provider::registry::Request;
 
-use super::marker::{observe, once};
-use super::sqlite::{blocking, failed, identity, reader, rows, user_tables, writer};
+use crate::provider::sql::marker::{observe, once};
+use crate::provider::sql::sqlite::{blocking, failed, identity, reader, rows, user_tables, writer};
+
+use super::parameters::With;
 
 const PREFIX: &str = "pointsman_freeze_";
 /// What a refused write is told.
@@ -21,20 +23,11 @@ const REFUSAL: &str = "pointsman: writes are frozen";
 /// How long nothing may be committed for the proof.
 const IDLE: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FreezeParameters {
-    #[serde(default)]
-    sessions: Option<String>,
-    #[serde(default)]
-    proof: bool,
-}
-
 /// Freezes writes.
 pub struct Freeze {
     on: String,
     target: SqliteTarget,
-    with: FreezeParameters,
+    with: With,
 }
 
 impl Freeze {
@@ -136,7 +129,7 @@ fn content(session: &Connection) -> Result<Vec<(String, i64, i64)>, ActionError>
 impl Action for Freeze {
     fn preview(&self) -> Preview {
         let mut notes = vec!["in one transaction, with its row in pointsman_marker".to_owned()];
-        if self.with.sessions.as_deref() == Some("kill") {
+        if self.with.kills() {
             notes.push(
                 "SQLite has no sessions to end: open transactions finish or are refused at their next write".to_owned(),
             );

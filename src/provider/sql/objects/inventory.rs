@@ -1,0 +1,175 @@
+//! Objects of a database as kind, name and definition, and how two such lists differ. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+/// So many names of each sort are kept in a result; all are counted.
+const KEPT: usize = 200;
+
+/// What is looked up: rows of kind, name and definition.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup {
+    /// What it looks for, for people.
+    pub what: &'static str,
+    pub sql: &'static str,
+}
+
+/// The objects of one side.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    pub objects: BTreeMap<(String, String), String>,
+    /// Counters that would give out what is there already.
+    pub behind: Vec<String>,
+    /// What could not be looked up, and why.
+    pub unseen: Vec<String>,
+}
+
+/// How two sides differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    pub missing: Vec<String>,
+    pub extra: Vec<String>,
+    pub different: Vec<String>,
+    pub behind: Vec<String>,
+    pub unseen: Vec<String>,
+    pub objects: usize,
+}
+
+/// Whether a name is like a pattern, where `*` stands for anything.
+fn like(name: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut rest = rest;
+    let others: Vec<&str> = parts.collect();
+    let Some((last, middle)) = others.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Compares; what is like one of `ignore` counts for nothing.
+pub fn differences(source: &Inventory, target: &Inventory, ignore: &[String]) -> Differences {
+    let counts = |name: &str| !ignore.iter().any(|pattern| like(name, pattern));
+    let named = |(kind, name): &(String, String)| format!("{kind} {name}");
+    let mut found = Differences::default();
+    for (key, definition) in &source.objects {
+        let name = named(key);
+        if !counts(&name) {
+            continue;
+        }
+        found.objects += 1;
+        match target.objects.get(key) {
+            None => found.missing.push(name),
+            Some(other) if other != definition => found.different.push(name),
+            Some(_) => {}
+        }
+    }
+    let extra = target.objects.keys().filter(|key| !source.objects.contains_key(*key));
+    found.extra = extra.map(named).filter(|name| counts(name)).collect();
+    found.behind = target.behind.iter().filter(|name| counts(name)).cloned().collect();
+    let sides = [("source", &source.unseen), ("target", &target.unseen)];
+    for (side, unseen) in sides {
+        found
+            .unseen
+            .extend(unseen.iter().map(|what| format!("{what} on the {side}")));
+    }
+    found
+}
+
+impl Differences {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.missing.len() + self.extra.len() + self.different.len() + self.behind.len()
+    }
+
+    /// The object that predicates and outputs see.
+    pub fn result(&self, not_compared: &[&str]) -> Map<String, Value> {
+        let some = |names: &[String]| json!(names.iter().take(KEPT).collect::<Vec<_>>());
+        Map::from_iter([
+            ("differences".to_owned(), json!(self.count())),
+            ("missing".to_owned(), some(&self.missing)),
+            ("extra".to_owned(), some(&self.extra)),
+            ("different".to_owned(), some(&self.different)),
+            ("behind".to_owned(), some(&self.behind)),
+            ("unseen".to_owned(), some(&self.unseen)),
+            ("not_compared".to_owned(), json!(not_compared)),
+            ("objects".to_owned(), json!(self.objects)),
+        ])
+    }
+
+    /// One line for people.
+    pub fn words(&self) -> String {
+        let mut words = vec![format!("{} objects, {} differences", self.objects, self.count())];
+        for (sort, names) in [
+            ("missing on the target", &self.missing),
+            ("only on the target", &self.extra),
+            ("different", &self.different),
+            ("counters behind", &self.behind),
+            ("not seen", &self.unseen),
+        ] {
+            if !names.is_empty() {
+                let first: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+                let more = if names.len() > 5 { ", …" } else { "" };
+                words.push(format!("{} {sort}: {}{more}", names.len(), first.join(", ")));
+            }
+        }
+        words.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(objects: &[(&str, &str, &str)]) -> Inventory {
+        let each = objects
+            .iter()
+            .map(|(kind, name, definition)| (((*kind).to_owned(), (*name).to_owned()), (*definition).to_owned()));
+        Inventory {
+            objects: each.collect(),
+            ..Inventory::default()
+        }
+    }
+
+    #[test]
+    fn each_difference_has_its_sort_and_its_name() {
+        let source = of(&[
+            ("view", "a", "1"),
+            ("view", "b", "1"),
+            ("index", "i", "x"),
+            ("view", "tmp_1", "1"),
+        ]);
+        let mut target = of(&[("view", "a", "2"), ("index", "i", "x"), ("index", "j", "x")]);
+        target.behind.push("counter t.id".to_owned());
+        let found = differences(&source, &target, &["view tmp_*".to_owned()]);
+        assert_eq!(found.missing, ["view b"]);
+        assert_eq!(found.different, ["view a"]);
+        assert_eq!(found.extra, ["index j"]);
+        assert_eq!((found.count(), found.objects), (4, 3));
+        assert_eq!(differences(&source, &source, &[]).count(), 0);
+    }
+
+    #[test]
+    fn a_pattern_means_the_whole_name() {
+        for (pattern, name, holds) in [
+            ("view a", "view a", true),
+            ("view a", "view ab", false),
+            ("view *", "view ab", true),
+            ("*tmp*", "index my_tmp_1", true),
+            ("*tmp", "index my_tmp_1", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+        ] {
+            assert_eq!(like(name, pattern), holds, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Where MySQL and MariaDB have each kind of object. Owns the texts of its questions only; the tool's own tables are left
+//! out.
+
+use super::inventory::Lookup;
+
+/// For a comparison with another MySQL or MariaDB.
+pub const NATIVE: &[Lookup] = &[
+    Lookup {
+        what: "tables and columns",
+        sql: "select 'column', concat(c.table_name, '.', c.column_name), concat_ws(' ', c.column_type, c.is_nullable, \
+              c.column_default, c.extra, c.collation_name) from information_schema.columns c join information_schema.tables t \
+              on t.table_schema = c.table_schema and t.table_name = c.table_name and t.table_type = 'BASE TABLE' \
+              where c.table_schema = database() and c.table_name not like 'pointsman\\_%' \
+              union all select 'table', table_name, concat_ws(' ', engine, table_collation) from information_schema.tables \
+              where table_schema = database() and table_type = 'BASE TABLE' and table_name not like 'pointsman\\_%'",
+    },
+    Lookup {
+        what: "indexes",
+        sql: "select 'index', concat(table_name, '.', index_name), concat_ws(' ', min(non_unique), min(index_type), \
+              group_concat(concat_ws(':', column_name, sub_part, collation) order by seq_in_index)) \
+              from information_schema.statistics where table_schema = database() and table_name not like 'pointsman\\_%' \
+              group by table_name, index_name",
+    },
+    Lookup {
+        what: "foreign keys",
+        sql: "select 'foreign key', concat(k.table_name, '.', k.constraint_name), concat(group_concat(k.column_name \
+              order by k.ordinal_position), ' -> ', min(k.referenced_table_name), '(', group_concat(k.referenced_column_name \
+              order by k.ordinal_position), ') ', min(r.update_rule), ' ', min(r.delete_rule)) \
+              from information_schema.key_column_usage k join information_schema.referential_constraints r \
+              on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name \
+              and r.table_name = k.table_name where k.table_schema = database() and k.referenced_table_name is not null \
+              group by k.table_name, k.constraint_name",
+    },
+    Lookup {
+        what: "check constraints",
+        sql: "select 'check', concat(t.table_name, '.', c.constraint_name), c.check_clause \
+              from information_schema.check_constraints c join information_schema.table_constraints t \
+              on t.constraint_schema = c.constraint_schema and t.constraint_name = c.constraint_name \
+              and t.constraint_type = 'CHECK' where c.constraint_schema = database()",
+    },
+    Lookup {
+        what: "triggers",
+        sql: "select 'trigger', trigger_name, concat_ws(' ', action_timing, event_manipulation, event_object_table, definer, \
+              action_order, action_statement) from information_schema.triggers where trigger_schema = database()",
+    },
+    Lookup {
+        what: "views",
+        sql: "select 'view', table_name, concat_ws(' ', replace(view_definition, concat('`', database(), '`.'), ''), definer, \
+              security_type, check_option) from information_schema.views where table_schema = database()",
+    },
+    Lookup {
+        what: "routines",
+        sql: "select 'routine', concat(lower(r.routine_type), ' ', r.routine_name), concat_ws(' ', r.definer, r.security_type, \
+              r.dtd_identifier, (select group_concat(concat_ws(' ', p.parameter_mode, p.parameter_name, p.dtd_identifier) \
+              order by p.ordinal_position) from information_schema.parameters p where p.specific_schema = r.routine_schema \
+              and p.specific_name = r.specific_name), r.routine_definition) from information_schema.routines r \
+              where r.routine_schema = database()",
+    },
+    Lookup {
+        what: "events",
+        sql: "select 'event', event_name, concat_ws(' ', definer, status, event_type, execute_at, interval_value, interval_field, \
+              event_definition) from information_schema.events where event_schema = database()",
+    },
+    Lookup {
+        what: "users and grants",
+        sql: "select 'user', concat(user, '@', host), '' from mysql.user union all \
+              select 'grant', grantee, concat_ws(' ', group_concat(concat(privilege_type, is_grantable) order by privilege_type)) \
+              from information_schema.schema_privileges where table_schema = database() group by grantee",
+    },
+];
+
+/// For a comparison with another engine: what both have words for.
+pub const NEUTRAL: &[Lookup] = &[
+    Lookup {
+        what: "tables and views",
+        sql: "select if(table_type = 'VIEW', 'view', 'table'), lower(table_name), '' from information_schema.tables \
+              where table_schema = database() and table_type in ('BASE TABLE', 'VIEW') and table_name not like 'pointsman\\_%'",
+    },
+    Lookup {
+        what: "primary and unique keys",
+        sql: "select if(index_name = 'PRIMARY', 'primary key', 'unique key'), lower(concat(table_name, '(', \
+              group_concat(column_name order by seq_in_index), ')')), '' from information_schema.statistics \
+              where table_schema = database() and non_unique = 0 and table_name not like 'pointsman\\_%' \
+              group by table_name, index_name",
+    },
+    Lookup {
+        what: "foreign keys",
+        sql: "select 'foreign key', lower(concat(k.table_name, '(', group_concat(k.column_name order by k.ordinal_position), \
+              ') -> ', min(k.referenced_table_name), '(', group_concat(k.referenced_column_name order by k.ordinal_position), \
+              ')')), lower(replace(min(r.delete_rule), 'RESTRICT', 'NO ACTION')) from information_schema.key_column_usage k \
+              join information_schema.referential_constraints r on r.constraint_schema = k.constraint_schema \
+              and r.constraint_name = k.constraint_name and r.table_name = k.table_name where k.table_schema = database() \
+              and k.referenced_table_name is not null group by k.table_name, k.constraint_name",
+    },
+];
+
+/// Counters: their name, the query of the next number, the query of the highest that is there.
+pub const COUNTERS: &str = "select concat(c.table_name, '.', c.column_name), concat('select ', coalesce(t.auto_increment, 1)), \
+     concat('select max(`', replace(c.column_name, '`', '``'), '`) from `', replace(c.table_name, '`', '``'), '`') \
+     from information_schema.columns c join information_schema.tables t on t.table_schema = c.table_schema \
+     and t.table_name = c.table_name where c.table_schema = database() and c.extra like '%auto_increment%' \
+     and c.table_name not like 'pointsman\\_%'";
