@@ -175,7 +175,7 @@ async fn filled(server: &Server, rows: u64) -> Database {
     let (moment, series, blanks) = match server.engine {
         Engine::Postgres => (
             "timestamp '2020-01-01' + n * interval '1 second' + (n * 7 % 1000000) * interval '1 microsecond'",
-            format!("generate_series(1, {rows}) n"),
+            format!("generate_series(1::bigint, {rows}) n"),
             "repeat(' ', (n % 3)::int)",
         ),
         Engine::Mysql | Engine::Sqlserver => (

@@ -101,7 +101,8 @@ fn choice(args: &CompareArgs) -> Result<Choice, Trouble> {
                 .hint("name tables that are called otherwise one by one: A=B"),
         );
     }
-    if !patterns.is_empty() && !(args.key.is_empty() && args.columns.is_empty() && args.filter.is_none()) {
+    let particular = !args.key.is_empty() || !args.columns.is_empty() || args.filter.is_some();
+    if particular && !patterns.is_empty() {
         return Err(
             Trouble::input("--key, --columns and --where go with tables that are named, not with patterns")
                 .hint("compare those tables by themselves"),

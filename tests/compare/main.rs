@@ -1,4 +1,5 @@
 //! Comparing two databases on real servers: MariaDB, PostgreSQL and SQLite, in every pairing that migrations have.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../databases/mod.rs"]
 mod databases;

@@ -64,7 +64,7 @@ impl Value {
 /// One side's database.
 pub enum Base {
     Server {
-        database: Database,
+        database: Box<Database>,
         kind: Kind,
         _server: Arc<databases::Server>,
     },
@@ -94,7 +94,7 @@ impl Base {
                     databases::postgres()
                 }?;
                 Self::Server {
-                    database: server.database().await,
+                    database: Box::new(server.database().await),
                     kind,
                     _server: server,
                 }

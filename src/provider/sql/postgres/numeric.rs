@@ -22,9 +22,15 @@ pub fn write(raw: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     match sign {
         0x0000 => {}
         0x4000 => out.push(b'-'),
-        0xC000 => return Ok(out.extend_from_slice(b"NaN")),
-        0xD000 => return Ok(out.extend_from_slice(b"Infinity")),
-        0xF000 => return Ok(out.extend_from_slice(b"-Infinity")),
+        0xC000 | 0xD000 | 0xF000 => {
+            let word: &[u8] = match sign {
+                0xC000 => b"NaN",
+                0xD000 => b"Infinity",
+                _ => b"-Infinity",
+            };
+            out.extend_from_slice(word);
+            return Ok(());
+        }
         _ => return Err("a numeric has an unknown sign"),
     }
     let weight = i32::from(weight.cast_signed());
