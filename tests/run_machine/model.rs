@@ -120,7 +120,7 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                         step, attempt, role, ..
                     } = work.clone()
                 {
-                    if luck % 3 == 0 {
+                    if luck.is_multiple_of(3) {
                         night.tell(Command::Kept {
                             role,
                             step: step.clone(),
