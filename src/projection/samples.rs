@@ -15,7 +15,9 @@ use crate::run::facts::{RequestId, StepId};
 use crate::runbook::plan::{EnvironmentKind, Plan, PlannedStep, Rollback};
 
 use super::timeline::{AttemptEnd, Timeline};
-use super::words::UNLOOKED;
+
+/// The comment that votes of `--approve-all` carry into the journal.
+pub const UNLOOKED: &str = "approved without a look, by --approve-all";
 
 /// Fewer samples than these are no distribution.
 pub const ENOUGH: usize = 3;

@@ -11,9 +11,6 @@ use crate::run::state::{EffectState, RunState, Stage, StepState};
 use crate::runbook::plan::{Plan, PlannedStep, Rollback};
 pub use crate::runbook::render::{gate_words as gate, kind_word as environment};
 
-/// The comment that votes of `--approve-all` carry into the journal.
-pub const UNLOOKED: &str = "approved without a look, by --approve-all";
-
 /// The number and title of a step: `7 Validate row counts`.
 pub fn label(plan: &Plan, step: &StepId) -> String {
     plan.steps

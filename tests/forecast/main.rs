@@ -365,7 +365,7 @@ fn what_a_script_approved_says_nothing_about_people() {
         let mut run = Run::real(&plan);
         run.checking(0, "start", 1);
         run.asked(0, "start", 1);
-        run.voted(0, pointsman::projection::words::UNLOOKED);
+        run.voted(0, pointsman::projection::samples::UNLOOKED);
         run.begun(0, "start", 1, Role::Do);
         run.finished(100, "start", 1);
         run.teach(&mut history, &plan).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::frontend::ending::is_stuck_way_back;
 use crate::frontend::poll::next_go;
 use crate::frontend::voters::{Voter, candidates};
-use crate::projection::words::UNLOOKED;
+use crate::projection::samples::UNLOOKED;
 use crate::run::event::{Decision, Subject};
 use crate::run::facts::{RequestId, StepId};
 use crate::run::gate::minimum;
