@@ -191,6 +191,10 @@ fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: 
             "{}: it could not be asked at the end whether somebody had written",
             side.role
         )),
+        (None, _) if side.dialect.touched(&[]).is_some() => outcome.problems.push(format!(
+            "{}: it could not be asked at the beginning whether somebody writes",
+            side.role
+        )),
         (None, _) => outcome.notes.push(format!(
             "{}: whether somebody wrote meanwhile is told by {}",
             side.role,
@@ -345,7 +349,8 @@ async fn compared(
             let asked = format!("{fence}{wish:?}\n{:?}\n{:?}", question.source, question.target);
             data_encoding::HEXLOWER.encode(&Sha256::digest(asked.as_bytes()))
         }
-        None => "never again".to_owned(),
+        // Nothing is kept that nobody could hold against what has been written since.
+        None => String::new(),
     };
     let mut job = TableJob::new(
         Arc::clone(shared),

@@ -60,6 +60,8 @@ pub enum Trait {
     Bits,
     /// Sixteen bytes that are a UUID, or may be.
     Sixteen,
+    /// Longer than the engine joins texts: only its rows are read.
+    Long,
     /// The engine has no function that takes it as it is: it is cast to a text first.
     Cast,
 }

@@ -1,6 +1,7 @@
 //! From the sums of a range, or of hashed keys, to the rows that differ.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::PoisonError;
 
 use futures::future::BoxFuture;
 
@@ -23,6 +24,9 @@ const HELD: u64 = 32_768;
 const SYSTEMATIC: u64 = 8_192;
 /// Rows that a bucket of hashed keys aims at.
 const IN_A_BUCKET: u64 = 256;
+
+/// Both sides' rows are read.
+const STREAMED: (Transport, Transport) = (Transport::Streamed, Transport::Streamed);
 
 /// What was found of a range.
 #[derive(Default)]
@@ -70,9 +74,8 @@ impl TableJob {
                 low: range.low,
                 step: range.step(),
             };
-            let (here, there) = self
-                .sums((&filters.0, &filters.1), bucket, self.transports(), pair)
-                .await?;
+            let used = self.transports();
+            let (here, there) = self.sums((&filters.0, &filters.1), bucket, used, pair).await?;
             let (mut part, unlike) = compared(&here, &there);
             if unlike.is_empty() || !Question::names_rows(self.level) {
                 return Ok(part);
@@ -115,8 +118,22 @@ impl TableJob {
             if !group.is_empty() {
                 part.differences.extend(self.rows(&group, pair).await?);
             }
+            if part.differences.is_empty() && part.cut.is_none() && used != STREAMED {
+                self.reads_instead();
+                return self.range(range, pair).await;
+            }
             Ok(part)
         })
+    }
+
+    /// Sums differ, and the rows do not: a server hashes other texts than it sends. From now on rows are read.
+    fn reads_instead(&self) {
+        let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
+        if *transports != STREAMED {
+            *transports = STREAMED;
+            let words = "the servers' own hashes differ where their rows do not; all rows are read instead";
+            self.gathered().notes.push(words.to_owned());
+        }
     }
 
     /// The rows of ranges that differ.

@@ -202,15 +202,15 @@ impl Side {
             *watcher = None;
             return None;
         };
-        let row = rows.into_iter().next()?;
+        // A row for each table: no engine's limit of a text cuts them short.
+        let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        let state: Vec<String> = rows.iter().map(|row| cell(row, 0)).collect();
         Some(Touch {
-            state: row.first().cloned().flatten().unwrap_or_default(),
-            moving: row
-                .get(1)
-                .cloned()
-                .flatten()
-                .is_some_and(|moving| !matches!(moving.as_str(), "0" | "f" | "false")),
-            horizon: row.get(2).cloned().flatten().unwrap_or_default(),
+            state: state.join(";"),
+            moving: rows
+                .iter()
+                .any(|row| !matches!(cell(row, 1).as_str(), "" | "0" | "f" | "false")),
+            horizon: rows.first().map(|row| cell(row, 2)).unwrap_or_default(),
         })
     }
 }

@@ -222,7 +222,8 @@ impl TableJob {
             .ledger
             .known()
             .into_iter()
-            .filter(|entry| entry.of == self.of && entry.table == self.label && entry.sums().is_some())
+            .filter(|entry| !self.of.is_empty() && entry.of == self.of)
+            .filter(|entry| entry.table == self.label && entry.sums().is_some())
             .collect();
         let (cursor, small) = {
             let mut held = self.shared.pool.take().await;
@@ -296,7 +297,7 @@ impl TableJob {
     async fn finished(&self, range: &Range, part: Part) -> Result<(), ActionError> {
         let entry = Entry::new(&self.of, &self.label, range, part.sums, part.unlike, part.differences);
         let complete = part.cut.is_none() && (entry.unlike == 0 || self.level == Level::Rows);
-        if complete && entry.differences.len() <= KEPT {
+        if complete && entry.differences.len() <= KEPT && !self.of.is_empty() {
             self.shared.ledger.keep(&entry).await?;
         }
         if let Some(cut) = part.cut {

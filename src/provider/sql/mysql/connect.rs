@@ -51,7 +51,14 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         .query_first("select version()")
         .await
         .map_err(|error| failed(&error, &target.to_string()))?;
-    let limit = if version.as_deref().is_some_and(is_maria) {
+    let maria = version.as_deref().is_some_and(is_maria);
+    if !maria {
+        // MySQL 8 tells what it knew of a table a day ago; older ones have no such setting.
+        let _older = session
+            .query_drop("set session information_schema_stats_expiry = 0")
+            .await;
+    }
+    let limit = if maria {
         format!("max_statement_time = {}", target.patience.as_secs_f64())
     } else {
         format!("max_execution_time = {}", target.patience.as_millis())
@@ -64,7 +71,8 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
     let waits = target.patience.as_secs().max(1);
     for sql in [
         // Where a text ends is told from its words alone (`tokens.rs`), so a backslash has to mean the same everywhere.
-        "set session sql_mode = replace(@@session.sql_mode, 'NO_BACKSLASH_ESCAPES', '')".to_owned(),
+        "set session sql_mode = replace(replace(@@session.sql_mode, 'NO_BACKSLASH_ESCAPES', ''), 'PAD_CHAR_TO_FULL_LENGTH', '')"
+            .to_owned(),
         format!(
             "set session time_zone = '+00:00', lock_wait_timeout = {waits}, innodb_lock_wait_timeout = {waits}, {limit}"
         ),

@@ -153,7 +153,7 @@ impl Dialect for Postgres {
         let name = self.quote(&field.column.name);
         match field.column.trait_ {
             Trait::Cast => format!("{name}::text"),
-            Trait::None | Trait::Converts | Trait::ZeroFill | Trait::Bits | Trait::Sixteen => name,
+            Trait::None | Trait::Converts | Trait::ZeroFill | Trait::Bits | Trait::Sixteen | Trait::Long => name,
         }
     }
 
@@ -182,11 +182,14 @@ impl Dialect for Postgres {
 
     fn touched(&self, tables: &[TableName]) -> Option<String> {
         let each: Option<Vec<String>> = tables.iter().map(|table| self.oid(table).ok()).collect();
+        // A table's partitions count for themselves.
         Some(format!(
-            "select string_agg(concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del), ';' order by s.relid), \
+            "with recursive t(oid) as (select unnest(array[{}]::regclass[])::oid \
+             union select inhrelid from pg_inherits join t on inhparent = t.oid) \
+             select concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del), \
              (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null), \
              txid_snapshot_xmax(txid_current_snapshot()) \
-             from pg_stat_all_tables s where s.relid in ({})",
+             from pg_stat_all_tables s where s.relid in (select oid from t) order by s.relid",
             each?.join(", ")
         ))
     }

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use crate::provider::action::ActionError;
 use crate::provider::sql::compare::dialect::{Ask, Dialect, Field, catalogue, literal};
+use crate::provider::sql::compare::form::Form;
 use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
 use crate::provider::sql::session::Session;
 
@@ -61,7 +62,14 @@ impl Dialect for Sqlite {
     }
 
     fn plain(&self, field: &Field) -> String {
-        self.quote(&field.column.name)
+        let name = self.quote(&field.column.name);
+        match (&field.column.kind, field.form) {
+            // A text that lies in a column of bytes is its bytes, and bytes that lie in one of texts are their text: neither
+            // is taken for the digits that would show the other.
+            (Kind::Binary, _) => format!("case when {name} is not null then hex({name}) end"),
+            (_, Form::Text | Form::Trimmed | Form::Json) => format!("cast({name} as text)"),
+            _ => name,
+        }
     }
 
     fn sums(&self, _ask: &Ask<'_>) -> Option<String> {
