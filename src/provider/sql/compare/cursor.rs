@@ -190,7 +190,9 @@ mod tests {
                 last |= range.last;
                 seen.push((range.low, if range.last { range.high.max(high + 1) } else { range.high }));
                 let rows = found[taken % found.len()];
-                cursor.found(&range, rows.max(1));
+                // No more than there are keys.
+                let keys = u64::try_from(range.high - range.low).unwrap();
+                cursor.found(&range, rows.clamp(1, keys));
                 taken += 1;
                 prop_assert!(taken < 20_000);
             }
