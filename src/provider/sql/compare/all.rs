@@ -116,6 +116,10 @@ pub async fn compare(
         settled(&shared.source, &names.0).await,
         settled(&shared.target, &names.1).await,
     );
+    // What looked for tables saw a state from before the watch began.
+    shared.pool.clear();
+    shared.source.forget().await;
+    shared.target.forget().await;
     let fence = fence(&shared, &before);
     let tables = futures::stream::iter(wishes.into_iter().map(|wish| {
         let shared = Arc::clone(&shared);
@@ -175,9 +179,9 @@ fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: 
                 side.role,
                 side.dialect.watch()
             ));
-            if before.moving || after.moving {
-                outcome.notes.push(format!(
-                    "{}: something was being written elsewhere or a moment before",
+            if before.moving {
+                outcome.problems.push(format!(
+                    "{}: something was being written when the comparison began; freeze writes, and compare again",
                     side.role
                 ));
             }
@@ -191,12 +195,8 @@ fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: 
             "{}: it could not be asked at the end whether somebody had written",
             side.role
         )),
-        (None, _) if side.dialect.touched(&[]).is_some() => outcome.problems.push(format!(
-            "{}: it could not be asked at the beginning whether somebody writes",
-            side.role
-        )),
-        (None, _) => outcome.notes.push(format!(
-            "{}: whether somebody wrote meanwhile is told by {}",
+        (None, _) => outcome.problems.push(format!(
+            "{}: nothing tells whether somebody wrote meanwhile; what could have is {}",
             side.role,
             side.dialect.watch()
         )),
@@ -224,26 +224,23 @@ async fn chosen(shared: &Shared, choice: &Choice, outcome: &mut Outcome) -> Resu
             && !choice.exclude.iter().any(|pattern| fits(pattern, name))
             && !name.starts_with("pointsman_")
     };
-    let named = |wishes: &[Wish], name: &str| wishes.iter().any(|wish| wish.source.name.eq_ignore_ascii_case(name));
     let (mut extra, mut found) = (Vec::new(), false);
     for name in here.iter().filter(|name| meant(name)) {
         found = true;
-        if named(&wishes, name) {
+        if choice.wishes.iter().any(|wish| wish.source == plain(name)) {
             continue;
         }
-        let other = there
-            .iter()
-            .find(|other| other.eq_ignore_ascii_case(name))
-            .unwrap_or(name);
+        // The same name, or the only one that differs from it in case.
+        let alike: Vec<&String> = there.iter().filter(|other| other.eq_ignore_ascii_case(name)).collect();
+        let other = match alike.as_slice() {
+            many if many.contains(&name) => name,
+            [single] => single,
+            _ => name,
+        };
         wishes.push(Wish::new(plain(name), plain(other)));
     }
     for name in there.iter().filter(|name| meant(name)) {
-        if !here.iter().any(|other| other.eq_ignore_ascii_case(name))
-            && !choice
-                .wishes
-                .iter()
-                .any(|wish| wish.target.name.eq_ignore_ascii_case(name))
-        {
+        if !wishes.iter().any(|wish| wish.target == plain(name)) {
             extra.push(name.clone());
         }
     }
@@ -252,9 +249,9 @@ async fn chosen(shared: &Shared, choice: &Choice, outcome: &mut Outcome) -> Resu
         return Err(ActionError::new(ActionErrorKind::Permanent, words));
     }
     for name in extra {
-        outcome
-            .notes
-            .push(format!("only the target has a table {name}: it was not compared"));
+        outcome.problems.push(format!(
+            "only the target has a table {name}: exclude it where that is meant"
+        ));
     }
     Ok(wishes)
 }

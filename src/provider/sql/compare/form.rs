@@ -46,7 +46,7 @@ impl Form {
         let start = out.len();
         let read = match self {
             Self::Whole => whole(text, out),
-            Self::Fixed(scale) => decimal::write(text, Some(scale), out),
+            Self::Fixed(scale) => boolean(text, out) || decimal::write(text, Some(scale), out),
             Self::Loose => boolean(text, out) || decimal::write(text, None, out),
             Self::Float { single } => float(text, single, out),
             Self::Text => {

@@ -118,7 +118,7 @@ impl TableJob {
             if !group.is_empty() {
                 part.differences.extend(self.rows(&group, pair).await?);
             }
-            if part.differences.is_empty() && part.cut.is_none() && used != STREAMED {
+            if part.differences.is_empty() && used != STREAMED {
                 self.reads_instead();
                 return self.range(range, pair).await;
             }

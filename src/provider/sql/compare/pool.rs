@@ -35,6 +35,11 @@ impl Pool {
         }
     }
 
+    /// Gives up the sessions that nobody has at the moment.
+    pub fn clear(&self) {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A pair, as soon as one is free.
     pub async fn take(&self) -> Held<'_> {
         // It is never closed.

@@ -78,9 +78,18 @@ impl Side {
 
     /// What is the same as long as nobody has written, also for another process; nothing where nobody can tell.
     pub fn standing(&self, touch: Option<&Touch>) -> Option<String> {
+        // MySQL forgets at a restart when a table was written to.
+        if touch.is_some_and(|touch| touch.state.split(';').any(|table| table.ends_with(" -"))) {
+            return None;
+        }
         self.database
             .stamp()
             .or_else(|| touch.map(|touch| format!("{} {}", touch.state, touch.horizon)))
+    }
+
+    /// Gives up the state that sessions share: the next one takes a new one.
+    pub async fn forget(&self) {
+        *self.anchor.lock().await = Anchor::default();
     }
 
     /// A session that sees what every other of this side sees.
@@ -202,6 +211,10 @@ impl Side {
             *watcher = None;
             return None;
         };
+        // A view, or a table that is not there, is not watched; a file is, as a whole.
+        if rows.is_empty() || self.database.stamp().is_none() && rows.len() < tables.len() {
+            return None;
+        }
         // A row for each table: no engine's limit of a text cuts them short.
         let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         let state: Vec<String> = rows.iter().map(|row| cell(row, 0)).collect();

@@ -17,7 +17,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
     let mut config = Config::new();
     let limit = target.patience.as_millis();
     let closed = if reads {
-        "-c default_transaction_read_only=on "
+        "-c default_transaction_read_only=on -c row_security=off "
     } else {
         ""
     };

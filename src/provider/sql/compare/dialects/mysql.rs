@@ -34,11 +34,15 @@ impl Dialect for Mysql {
     }
 
     fn snapshot(&self, _shared: Option<&str>) -> Vec<String> {
-        vec!["start transaction with consistent snapshot, read only".to_owned()]
+        // Only at this level is there a state that is the same for every statement.
+        vec![
+            "set session transaction isolation level repeatable read".to_owned(),
+            "start transaction with consistent snapshot, read only".to_owned(),
+        ]
     }
 
     fn tables(&self) -> &'static str {
-        "select table_name from information_schema.tables where table_schema = database() and table_type = 'BASE TABLE' \
+        "select table_name from information_schema.tables where table_schema = database() and table_type in ('BASE TABLE', 'SYSTEM VERSIONED') \
          order by table_name"
     }
 
@@ -107,7 +111,15 @@ impl Dialect for Mysql {
             {
                 name
             }
-            Form::Fixed(scale) => format!("cast({name} as decimal(65,{}))", scale.min(38)),
+            Form::Fixed(scale)
+                if scale <= 30
+                    && column.trait_ != Trait::Bits
+                    && matches!(column.kind, Kind::Integer | Kind::Boolean) =>
+            {
+                format!("cast({name} as decimal(65,{scale}))")
+            }
+            // Its whole digits and these may be more than a decimal has.
+            Form::Fixed(_) => return None,
             // The engine cuts what fills a CHAR itself, and only spaces are cut here.
             Form::Text | Form::Trimmed if matches!(column.kind, Kind::Text { .. }) => {
                 let text = match column.trait_ {
@@ -122,10 +134,9 @@ impl Dialect for Mysql {
             }
             Form::Hex => format!("lower(hex({name}))"),
             Form::Date if column.kind == Kind::Date => name,
-            Form::DateTime(fraction) if fraction == own && column.kind != Kind::Date => name,
-            Form::DateTime(fraction) => format!("cast({name} as datetime({fraction}))"),
-            Form::Time(fraction) if fraction == own => name,
-            Form::Time(fraction) => format!("cast({name} as time({fraction}))"),
+            // Digits are added as text: a cast would make NULL of a day that is none.
+            Form::DateTime(fraction) if column.kind == Kind::Date => more(&format!("{name},' 00:00:00'"), 0, fraction),
+            Form::DateTime(fraction) | Form::Time(fraction) => more(&name, own, fraction),
             Form::Uuid if matches!(column.kind, Kind::Uuid | Kind::Text { .. }) => format!("lower({name})"),
             Form::Uuid => {
                 let part = |from: u32, long: u32| format!("substr(hex({name}),{from},{long})");
@@ -140,9 +151,9 @@ impl Dialect for Mysql {
         let name = self.quote(&field.column.name);
         match (&field.column.kind, field.form) {
             // A FLOAT is shown with six digits, which are not all that it has.
-            (Kind::Float { single: true }, _) => format!("cast({name} as double)"),
+            (Kind::Float { single: true }, _) => format!("({name}+0e0)"),
             (_, Form::Hex) | (Kind::Binary, Form::Uuid) => format!("hex({name})"),
-            (_, Form::Whole) if field.column.trait_ == Trait::Bits => format!("({name}+0)"),
+            _ if field.column.trait_ == Trait::Bits => format!("({name}+0)"),
             // What has no text of its own would come as bytes.
             (Kind::Other, Form::Text) => format!("cast({name} as char)"),
             _ => name,
@@ -184,7 +195,7 @@ impl Dialect for Mysql {
             .collect();
         Some(format!(
             "select concat_ws(' ', table_name, create_time, ifnull(update_time, '-')), \
-             update_time >= now() - interval 1 second from information_schema.tables where {} \
+             update_time >= now() - interval 1 second from information_schema.tables where table_type <> 'VIEW' and ({}) \
              order by table_schema, table_name",
             each?.join(" or ")
         ))
@@ -197,6 +208,13 @@ impl Dialect for Mysql {
 
 fn cell(row: &[String], index: usize) -> &str {
     row.get(index).map_or("", String::as_str)
+}
+
+/// A clock's text with further digits of a second.
+fn more(parts: &str, own: u32, fraction: u32) -> String {
+    let zeros = "0".repeat(usize::try_from(fraction.saturating_sub(own)).unwrap_or(0));
+    let point = if own == 0 && fraction > 0 { "." } else { "" };
+    format!("concat({parts},'{point}{zeros}')")
 }
 
 /// What the server would make NULL of, because a row's text could be longer than it lets one be, it must not hash: NULL on
@@ -253,7 +271,10 @@ fn column(row: &[String]) -> Column {
             },
         ),
         "binary" | "varbinary" => (Kind::Binary, if length == 16 { Trait::Sixteen } else { Trait::None }),
-        "tinyblob" | "blob" | "mediumblob" | "longblob" => (Kind::Binary, Trait::None),
+        "tinyblob" | "blob" | "mediumblob" | "longblob" | "geometry" | "point" | "linestring" | "polygon"
+        | "multipoint" | "multilinestring" | "multipolygon" | "geometrycollection" | "geomcollection" | "vector" => {
+            (Kind::Binary, Trait::None)
+        }
         "date" => (Kind::Date, Trait::None),
         "time" => (Kind::Time { fraction }, Trait::None),
         "datetime" => (Kind::DateTime { fraction, zoned: false }, Trait::None),

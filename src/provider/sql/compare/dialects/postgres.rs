@@ -16,7 +16,7 @@ impl Postgres {
         row_text(
             fields,
             |field| self.exact(field),
-            |text| format!("octet_length({text})||':'||{text}"),
+            |text| format!("octet_length(convert_to({text},'UTF8'))||':'||{text}"),
             |text| format!("coalesce({text},'N')"),
             |parts| parts.join("||"),
         )
@@ -186,10 +186,11 @@ impl Dialect for Postgres {
         Some(format!(
             "with recursive t(oid) as (select unnest(array[{}]::regclass[])::oid \
              union select inhrelid from pg_inherits join t on inhparent = t.oid) \
-             select concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del), \
+             select concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, \
+             case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text end), \
              (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null), \
-             txid_snapshot_xmax(txid_current_snapshot()) \
-             from pg_stat_all_tables s where s.relid in (select oid from t) order by s.relid",
+             txid_current_snapshot()::text \
+             from pg_stat_all_tables s where s.relid in (select oid from t) and current_setting('track_counts') = 'on' order by s.relid",
             each?.join(", ")
         ))
     }

@@ -66,9 +66,16 @@ impl Dialect for Sqlite {
         match (&field.column.kind, field.form) {
             // A text that lies in a column of bytes is its bytes, and bytes that lie in one of texts are their text: neither
             // is taken for the digits that would show the other.
-            (Kind::Binary, _) => format!("case when {name} is not null then hex({name}) end"),
-            (_, Form::Text | Form::Trimmed | Form::Json) => format!("cast({name} as text)"),
-            _ => name,
+            (Kind::Binary, _) => format!(
+                "case typeof({name}) when 'null' then null when 'blob' then hex({name}) else typeof({name})||':'||hex({name}) end"
+            ),
+            (_, Form::Uuid) => format!("case typeof({name}) when 'blob' then hex({name}) else {name} end"),
+            (Kind::Text { .. } | Kind::Json, _) => {
+                format!(
+                    "case typeof({name}) when 'null' then null when 'blob' then 'x'||hex({name}) else cast({name} as text) end"
+                )
+            }
+            _ => format!("case typeof({name}) when 'blob' then 'x'||hex({name}) else {name} end"),
         }
     }
 
@@ -115,7 +122,7 @@ fn column(row: &[String]) -> Column {
         Kind::Uuid
     } else if has(&["JSON"]) {
         Kind::Json
-    } else if has(&["DEC", "NUMERIC", "MONEY"]) {
+    } else if has(&["DEC", "NUMERIC", "NUMBER", "MONEY"]) {
         // Kept as an integer or as a float of 64 bits: fifteen digits are kept, more are not.
         Kind::Decimal {
             scale: number(1).or_else(|| number(0).map(|_| 0)),
