@@ -12,9 +12,9 @@ const SOUND: &str = include_str!("fixtures/sound.yaml");
 #[test]
 fn what_a_later_version_executes_is_understood_and_refused_by_run() {
     let place = Place::new();
-    let text = SOUND.replace("sql.query", "sql.compare").replace(
+    let text = SOUND.replace("sql.query", "sql.backup").replace(
         "        with:\n          sql: select 1\n        outputs: { rows: result.rows }\n",
-        "",
+        "        rollback: { not_needed: a backup stays }\n",
     );
     let text = text.replacen("on: source", "on: [source, target]", 1);
     let path = place.path("later.yaml");
