@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +10,7 @@ use crate::projection::escape::visible;
 use crate::provider::action::ActionErrorKind;
 use crate::provider::sql::compare::all::{Choice, Manner, compare};
 use crate::provider::sql::compare::ledger::{Forgetful, Ledger};
-use crate::provider::sql::compare::meter::{Meter, eta};
+use crate::provider::sql::compare::meter::Meter;
 use crate::provider::sql::compare::outcome::{Level, Outcome, TableOutcome, Verdict};
 use crate::provider::sql::compare::wish::Wish;
 
@@ -62,7 +61,7 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         loop {
             tokio::select! {
                 done = &mut comparing => break done,
-                _ = beat.tick() => if told { out.progress(&far(&meter, begun.elapsed())) },
+                _ = beat.tick() => if told { out.progress(&meter.line(begun.elapsed())) },
                 _ = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => cancel.cancel(),
             }
         }
@@ -120,21 +119,6 @@ fn choice(args: &CompareArgs) -> Result<Choice, Trouble> {
         patterns: patterns.into_iter().cloned().collect(),
         exclude: args.exclude.clone(),
     })
-}
-
-fn far(meter: &Meter, since: Duration) -> String {
-    let rows = meter.rows.load(Ordering::Relaxed);
-    let per_second = rows as f64 / since.as_secs_f64().max(0.001);
-    let left = match eta(meter, since) {
-        Some(left) if left.as_secs() > 0 => format!(", about {} s left", left.as_secs()),
-        Some(_) | None => String::new(),
-    };
-    format!(
-        "table {} of {}, {rows} rows, {per_second:.0} rows/s, {} parts differ{left}",
-        meter.tables_done.load(Ordering::Relaxed) + 1,
-        meter.tables.load(Ordering::Relaxed).max(1),
-        meter.unlike.load(Ordering::Relaxed),
-    )
 }
 
 fn print(outcome: &Outcome, format: TextOrJson, out: Out) -> Result<(), Trouble> {

@@ -4,6 +4,7 @@
 #[path = "../databases/mod.rs"]
 mod databases;
 
+mod edges;
 mod faults;
 mod night;
 mod program;

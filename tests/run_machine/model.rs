@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::drafts::{changed, knowing};
-use super::night::{Night, POLLED, answer, both, facts_with, id, open, operator, poll, quorum, vote};
+use super::night::{Night, PEOPLE, POLLED, answer, both, facts_with, id, open, operator, poll, quorum, vote};
 use super::promises::judge;
 
 /// One step in numbers: what it needs (distances back), what it is, how it is undone, its gate, its flags.
@@ -87,21 +87,6 @@ fn plan(numbers: &[Numbers], window: u8) -> Facts {
     }
 }
 
-const PEOPLE: &[(&str, &str)] = &[
-    ("olga", "operator"),
-    ("dora", "operator"),
-    ("ana", "approver"),
-    ("bea", "approver"),
-    ("dora", "approver"),
-    ("eve", "approver"),
-    ("lena", "lead"),
-    ("dan", "dba"),
-    ("carl", "dba"),
-    ("nora", "dba"),
-    ("nora", "network"),
-    ("olga", "network"),
-];
-
 fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
     let steps = night.state.facts.steps.len();
     let step = night.state.facts.steps[usize::from(pick) % steps].id.clone();
@@ -120,14 +105,12 @@ fn play(night: &mut Night, choice: u8, luck: u8, pick: u8) {
                         step, attempt, role, ..
                     } = work.clone()
                 {
-                    if luck.is_multiple_of(3) {
-                        night.tell(Command::Kept {
-                            role,
-                            step: step.clone(),
-                            attempt,
-                            kept: serde_json::Value::from(luck),
-                        });
-                    }
+                    night.tell(Command::Kept {
+                        role,
+                        step: step.clone(),
+                        attempt,
+                        kept: serde_json::Value::from(luck),
+                    });
                     night.tell(Command::Acked {
                         role,
                         step,

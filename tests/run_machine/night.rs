@@ -15,6 +15,22 @@ use pointsman::run::state::Stage;
 use pointsman::run::{Command, Effect, Event, RunState, apply, decide, effects};
 use serde_json::{Map, Value};
 
+/// Who may be there, and as what.
+pub const PEOPLE: &[(&str, &str)] = &[
+    ("olga", "operator"),
+    ("dora", "operator"),
+    ("ana", "approver"),
+    ("bea", "approver"),
+    ("dora", "approver"),
+    ("eve", "approver"),
+    ("lena", "lead"),
+    ("dan", "dba"),
+    ("carl", "dba"),
+    ("nora", "dba"),
+    ("nora", "network"),
+    ("olga", "network"),
+];
+
 pub fn id(name: &str) -> StepId {
     StepId(name.to_owned())
 }

@@ -172,10 +172,7 @@ impl Judge<'_> {
                 step, role, request, ..
             } => self.intent(step, *role, *request, now),
             Event::EffectAck { step, .. } => self.steps.get_mut(step).unwrap().acked = true,
-            Event::EffectKept { step, role, .. } => {
-                let begun = self.open.contains(&(step.clone(), *role));
-                assert!(begun, "a part of {step} is kept, which has not begun");
-            }
+            Event::EffectKept { step, role, .. } => assert!(self.open.contains(&(step.clone(), *role)), "{step}"),
             Event::EffectOutcome {
                 step,
                 role,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,7 +18,7 @@ use crate::provider::sql::database::Database;
 
 use super::all::{Choice, Manner, compare};
 use super::ledger::{Entry, Ledger};
-use super::meter::{Meter, eta};
+use super::meter::Meter;
 use super::outcome::{Level, Outcome, Verdict};
 use super::wish::Wish;
 
@@ -145,35 +144,6 @@ impl Ledger for Journaled {
     }
 }
 
-fn board(meter: &Meter, since: Duration) -> Progress {
-    let (rows, expected) = (
-        meter.rows.load(Ordering::Relaxed),
-        meter.expected.load(Ordering::Relaxed),
-    );
-    let (done, tables) = (
-        meter.tables_done.load(Ordering::Relaxed),
-        meter.tables.load(Ordering::Relaxed),
-    );
-    let per_second = rows as f64 / since.as_secs_f64().max(0.001);
-    let share = if expected > 0 {
-        rows as f64 / expected as f64
-    } else {
-        0.0
-    };
-    let left = match eta(meter, since) {
-        Some(left) if left.as_secs() > 0 => format!(", about {} s left", left.as_secs()),
-        Some(_) | None => String::new(),
-    };
-    let unlike = match meter.unlike.load(Ordering::Relaxed) {
-        0 => String::new(),
-        some => format!(", {some} parts DIFFER"),
-    };
-    Progress::Share {
-        done: share.clamp(0.0, 1.0),
-        text: format!("{done} of {tables} tables, {rows} rows, {per_second:.0} rows/s{unlike}{left}"),
-    }
-}
-
 #[async_trait]
 impl Action for Compare {
     fn preview(&self) -> Preview {
@@ -252,7 +222,10 @@ impl Action for Compare {
         let outcome = loop {
             tokio::select! {
                 done = &mut comparing => break done?,
-                _ = beat.tick() => cx.reporter.progress(board(&meter, begun.elapsed())),
+                _ = beat.tick() => cx.reporter.progress(Progress::Share {
+                    done: meter.share(),
+                    text: meter.line(begun.elapsed()),
+                }),
             }
         };
         told(&outcome)

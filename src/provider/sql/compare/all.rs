@@ -1,5 +1,6 @@
 //! A whole comparison: which tables, several at a time; the watch that nobody writes; the verdict.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -108,10 +109,12 @@ pub async fn compare(
     };
     let wishes = chosen(&shared, choice, &mut outcome).await?;
     shared.meter.tables.store(wishes.len() as u64, Ordering::Relaxed);
-    let names: (Vec<TableName>, Vec<TableName>) = wishes
-        .iter()
-        .map(|wish| (wish.source.clone(), wish.target.clone()))
-        .unzip();
+    // A table may be compared with several: it is watched once.
+    let watched_once = |names: BTreeSet<&TableName>| names.into_iter().cloned().collect::<Vec<_>>();
+    let names = (
+        watched_once(wishes.iter().map(|wish| &wish.source).collect()),
+        watched_once(wishes.iter().map(|wish| &wish.target).collect()),
+    );
     let before = (
         settled(&shared.source, &names.0).await,
         settled(&shared.target, &names.1).await,

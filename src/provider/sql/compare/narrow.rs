@@ -10,12 +10,11 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use super::cursor::Range;
 use super::dialect::Bucket;
 use super::differences::Make;
-use super::outcome::Difference;
+use super::outcome::{Difference, Level};
 use super::pool::Pair;
 use super::row::Sum;
 use super::side::Side;
 use super::table::TableJob;
-use super::wish::Question;
 use super::work::{Found, Rows, Sums, Transport};
 
 /// Rows of differing buckets that are held at a time.
@@ -35,6 +34,24 @@ pub(super) struct Part {
     pub unlike: u64,
     pub differences: Vec<Difference>,
     pub cut: Option<String>,
+}
+
+impl Part {
+    /// Takes what was found of a piece of it. That its rows could not be read does not undo that its sums differ.
+    fn take(&mut self, piece: Result<Self, ActionError>) -> Result<(), ActionError> {
+        match piece {
+            Ok(piece) => {
+                self.differences.extend(piece.differences);
+                self.cut = self.cut.take().or(piece.cut);
+            }
+            Err(error) if error.kind == ActionErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                let words = format!("rows that differ could not be read: {}", error.message);
+                self.cut.get_or_insert(words);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl TableJob {
@@ -77,8 +94,16 @@ impl TableJob {
             let used = self.transports();
             let (here, there) = self.sums((&filters.0, &filters.1), bucket, used, pair).await?;
             let (mut part, unlike) = compared(&here, &there);
-            if unlike.is_empty() || !Question::names_rows(self.level) {
+            if unlike.is_empty() {
                 return Ok(part);
+            }
+            if self.level != Level::Rows {
+                if used == STREAMED {
+                    return Ok(part);
+                }
+                // Before a difference is told: a server may hash other texts than it sends.
+                let (here, there) = self.sums((&filters.0, &filters.1), bucket, STREAMED, pair).await?;
+                return Ok(compared(&here, &there).0);
             }
             let total = here.keys().chain(there.keys()).collect::<HashSet<_>>().len();
             let mut unlike = unlike.as_slice();
@@ -98,17 +123,16 @@ impl TableJob {
                 let bucket = range.bucket(*at);
                 if *rows > HELD {
                     let inner = if bucket.high - bucket.low > 1 && !bucket.first && !bucket.last {
-                        self.range(bucket, pair).await?
+                        self.range(bucket, pair).await
                     } else {
-                        self.by_hash((&bucket.filter(&leading.0), &bucket.filter(&leading.1)), *rows, pair)
-                            .await?
+                        let filters = (bucket.filter(&leading.0), bucket.filter(&leading.1));
+                        self.by_hash((&filters.0, &filters.1), *rows, pair).await
                     };
-                    part.differences.extend(inner.differences);
-                    part.cut = part.cut.or(inner.cut);
+                    part.take(inner)?;
                     continue;
                 }
                 if held + rows > HELD || group.len() == 64 {
-                    part.differences.extend(self.rows(&group, pair).await?);
+                    part.take(self.rows(&group, pair).await)?;
                     group.clear();
                     held = 0;
                 }
@@ -116,7 +140,7 @@ impl TableJob {
                 held += rows;
             }
             if !group.is_empty() {
-                part.differences.extend(self.rows(&group, pair).await?);
+                part.take(self.rows(&group, pair).await)?;
             }
             if part.differences.is_empty() && used != STREAMED {
                 self.reads_instead();
@@ -137,7 +161,7 @@ impl TableJob {
     }
 
     /// The rows of ranges that differ.
-    async fn rows(&self, ranges: &[Range], pair: &mut Pair) -> Result<Vec<Difference>, ActionError> {
+    async fn rows(&self, ranges: &[Range], pair: &mut Pair) -> Result<Part, ActionError> {
         let leading = self.leading();
         let filters = (
             self.question.ranges(ranges, &leading.0),
@@ -153,7 +177,7 @@ impl TableJob {
         bucket: Bucket,
         buckets: Option<HashSet<i64>>,
         pair: &mut Pair,
-    ) -> Result<Vec<Difference>, ActionError> {
+    ) -> Result<Part, ActionError> {
         let (source, target) = (&self.shared.source, &self.shared.target);
         let rows = |side: &Side, filter, buckets| Rows {
             dialect: side.dialect,
@@ -170,7 +194,10 @@ impl TableJob {
         let (here, there) = (here?, there?);
         unique(&self.question.make, &here, "source")?;
         unique(&self.question.make, &there, "target")?;
-        Ok(self.question.make.differences(here, there))
+        Ok(Part {
+            differences: self.question.make.differences(here, there),
+            ..Part::default()
+        })
     }
 
     /// Compares the rows of `filters` by buckets of their key's hash.
@@ -184,7 +211,7 @@ impl TableJob {
         let filters = (filters.0.as_str(), filters.1.as_str());
         let (here, there) = self.sums(filters, bucket, self.transports(), pair).await?;
         let (mut part, unlike) = compared(&here, &there);
-        if unlike.is_empty() || !Question::names_rows(self.level) {
+        if unlike.is_empty() || self.level != Level::Rows {
             return Ok(part);
         }
         let mut unlike = unlike.as_slice();
@@ -203,16 +230,14 @@ impl TableJob {
         for (at, rows) in unlike {
             if held + rows > HELD && !group.is_empty() {
                 let wanted = std::mem::take(&mut group);
-                part.differences
-                    .extend(self.listed(filters, bucket, Some(wanted), pair).await?);
+                part.take(self.listed(filters, bucket, Some(wanted), pair).await)?;
                 held = 0;
             }
             group.insert(*at);
             held += rows;
         }
         if !group.is_empty() {
-            part.differences
-                .extend(self.listed(filters, bucket, Some(group), pair).await?);
+            part.take(self.listed(filters, bucket, Some(group), pair).await)?;
         }
         Ok(part)
     }

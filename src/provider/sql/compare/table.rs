@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use futures::future::join_all;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
@@ -65,6 +65,18 @@ pub struct Gathered {
     pub cut: Option<String>,
     pub notes: Vec<String>,
     pub problems: Vec<String>,
+}
+
+impl Gathered {
+    /// Lists rows, as many as are listed of a table.
+    fn list(&mut self, differences: Vec<Difference>) {
+        self.differences.extend(differences);
+        if self.differences.len() > LISTED {
+            self.differences.truncate(LISTED);
+            let words = format!("only the first {LISTED} rows that differ are listed");
+            self.cut.get_or_insert(words);
+        }
+    }
 }
 
 impl TableJob {
@@ -243,11 +255,13 @@ impl TableJob {
         };
         let cursor = Arc::new(tokio::sync::Mutex::new(cursor));
         let workers = if small { 1 } else { self.shared.workers };
-        let each = (0..workers).map(|_| {
+        // They end with whoever waits for them.
+        let mut each = JoinSet::new();
+        for _ in 0..workers {
             let (job, cursor) = (Arc::clone(&self), Arc::clone(&cursor));
-            tokio::spawn(async move { job.worker(&cursor).await })
-        });
-        for done in join_all(each).await {
+            each.spawn(async move { job.worker(&cursor).await });
+        }
+        while let Some(done) = each.join_next().await {
             done.map_err(|error| {
                 ActionError::new(
                     ActionErrorKind::Permanent,
@@ -318,13 +332,7 @@ impl TableJob {
         gathered.chunks += 1;
         gathered.reused += 1;
         gathered.unlike += entry.unlike;
-        gathered.differences.extend(entry.differences);
-        if gathered.differences.len() > LISTED {
-            gathered.differences.truncate(LISTED);
-            gathered
-                .cut
-                .get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
-        }
+        gathered.list(entry.differences);
     }
 
     /// Compares a table whose key cannot be cut into ranges that mean the same to both engines.
@@ -350,14 +358,8 @@ impl TableJob {
         gathered.target = part.sums.1;
         gathered.chunks = 1;
         gathered.unlike = part.unlike;
-        gathered.differences = part.differences;
         gathered.cut = part.cut;
-        if gathered.differences.len() > LISTED {
-            gathered.differences.truncate(LISTED);
-            gathered
-                .cut
-                .get_or_insert(format!("only the first {LISTED} rows that differ are listed"));
-        }
+        gathered.list(part.differences);
         self.shared.meter.rows.fetch_add(part.sums.0.rows, Ordering::Relaxed);
         self.shared.meter.unlike.fetch_add(part.unlike, Ordering::Relaxed);
         Ok(())

@@ -5,7 +5,7 @@ use super::dialect::Field;
 use super::differences::Make;
 use super::form::pair;
 use super::kind::{Kind, Table, TableName};
-use super::outcome::{Level, TableOutcome};
+use super::outcome::TableOutcome;
 
 /// A pair of tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,10 +187,5 @@ impl Question {
         // A range without ends is everything.
         let whole = each.iter().any(String::is_empty);
         self.filter(&if whole { String::new() } else { each.join(" or ") })
-    }
-
-    /// Whether rows are named, or only told to differ.
-    pub const fn names_rows(level: Level) -> bool {
-        matches!(level, Level::Rows)
     }
 }

@@ -165,10 +165,10 @@ fn counted(takes: usize, given: usize) -> Result<(), ActionError> {
 
 fn cells(row: Row) -> Result<Vec<Value>, ActionError> {
     let columns = row.columns();
-    let values: Vec<Cell> = row.unwrap();
+    let values = row.unwrap_raw();
     columns
         .iter()
         .zip(values)
-        .map(|(column, value)| cell(column, value))
+        .map(|(column, value)| cell(column, value.unwrap_or(Cell::NULL)))
         .collect()
 }

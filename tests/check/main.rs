@@ -2,6 +2,8 @@
 //! with pieces replaced.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod connections;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -10,7 +12,7 @@ use std::process::Command;
 
 use support::Place;
 
-const SOUND: &str = include_str!("fixtures/sound.yaml");
+const SOUND: &str = include_str!("../fixtures/sound.yaml");
 
 struct Case {
     name: &'static str,
@@ -220,44 +222,6 @@ const CASES: &[Case] = &[
         ],
     ),
     case(
-        "servers' connections whose settings cannot be meant",
-        &[
-            (
-                "target: { uses: sqlite, path: target.db }",
-                "a: { uses: mysql, host: h, port: 0, database: d, user: u, tls: maybe }\n  b: { uses: postgres, host: h, tls: off, ca: ca.pem }\n  c: { uses: sqlserver, host: h, database: d, token: \"${ secret.p }\", password: \"${ secret.p }\", tls: off, timeout: soon }",
-            ),
-            ("version: 1\n", "version: 1\nsecrets: { p: { env: P } }\n"),
-        ],
-        &[
-            ("8:36", "port is 0"),
-            ("8:66", "the tls of a is not known"),
-            ("9:6", "the postgres connection b has no database"),
-            ("9:6", "the postgres connection b has no user"),
-            ("9:47", "a ca that nobody is verified by"),
-            ("10:54", "a token beside a password"),
-            ("10:103", "a token that anybody on the way may use"),
-            ("10:117", "the timeout of c"),
-        ],
-    ),
-    case(
-        "ssh connections that do not say who logs in, or how",
-        &[
-            (
-                "target: { uses: sqlite, path: target.db }",
-                "a: { uses: ssh, host: h, port: 70000, user: u, key: k, password: \"${ secret.p }\" }\n  b: { uses: ssh, user: u, passphrase: letmein }",
-            ),
-            ("version: 1\n", "version: 1\nsecrets: { p: { env: P } }\n"),
-        ],
-        &[
-            ("8:6", "the ssh connection a needs one proof of who logs in"),
-            ("8:34", "port is 70000"),
-            ("9:6", "the ssh connection b has no host"),
-            ("9:6", "the ssh connection b needs one proof of who logs in"),
-            ("9:40", "a passphrase without a key"),
-            ("9:40", "a literal secret stands in passphrase"),
-        ],
-    ),
-    case(
         "undefined variable",
         &[("params: [1]", "params: [\"${ vars.whom }\"]")],
         &[("26:20", "`vars.whom` is not defined")],
@@ -316,11 +280,6 @@ const CASES: &[Case] = &[
             ("params: [1]", "params: [\"${ steps.first.outputs.rows }\"]"),
         ],
         &[("27:20", "which it does not need")],
-    ),
-    case(
-        "connection that does not fit",
-        &[("on: source", "on: aws")],
-        &[("16:13", "aws")],
     ),
     case(
         "unreadable predicate",
@@ -452,7 +411,7 @@ fn the_fixture_itself_is_sound() {
 #[test]
 fn every_fault_is_told_with_its_place_and_nothing_is_executed() {
     let place = Place::new();
-    for case in CASES {
+    for case in CASES.iter().chain(connections::CASES) {
         let mut text = SOUND.to_owned();
         for (from, to) in case.pieces {
             assert!(text.contains(from), "{}: the fixture has no {from}", case.name);
