@@ -76,6 +76,8 @@ async fn who_writes_meanwhile_voids_the_proof() {
             return;
         };
         let comparing = told(&source, &target, vec![Wish::parse("t")], Level::Rows);
+        // It stays, so that PostgreSQL takes its time to count what it writes.
+        let writer = target.session().await;
         let writing = async {
             // Not before the comparison reads rows.
             let reading = match one {
@@ -91,8 +93,8 @@ async fn who_writes_meanwhile_voids_the_proof() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             // The same row as before: nothing differs, and nothing is proven.
-            target.run("update t set words = 'other' where id = 7").await;
-            target.run("update t set words = 'row 7' where id = 7").await;
+            writer.run("update t set words = 'other' where id = 7").await;
+            writer.run("update t set words = 'row 7' where id = 7").await;
         };
         let (outcome, ()) = tokio::join!(comparing, writing);
         assert_eq!(outcome.verdict(), Verdict::Unproven, "{one:?}: {}", outcome.json());
@@ -105,11 +107,38 @@ async fn who_writes_meanwhile_voids_the_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_is_not_written_meanwhile() {
+    let Some((source, target)) = large(Kind::Postgres, Kind::Postgres, 1_000).await else {
+        return;
+    };
+    let Some(elsewhere) = Base::new(Kind::Postgres).await else {
+        return;
+    };
+    elsewhere.run("create table other(n int)").await;
+    // Sessions that stay count the last of what they wrote later than that.
+    let writers = [source.session().await, target.session().await];
+    for writer in &writers {
+        writer.run("insert into t values (2000, 'a')").await;
+        writer.run("insert into t values (2001, 'b')").await;
+    }
+    let comparing = told(&source, &target, vec![Wish::parse("t")], Level::Rows);
+    let mut comparing = Box::pin(comparing);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut comparing => break outcome,
+            () = elsewhere.run("insert into other values (1)") => {}
+        }
+    };
+    assert_eq!(outcome.verdict(), Verdict::Equal, "{}", outcome.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_waited_for_and_told() {
     let Some((source, target)) = large(Kind::Maria, Kind::Postgres, 1_000).await else {
         return;
     };
-    target.run("begin; lock table t in access exclusive mode").await;
+    let holder = target.session().await;
+    holder.run("begin; lock table t in access exclusive mode").await;
     let ended = tokio::task::spawn_blocking({
         let (here, there) = (source.address(), format!("{}&timeout=1s", target.address()));
         move || {
@@ -121,7 +150,7 @@ async fn a_lock_is_waited_for_and_told() {
         }
     });
     let ended = ended.await.unwrap();
-    target.run("rollback").await;
+    holder.run("rollback").await;
     let text = String::from_utf8_lossy(&ended.stdout);
     assert_eq!(ended.status.code(), Some(6), "{text}");
     assert!(text.contains("timeout") && text.contains("tries"), "{text}");

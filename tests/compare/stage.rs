@@ -9,6 +9,7 @@ use pointsman::provider::sql::compare::ledger::Forgetful;
 use pointsman::provider::sql::compare::outcome::{Difference, Level, Outcome};
 use pointsman::provider::sql::compare::wish::Wish;
 use pointsman::provider::sql::database::Database as Place;
+use pointsman::provider::sql::server::ServerTarget;
 use tokio_util::sync::CancellationToken;
 
 use crate::databases::{self, Database};
@@ -61,10 +62,26 @@ impl Value {
     }
 }
 
+enum Owner<'a> {
+    Kept(&'a Database),
+    Own(Box<Database>),
+}
+
+impl Owner<'_> {
+    fn get(&self) -> &Database {
+        match self {
+            Self::Kept(database) => database,
+            Self::Own(database) => database,
+        }
+    }
+}
+
 /// One side's database.
 pub enum Base {
     Server {
-        database: Box<Database>,
+        target: ServerTarget,
+        /// None where each writing has a session of its own.
+        kept: Option<Box<Database>>,
         kind: Kind,
         _server: Arc<databases::Server>,
     },
@@ -75,6 +92,23 @@ pub enum Base {
 }
 
 impl Base {
+    /// The session that writes. PostgreSQL counts what a session wrote when it ends, or a while later: each has its own.
+    async fn owner(&self) -> Owner<'_> {
+        match self {
+            Self::Server { kept: Some(kept), .. } => Owner::Kept(kept),
+            Self::Server { .. } => Owner::Own(Box::new(self.session().await)),
+            Self::File { .. } => panic!("another test's"),
+        }
+    }
+
+    /// A session that stays.
+    pub async fn session(&self) -> Database {
+        match self {
+            Self::Server { target, .. } => Database::open(target.clone()).await,
+            Self::File { .. } => panic!("another test's"),
+        }
+    }
+
     /// A new one; nothing where its server cannot be had and need not be.
     pub async fn new(kind: Kind) -> Option<Self> {
         Some(match kind {
@@ -93,10 +127,14 @@ impl Base {
                 } else {
                     databases::postgres()
                 }?;
-                Self::Server {
-                    database: Box::new(server.database().await),
-                    kind,
-                    _server: server,
+                {
+                    let database = Box::new(server.database().await);
+                    Self::Server {
+                        target: database.target.clone(),
+                        kept: (kind == Kind::Maria).then_some(database),
+                        kind,
+                        _server: server,
+                    }
                 }
             }
         })
@@ -111,7 +149,7 @@ impl Base {
 
     pub async fn run(&self, sql: &str) {
         match self {
-            Self::Server { database, .. } => database.run(sql).await,
+            Self::Server { .. } => self.owner().await.get().run(sql).await,
             Self::File { path, .. } => {
                 let session = rusqlite::Connection::open(path).unwrap();
                 session
@@ -123,18 +161,12 @@ impl Base {
 
     /// The first cell of the first row.
     pub async fn text(&self, sql: &str) -> Option<String> {
-        match self {
-            Self::Server { database, .. } => database.text(sql).await,
-            Self::File { .. } => panic!("another test's"),
-        }
+        self.owner().await.get().text(sql).await
     }
 
     /// Executes a statement that may be refused; whether it was not.
     pub async fn attempt(&self, sql: &str) -> bool {
-        match self {
-            Self::Server { database, .. } => database.attempt(sql).await,
-            Self::File { .. } => panic!("another test's"),
-        }
+        self.owner().await.get().attempt(sql).await
     }
 
     pub async fn insert(&self, table: &str, rows: &[Vec<Value>]) {
@@ -160,14 +192,14 @@ impl Base {
 
     pub fn place(&self) -> Place {
         match self {
-            Self::Server { database, .. } => Place::Server(database.target.clone()),
+            Self::Server { target, .. } => Place::Server(target.clone()),
             Self::File { path, .. } => Place::Sqlite(SqliteTarget { path: path.clone() }),
         }
     }
 
     pub fn address(&self) -> String {
         match self {
-            Self::Server { database, .. } => database.url(),
+            Self::Server { target, .. } => databases::url(target),
             Self::File { path, .. } => format!("sqlite:{}", path.display()),
         }
     }

@@ -344,7 +344,8 @@ enum Owner {
 }
 
 impl Database {
-    async fn open(target: ServerTarget) -> Self {
+    /// A session of its own.
+    pub async fn open(target: ServerTarget) -> Self {
         let session = match target.engine {
             Engine::Postgres => {
                 let words = format!(
@@ -424,13 +425,18 @@ impl Database {
 
     /// Its address as the command line takes it.
     pub fn url(&self) -> String {
-        format!(
-            "{}://{}@{}:{}/{}?tls=off",
-            self.target.engine.word(),
-            self.target.user,
-            self.target.host,
-            self.target.port,
-            self.target.database
-        )
+        url(&self.target)
     }
+}
+
+/// A database's address as the command line takes it.
+pub fn url(target: &ServerTarget) -> String {
+    format!(
+        "{}://{}@{}:{}/{}?tls=off",
+        target.engine.word(),
+        target.user,
+        target.host,
+        target.port,
+        target.database
+    )
 }

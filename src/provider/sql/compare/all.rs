@@ -24,10 +24,6 @@ use super::side::{Side, Touch, Work};
 use super::table::{Shared, TableJob};
 use super::wish::{Question, Wish};
 
-/// How long it is waited for writes of a moment ago to be over.
-const SETTLING: Duration = Duration::from_millis(300);
-const SETTLES: u32 = 10;
-
 /// Which tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -115,10 +111,7 @@ pub async fn compare(
         watched_once(wishes.iter().map(|wish| &wish.source).collect()),
         watched_once(wishes.iter().map(|wish| &wish.target).collect()),
     );
-    let before = (
-        settled(&shared.source, &names.0).await,
-        settled(&shared.target, &names.1).await,
-    );
+    let before = tokio::join!(shared.source.settled(&names.0), shared.target.settled(&names.1));
     // What looked for tables saw a state from before the watch began.
     shared.pool.clear();
     shared.source.forget().await;
@@ -159,19 +152,6 @@ fn fence(shared: &Shared, before: &(Option<Touch>, Option<Touch>)) -> Option<Str
         words.push_str(&format!("{}\n{state}\n", side.place()));
     }
     Some(words)
-}
-
-/// The state before, once nothing is being written.
-async fn settled(side: &Side, tables: &[TableName]) -> Option<Touch> {
-    let mut touch = side.touch(tables).await?;
-    for _ in 0..SETTLES {
-        if !touch.moving {
-            break;
-        }
-        tokio::time::sleep(SETTLING).await;
-        touch = side.touch(tables).await?;
-    }
-    Some(touch)
 }
 
 fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: &mut Outcome) {

@@ -92,7 +92,9 @@ pub trait Dialect: Send + Sync {
     /// A statement that gives buckets, rows and sums of hashes; none where the engine cannot write one of the fields.
     fn sums(&self, ask: &Ask<'_>) -> Option<String>;
 
-    /// A statement whose answer changes when somebody writes to one of `tables`; none where the engine has none.
+    /// A statement whose answer changes when somebody writes to one of `tables`; none where the engine has none. A row for
+    /// each, with what changes, whether something is being written, and where the engine counts late: what stays as it is
+    /// while nobody writes at all, and whether a session may have something that is not counted yet.
     fn touched(&self, tables: &[TableName]) -> Option<String>;
 
     /// By what it is told that nobody has written, for people.

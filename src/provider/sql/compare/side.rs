@@ -19,8 +19,12 @@ const TRIES: u32 = 5;
 /// How long is waited before the first further try; twice as long before each one after it.
 const BACKOFF: Duration = Duration::from_millis(500);
 
+/// How long it is waited at the beginning for what is being written.
+const SETTLING: Duration = Duration::from_secs(3);
 /// A server's sessions count what they wrote within this time (PostgreSQL: ten seconds after the last statement).
 const LATE: Duration = Duration::from_secs(12);
+/// How often it is looked meanwhile.
+const BEAT: Duration = Duration::from_millis(300);
 
 /// One side.
 pub struct Side {
@@ -49,6 +53,8 @@ pub struct Touch {
     /// Stays as it is as long as nobody writes anywhere on the server; empty where the engine has no such thing, because
     /// its `state` is never late.
     pub horizon: String,
+    /// Somebody may have written without its having been counted yet.
+    pub late: bool,
 }
 
 /// Something that is done in a session, and done again in another one where that one broke.
@@ -186,14 +192,26 @@ impl Side {
         Ok(done)
     }
 
+    /// What tells at the beginning: once nothing is being written, and what was written before is counted, as far as that
+    /// comes within a while.
+    pub async fn settled(&self, tables: &[TableName]) -> Option<Touch> {
+        let begun = Instant::now();
+        let mut touch = self.touch(tables).await?;
+        while touch.moving && begun.elapsed() < SETTLING || touch.late && begun.elapsed() < LATE {
+            tokio::time::sleep(BEAT).await;
+            touch = self.touch(tables).await?;
+        }
+        Some(touch)
+    }
+
     /// What tells at the end whether somebody has written to `tables` since `before`. A server that counts late is asked until
     /// it has counted, where anybody has written anything at all.
     pub async fn touched_since(&self, tables: &[TableName], before: Option<&Touch>) -> Option<Touch> {
         let mut after = self.touch(tables).await?;
         let Some(before) = before else { return Some(after) };
         let begun = Instant::now();
-        while after.state == before.state && after.horizon != before.horizon && begun.elapsed() < LATE {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        while after.late && after.state == before.state && after.horizon != before.horizon && begun.elapsed() < LATE {
+            tokio::time::sleep(BEAT).await;
             after = self.touch(tables).await?;
         }
         Some(after)
@@ -220,10 +238,14 @@ impl Side {
         let state: Vec<String> = rows.iter().map(|row| cell(row, 0)).collect();
         Some(Touch {
             state: state.join(";"),
-            moving: rows
-                .iter()
-                .any(|row| !matches!(cell(row, 1).as_str(), "" | "0" | "f" | "false")),
+            moving: rows.iter().any(|row| yes(&cell(row, 1))),
             horizon: rows.first().map(|row| cell(row, 2)).unwrap_or_default(),
+            late: rows.iter().any(|row| yes(&cell(row, 3))),
         })
     }
+}
+
+/// Whether an engine says yes.
+fn yes(cell: &str) -> bool {
+    !matches!(cell, "" | "0" | "f" | "false")
 }

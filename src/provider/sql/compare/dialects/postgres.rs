@@ -189,7 +189,10 @@ impl Dialect for Postgres {
              select concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, \
              case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text end), \
              (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null), \
-             txid_current_snapshot()::text \
+             txid_current_snapshot()::text, \
+             (select count(*) > 0 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+             and coalesce(backend_type, 'client backend') = 'client backend' and application_name <> 'pointsman' \
+             and (coalesce(state_change > now() - interval '11 seconds', true) or xact_start is not null)) \
              from pg_stat_all_tables s where s.relid in (select oid from t) and current_setting('track_counts') = 'on' order by s.relid",
             each?.join(", ")
         ))
