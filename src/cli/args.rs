@@ -120,6 +120,7 @@ pub struct PreflightArgs {
   pointsman compare 'mysql://ana@db01/erp?ca=ca.pem' 'postgres://ana@db02/erp?ca=ca.pem' --table orders --table customers=clients
   pointsman compare sqlite:old.db sqlite:new.db --table '*' --exclude 'tmp_*' --format json
   pointsman compare mysql://ana@127.0.0.1/erp?tls=off mysql://ana@127.0.0.1:3307/erp?tls=off --table '*' --ledger night.jsonl
+  pointsman compare sqlite:old.db sqlite:new.db --table '*' --while source 'value < 5' 'select seconds from delay'
 
 Passwords are taken from POINTSMAN_SOURCE_PASSWORD and POINTSMAN_TARGET_PASSWORD; in an address everybody on the machine reads
 them. Settings of an address: tls=verify|unverified|off, ca=FILE, timeout=30m (of a statement).
@@ -157,6 +158,12 @@ pub struct CompareArgs {
     /// Sessions that each server has at a time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
     pub sessions: u8,
+    /// Ask for nothing while this does not hold, looked at every few seconds: a side, a predicate, a query
+    #[arg(long = "while", num_args = 3, value_names = ["SIDE", "EXPECT", "SQL"])]
+    pub conditions: Vec<String>,
+    /// How long that may be, in all, before the comparison is unproven
+    #[arg(long, default_value = "30m", value_name = "DURATION")]
+    pub pause_at_most: String,
     /// Keep compared ranges in this file, and do not compare again what stands in it and has not changed
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,

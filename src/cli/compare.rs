@@ -1,18 +1,27 @@
 //! `pointsman compare`: two databases outside of a runbook, by the code that compares within one.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::projection::escape::visible;
-use crate::provider::action::ActionErrorKind;
+use crate::provider::action::{ActionError, ActionErrorKind, Cx};
+use crate::provider::connection::{Connections, Target};
+use crate::provider::probe::{Probe, Silent};
+use crate::provider::registry::{Request, build};
 use crate::provider::sql::compare::all::{Choice, Manner, compare};
+use crate::provider::sql::compare::brake::{Brake, Conditions};
 use crate::provider::sql::compare::ledger::{Forgetful, Ledger};
 use crate::provider::sql::compare::meter::Meter;
 use crate::provider::sql::compare::outcome::{Level, Outcome, TableOutcome, Verdict};
 use crate::provider::sql::compare::wish::Wish;
+use crate::provider::sql::database::Database;
+use crate::runbook::expression;
+use crate::runbook::text::duration;
 
 use super::args::{CompareArgs, TextOrJson};
 use super::databases::addressed;
@@ -23,6 +32,8 @@ use super::trouble::{Trouble, exit};
 
 /// Not everything could be compared.
 const UNPROVEN: u8 = 6;
+/// What a predicate over a query's result may name.
+const RESULTS: [&str; 5] = ["rows", "value", "first", "columns", "result"];
 /// Rows that are printed of a table; the JSON has all that are listed.
 const PRINTED: usize = 20;
 /// How often it is told how far it is.
@@ -43,15 +54,27 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
     };
     let cancel = CancellationToken::new();
     let meter = Arc::new(Meter::default());
+    let at_most = duration(&args.pause_at_most).ok_or_else(|| {
+        Trouble::input(format!("--pause-at-most {}: that is no duration", args.pause_at_most))
+            .hint("write 90s, 30m or 2h")
+    })?;
+    let conditions = Conditions {
+        reads: Arc::new(conditions(args, &source, &target)?),
+        at_most: at_most.as_duration(),
+        cx: looking(&cancel),
+    };
+    let runtime = runtime()?;
+    runtime.block_on(understood(&conditions))?;
+    let brake = Arc::new(Brake::new(conditions));
     let manner = Manner {
         level: Level::named(&args.level).unwrap_or(Level::Rows),
         show_values: args.show_values,
         workers: usize::from(args.sessions),
         cancel: cancel.clone(),
         meter: Arc::clone(&meter),
+        brake: Arc::clone(&brake),
         ledger,
     };
-    let runtime = runtime()?;
     let compared = runtime.block_on(async {
         let comparing = compare(source, target, &choice, manner);
         tokio::pin!(comparing);
@@ -61,7 +84,10 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         loop {
             tokio::select! {
                 done = &mut comparing => break done,
-                _ = beat.tick() => if told { out.progress(&meter.line(begun.elapsed())) },
+                _ = beat.tick() => if told {
+                    let line = meter.line(begun.elapsed().saturating_sub(brake.idle()));
+                    out.progress(&visible(&brake.told(&line)));
+                },
                 _ = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => cancel.cancel(),
             }
         }
@@ -79,14 +105,94 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
                 Verdict::Unproven => UNPROVEN,
             })
         }
-        Err(error) => Err(Trouble {
-            exit: match error.kind {
-                ActionErrorKind::Cancelled => exit::STOPPED,
-                ActionErrorKind::Transient | ActionErrorKind::Permanent | ActionErrorKind::InDoubt => UNPROVEN,
-            },
-            message: format!("nothing is proven: {}", error.message),
-            hint: None,
-        }),
+        Err(error) => Err(unproven(&error)),
+    }
+}
+
+fn unproven(error: &ActionError) -> Trouble {
+    Trouble {
+        exit: match error.kind {
+            ActionErrorKind::Cancelled => exit::STOPPED,
+            ActionErrorKind::Transient | ActionErrorKind::Permanent | ActionErrorKind::InDoubt => UNPROVEN,
+        },
+        message: format!("nothing is proven: {}", error.message),
+        hint: None,
+    }
+}
+
+/// The reads of `--while`.
+fn conditions(args: &CompareArgs, source: &Database, target: &Database) -> Result<Vec<Probe>, Trouble> {
+    let known = |database: &Database| match database {
+        Database::Sqlite(target) => Target::Sqlite(target.clone()),
+        Database::Server(target) => Target::Server(target.clone()),
+    };
+    let connections = Connections::new()
+        .with("source", known(source))
+        .with("target", known(target));
+    let shape = "write a side, a predicate and a query: --while target 'value < 5' 'select …'";
+    let made = args.conditions.chunks(3).map(|words| {
+        let [side, expect, sql] = words else {
+            return Err(Trouble::input("--while takes three values").hint(shape));
+        };
+        if !matches!(side.as_str(), "source" | "target") {
+            return Err(Trouble::input(format!("--while {side}: that is no side")).hint(shape));
+        }
+        let names = expression::names(expect)
+            .map_err(|error| Trouble::input(format!("--while {side}: {error}")).hint(shape))?;
+        let head = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        if let Some(name) = names.iter().find(|name| !RESULTS.contains(&head(name).as_str())) {
+            return Err(
+                Trouble::input(format!("--while {side}: a query's result has no {name}"))
+                    .hint(format!("it has {}", RESULTS.join(", "))),
+            );
+        }
+        let request = Request {
+            uses: "sql.assert",
+            on: std::slice::from_ref(side),
+            with: &json!({ "sql": sql, "expect": expect }),
+        };
+        let action = build(&request, &connections)
+            .map_err(|error| Trouble::input(format!("--while {side}: {error}")).hint(shape))?;
+        Ok(Probe {
+            uses: "sql.assert".to_owned(),
+            action,
+        })
+    });
+    made.collect()
+}
+
+/// Whether a predicate and its query can be asked at all is said before anything is compared.
+async fn understood(conditions: &Conditions) -> Result<(), Trouble> {
+    for read in conditions.reads.iter() {
+        match read.action.check(&conditions.cx).await {
+            Ok(_ready) => {}
+            Err(error) if error.kind == ActionErrorKind::Permanent => {
+                return Err(Trouble::input(format!("--while: {}", error.message))
+                    .hint("it has to be one query that the side can answer"));
+            }
+            Err(error) => return Err(unproven(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// What a look of `--while` is told: there is no run.
+fn looking(cancel: &CancellationToken) -> Cx {
+    Cx {
+        run: String::new(),
+        step: String::new(),
+        attempt: 1,
+        key: String::new(),
+        intent_at: chrono::Utc::now(),
+        identity: Value::Null,
+        forward: Value::Null,
+        acked: None,
+        mutates: false,
+        answers: BTreeMap::new(),
+        target_written: false,
+        cancel: cancel.clone(),
+        speed: 1.0,
+        reporter: Arc::new(Silent),
     }
 }
 

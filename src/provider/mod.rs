@@ -16,6 +16,7 @@ pub mod http;
 pub mod manual;
 mod output;
 pub mod preflight;
+pub mod probe;
 pub mod rds;
 pub mod reach;
 pub mod registry;

@@ -30,6 +30,7 @@ async fn meant(source: &Base, target: &Base, patterns: &[&str], wishes: Vec<Wish
         cancel: tokio_util::sync::CancellationToken::new(),
         meter: Arc::default(),
         ledger: Box::new(Forgetful),
+        brake: Arc::default(),
     };
     Box::pin(compare(source.place(), target.place(), &choice, manner))
         .await

@@ -4,6 +4,7 @@
 #[path = "../databases/mod.rs"]
 mod databases;
 
+mod brake;
 mod edges;
 mod faults;
 mod night;

@@ -219,6 +219,7 @@ pub async fn told(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level)
         cancel: CancellationToken::new(),
         meter: Arc::default(),
         ledger: Box::new(Forgetful),
+        brake: Arc::default(),
     };
     Box::pin(compare(source.place(), target.place(), &choice, manner))
         .await

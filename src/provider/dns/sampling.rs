@@ -1,13 +1,11 @@
 //! What is seen while a stage is held: the share by resolution, clients and their errors, the analysis, drift. Reads only;
 //! must not decide what becomes of the shift.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Progress};
-use crate::provider::connection::{BuildError, Connections};
-use crate::provider::registry::{Request, build};
+use crate::provider::action::{ActionError, ActionErrorKind, Cx, Progress};
+use crate::provider::probe::Probe;
 use crate::runbook::expression;
 
 use super::lookup::Asked;
@@ -20,39 +18,6 @@ use super::stages::{Stage, may_be_chance};
 const LOOKS: u32 = 4;
 /// So many clients at least tell a share of errors.
 const FEWEST: u32 = 10;
-
-/// A read as a check writes it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Written {
-    uses: String,
-    #[serde(default)]
-    on: Vec<String>,
-    #[serde(default)]
-    with: Value,
-}
-
-/// A read that is asked again and again.
-pub struct Probe {
-    pub uses: String,
-    pub action: Box<dyn Action>,
-}
-
-/// Makes the reads of a list.
-pub fn probes(written: &[Written], connections: &Connections) -> Result<Vec<Probe>, BuildError> {
-    let made = written.iter().map(|read| {
-        let request = Request {
-            uses: &read.uses,
-            on: &read.on,
-            with: &read.with,
-        };
-        Ok(Probe {
-            uses: read.uses.clone(),
-            action: build(&request, connections)?,
-        })
-    });
-    made.collect()
-}
 
 /// What a stage is held against.
 pub struct Sampler {

@@ -15,6 +15,7 @@ use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed
 use crate::provider::aws::AwsTarget;
 use crate::provider::aws::lag::SHOWN_AT_ONCE;
 use crate::provider::connection::{BuildError, Connections};
+use crate::provider::probe::{Probe, Written as Read, probes};
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
 
@@ -23,7 +24,7 @@ use super::lookup::Asked;
 use super::reading::address;
 use super::records::{RecordSet, Zone, meaning, standing};
 use super::refusal::acceptable;
-use super::sampling::{Held, Probe, Sampler, Stop, Written as Read, probes};
+use super::sampling::{Held, Sampler, Stop};
 use super::servers::{Server, authorities, resolvers};
 use super::settle::{Came, Followed, Unsettled, Until, longest_ttl, nominal};
 use super::spelling;

@@ -206,6 +206,18 @@ pub const ACTIONS: &[ActionSpec] = &[
                 false,
                 "sessions that each server has at a time; 4",
             ),
+            ParamSpec::new(
+                "while",
+                ParamKind::Checks,
+                false,
+                "reads without which nothing is asked for, every few seconds: sql.assert of a replica's lag",
+            ),
+            ParamSpec::new(
+                "pause_at_most",
+                ParamKind::Duration,
+                false,
+                "how long the reads of while may not hold, in all, before the comparison is unproven; 30m",
+            ),
         ],
         results: &["verdict", "rows", "tables", "checksums"],
         available: true,

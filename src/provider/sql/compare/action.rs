@@ -13,10 +13,13 @@ use crate::provider::action::{
     Action, ActionError, ActionErrorKind, Cx, Observed, Outcome as Done, Preview, Progress, Ready, Reporter,
 };
 use crate::provider::connection::{BuildError, Connections};
+use crate::provider::probe::{Probe, Silent, Written, probes};
 use crate::provider::registry::Request;
+use crate::provider::span::Within;
 use crate::provider::sql::database::Database;
 
 use super::all::{Choice, Manner, compare};
+use super::brake::{AT_MOST, Brake, Conditions};
 use super::ledger::{Entry, Ledger};
 use super::meter::Meter;
 use super::outcome::{Level, Outcome, Verdict};
@@ -49,6 +52,9 @@ struct Parameters {
     #[serde(default)]
     show_values: bool,
     sessions: Option<u8>,
+    #[serde(default, rename = "while")]
+    conditions: Vec<Written>,
+    pause_at_most: Option<Within>,
 }
 
 /// `sql.compare`.
@@ -60,6 +66,9 @@ pub struct Compare {
     level: Level,
     show_values: bool,
     sessions: u8,
+    /// Without which nothing is asked.
+    conditions: Arc<Vec<Probe>>,
+    at_most: Duration,
 }
 
 impl Compare {
@@ -101,6 +110,8 @@ impl Compare {
             level: with.level.as_deref().and_then(Level::named).unwrap_or(Level::Rows),
             show_values: with.show_values,
             sessions: with.sessions.unwrap_or(SESSIONS),
+            conditions: Arc::new(probes(&with.conditions, connections)?),
+            at_most: with.pause_at_most.map_or(AT_MOST, |within| within.0),
         })
     }
 
@@ -159,6 +170,21 @@ impl Action for Compare {
         if self.show_values {
             notes.push("values that differ are shown and become evidence: they may be personal data".to_owned());
         }
+        let conditions: Vec<String> = self
+            .conditions
+            .iter()
+            .flat_map(|read| {
+                let preview = read.action.preview();
+                preview.commands.into_iter().chain(preview.notes)
+            })
+            .collect();
+        if !conditions.is_empty() {
+            notes.push(format!(
+                "asks for nothing while this does not hold, {} s in all, and is unproven after that: {}",
+                self.at_most.as_secs(),
+                conditions.join("; ")
+            ));
+        }
         for wish in &self.choice.wishes {
             if let Some(filter) = &wish.filter {
                 notes.push(format!("of {} only rows where {filter}", wish.source));
@@ -177,7 +203,7 @@ impl Action for Compare {
         }
     }
 
-    async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
+    async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         let named = |name: &str, error: ActionError| ActionError {
             message: format!("{name}: {}", error.message),
             ..error
@@ -192,6 +218,12 @@ impl Action for Compare {
             .understands("select 1", &[])
             .await
             .map_err(|error| named(&self.on.1, error))?;
+        for read in self.conditions.iter() {
+            read.action
+                .check(cx)
+                .await
+                .map_err(|error| named(&format!("while: {}", read.uses), error))?;
+        }
         Ok(Ready {
             identity: json!({ "source": source.identity, "target": target.identity }),
             facts: source.facts.into_iter().chain(target.facts).collect(),
@@ -201,12 +233,22 @@ impl Action for Compare {
     async fn execute(&self, cx: &Cx) -> Result<Done, ActionError> {
         let known = cx.reporter.kept().await?;
         let meter = Arc::new(Meter::default());
+        let brake = Arc::new(Brake::new(Conditions {
+            reads: Arc::clone(&self.conditions),
+            at_most: self.at_most,
+            cx: Cx {
+                mutates: false,
+                reporter: Arc::new(Silent),
+                ..cx.clone()
+            },
+        }));
         let manner = Manner {
             level: self.level,
             show_values: self.show_values,
             workers: usize::from(self.sessions),
             cancel: cx.cancel.clone(),
             meter: Arc::clone(&meter),
+            brake: Arc::clone(&brake),
             ledger: Box::new(Journaled {
                 known: known
                     .into_iter()
@@ -224,7 +266,7 @@ impl Action for Compare {
                 done = &mut comparing => break done?,
                 _ = beat.tick() => cx.reporter.progress(Progress::Share {
                     done: meter.share(),
-                    text: meter.line(begun.elapsed()),
+                    text: brake.told(&meter.line(begun.elapsed().saturating_sub(brake.idle()))),
                 }),
             }
         };

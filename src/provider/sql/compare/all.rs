@@ -13,6 +13,7 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::database::Database;
 use crate::provider::sql::session::{Session, all};
 
+use super::brake::Brake;
 use super::dialect::Dialect;
 use super::kind::{Table, TableName};
 use super::ledger::Ledger;
@@ -44,6 +45,8 @@ pub struct Manner {
     pub cancel: CancellationToken,
     pub meter: Arc<Meter>,
     pub ledger: Box<dyn Ledger>,
+    /// What holds it back.
+    pub brake: Arc<Brake>,
 }
 
 /// What a catalogue has.
@@ -86,13 +89,14 @@ pub async fn compare(
     let begun = Instant::now();
     let level = manner.level;
     let shared = Arc::new(Shared {
-        source: Side::new("source", source),
-        target: Side::new("target", target),
+        source: Side::new("source", source, manner.workers),
+        target: Side::new("target", target, manner.workers),
         pool: Pool::new(manner.workers),
         ledger: manner.ledger,
         cancel: manner.cancel,
         meter: manner.meter,
         workers: manner.workers.max(1),
+        brake: manner.brake,
     });
     let mut outcome = Outcome {
         source: shared.source.place(),
@@ -101,6 +105,7 @@ pub async fn compare(
         tables: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
+        held: None,
         took: Duration::ZERO,
     };
     let wishes = chosen(&shared, choice, &mut outcome).await?;
@@ -127,7 +132,10 @@ pub async fn compare(
             outcome
         })
     }));
-    outcome.tables = tables.buffered(shared.workers).collect().await;
+    outcome.tables = tokio::select! {
+        tables = tables.buffered(shared.workers).collect() => tables,
+        () = shared.brake.watch() => Vec::new(),
+    };
     if shared.cancel.is_cancelled() {
         return Err(ActionError::new(
             ActionErrorKind::Cancelled,
@@ -140,8 +148,29 @@ pub async fn compare(
     );
     watched(&shared.source, before.0.as_ref(), after.0.as_ref(), &mut outcome);
     watched(&shared.target, before.1.as_ref(), after.1.as_ref(), &mut outcome);
+    slowed(&shared, &mut outcome);
     outcome.took = begun.elapsed();
     Ok(outcome)
+}
+
+/// What kept it from going as fast as it could.
+fn slowed(shared: &Shared, outcome: &mut Outcome) {
+    for side in [&shared.source, &shared.target] {
+        let words = side.pace.words();
+        outcome
+            .notes
+            .extend(words.map(|words| format!("{}: {words}", side.role)));
+    }
+    let held = shared.brake.held();
+    let Some(words) = held.words() else { return };
+    if held.over {
+        outcome.problems.push(format!(
+            "{words}; that is longer than it may be held (pause_at_most): compare again when the condition holds"
+        ));
+    } else {
+        outcome.notes.push(words);
+    }
+    outcome.held = Some(held);
 }
 
 /// What the comparison is of, for ranges that were compared before; nothing where nobody can tell that nothing changed.

@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod all;
+pub mod brake;
 pub mod cursor;
 pub mod decimal;
 pub mod dialect;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod meter;
 mod narrow;
 pub mod outcome;
+pub mod pace;
 pub mod pool;
 mod probe;
 pub mod row;

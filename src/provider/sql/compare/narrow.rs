@@ -72,9 +72,15 @@ impl TableJob {
         let one = sums(source, filters.0, transports.0);
         let other = sums(target, filters.1, transports.1);
         let cancel = &self.shared.cancel;
+        self.shared.free().await?;
+        let kind = |transport: Transport| format!("{} {}", self.label, transport.words());
+        let rows = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
+        let here = source.perform(&mut pair.source, &one, cancel);
+        let there = target.perform(&mut pair.target, &other, cancel);
+        let (kinds, rows) = ((kind(transports.0), kind(transports.1)), &rows);
         let (here, there) = tokio::join!(
-            source.perform(&mut pair.source, &one, cancel),
-            target.perform(&mut pair.target, &other, cancel)
+            source.pace.run(&kinds.0, here, rows),
+            target.pace.run(&kinds.1, there, rows)
         );
         Ok((here?, there?))
     }
@@ -184,6 +190,7 @@ impl TableJob {
             ask: self.ask(side.role == "source", filter, bucket),
             buckets,
         };
+        self.shared.free().await?;
         let one = rows(source, filters.0, buckets.clone());
         let other = rows(target, filters.1, buckets);
         let cancel = &self.shared.cancel;

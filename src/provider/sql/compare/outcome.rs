@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::brake::Held;
 use super::row::{EXPRESSION, Sum};
 
 /// How deep tables are compared.
@@ -255,6 +256,8 @@ pub struct Outcome {
     /// What keeps the whole from being proven, besides what stands at its tables.
     pub problems: Vec<String>,
     pub notes: Vec<String>,
+    /// How long it was held back, where it was.
+    pub held: Option<Held>,
     pub took: Duration,
 }
 
@@ -354,6 +357,12 @@ impl Outcome {
             "seconds": (self.took.as_secs_f64() * 1_000.0).round() / 1_000.0,
             "tables": self.tables.iter().map(TableOutcome::json).collect::<Vec<_>>(),
             "differences": differences,
+            "held": self.held.as_ref().map(|held| json!({
+                "seconds": (held.took.as_secs_f64() * 1_000.0).round() / 1_000.0,
+                "times": held.times,
+                "why": held.why,
+                "over": held.over,
+            })),
             "problems": self.problems,
             "notes": self.notes,
         })

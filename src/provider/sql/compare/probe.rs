@@ -50,6 +50,7 @@ impl TableJob {
             transport: Transport::Streamed,
         };
         let cancel = &self.shared.cancel;
+        self.shared.free().await?;
         let begun = Instant::now();
         let here = side.perform(slot, &sums, cancel).await?;
         let streamed = begun.elapsed();

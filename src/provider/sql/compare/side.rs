@@ -13,6 +13,7 @@ use crate::provider::sql::session::{Session, all};
 
 use super::dialect::{Dialect, named};
 use super::kind::TableName;
+use super::pace::Pace;
 
 /// How often a part is tried before it counts as not compared.
 const TRIES: u32 = 5;
@@ -31,6 +32,8 @@ pub struct Side {
     /// `source` or `target`.
     pub role: &'static str,
     pub dialect: &'static dyn Dialect,
+    /// How many ranges it is asked for at a time.
+    pub pace: Pace,
     database: Database,
     anchor: Mutex<Anchor>,
     watcher: Mutex<Option<Box<dyn Session>>>,
@@ -67,10 +70,11 @@ pub trait Work: Send + Sync {
 
 impl Side {
     /// A side.
-    pub fn new(role: &'static str, database: Database) -> Self {
+    pub fn new(role: &'static str, database: Database, workers: usize) -> Self {
         Self {
             role,
             dialect: named(database.word()),
+            pace: Pace::new(workers),
             database,
             anchor: Mutex::default(),
             watcher: Mutex::default(),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 
+use super::brake::Brake;
 use super::cursor::{Cursor, PROBE, Range};
 use super::dialect::{Ask, Bucket};
 use super::kind::TableName;
@@ -34,6 +35,14 @@ pub struct Shared {
     pub cancel: CancellationToken,
     pub meter: Arc<Meter>,
     pub workers: usize,
+    pub brake: Arc<Brake>,
+}
+
+impl Shared {
+    /// Waits until something may be asked.
+    pub async fn free(&self) -> Result<(), ActionError> {
+        self.brake.free(&self.cancel).await
+    }
 }
 
 /// One table.
@@ -186,6 +195,7 @@ impl TableJob {
                 super::dialect::wanted(&filter)
             ),
         };
+        self.shared.free().await?;
         let mut held = self.shared.pool.take().await;
         let (source, target) = (&self.shared.source, &self.shared.target);
         let (one, other) = (count(source, &self.source), count(target, &self.target));
@@ -204,6 +214,7 @@ impl TableJob {
     }
 
     async fn ends(&self, pair: &mut Pair, from: Option<i128>) -> Result<Option<(i128, i128)>, ActionError> {
+        self.shared.free().await?;
         let leading = self.leading();
         let ends = |side: &Side, table: &TableName, column: &str| {
             let from = from.map(|from| format!("{column} >= {from}")).unwrap_or_default();
@@ -337,6 +348,7 @@ impl TableJob {
 
     /// Compares a table whose key cannot be cut into ranges that mean the same to both engines.
     async fn hashed(&self) -> Result<(), ActionError> {
+        self.shared.free().await?;
         let mut held = self.shared.pool.take().await;
         let rows = match self.estimate {
             Some(rows) => rows,
