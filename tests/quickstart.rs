@@ -91,6 +91,20 @@ fn without_the_freeze_the_validation_stops_it() {
 }
 
 #[test]
+fn a_row_that_no_sum_shows_holds_the_night_by_its_key() {
+    let place = Place::new();
+    let lab = place.lab("lab", &["row-differs-unseen"]);
+    let ended = place.run_on(&lab, QUICKSTART, &[]).expect(1);
+    let failed = ended.named("step.failed");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0]["step"], "validate_target");
+    let words = failed[0].to_string();
+    assert!(words.contains("DIFFERENT: 1 of 3 tables, 1 rows listed"), "{words}");
+    assert!(words.contains(r#"orders changed \"seed-00100\""#), "{words}");
+    assert_eq!(lab.answer().values, ["127.0.0.1"], "nothing was flipped");
+}
+
+#[test]
 fn without_freeze_fence_drain_and_validation_writes_are_lost_and_counted() {
     let place = Place::new();
     let lab = place.lab("lab", &[]);

@@ -22,8 +22,10 @@ pub enum Fault {
     SnapshotStalls,
     /// The replication stops half-way through the load.
     ReplicationStalls,
-    /// One row arrives altered.
+    /// One row arrives altered, and the replication's own validation says so.
     RowDiffers,
+    /// One row arrives altered, in a way that no sum shows, and the replication's own validation says nothing.
+    RowDiffersUnseen,
     /// Changes stay PENDING.
     DnsNotInSync,
     /// IAM's simulation denies `route53:ChangeResourceRecordSets`.
@@ -44,6 +46,7 @@ const ALL: &[(&str, Fault)] = &[
     ("snapshot-stalls", Fault::SnapshotStalls),
     ("replication-stalls", Fault::ReplicationStalls),
     ("row-differs", Fault::RowDiffers),
+    ("row-differs-unseen", Fault::RowDiffersUnseen),
     ("dns-not-in-sync", Fault::DnsNotInSync),
     ("dns-denied", Fault::DnsDenied),
     ("target-unhealthy", Fault::TargetUnhealthy),

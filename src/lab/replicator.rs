@@ -26,6 +26,14 @@ const BEAT: Duration = Duration::from_millis(100);
 /// The row that arrives altered, where that fault is asked for.
 const ALTERED: &str = "seed-00100";
 
+/// What of it is altered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Altered {
+    Amount,
+    /// Whose order it is: a sum does not show it.
+    Customer,
+}
+
 /// The replicated tables.
 #[derive(Debug, Clone)]
 pub struct Tables {
@@ -119,6 +127,11 @@ impl Tables {
         };
         let (source, mut target) = (open(&self.source)?, open(&self.target)?);
         let loaded = cloud.get("task.loaded")?.is_some();
+        let altered = match (cloud.has(Fault::RowDiffers), cloud.has(Fault::RowDiffersUnseen)) {
+            (true, _) => Some(Altered::Amount),
+            (false, true) => Some(Altered::Customer),
+            (false, false) => None,
+        };
         for (table, columns) in TABLES {
             let end = last(&source, table)?;
             let due = if loaded || share >= 1.0 {
@@ -128,14 +141,7 @@ impl Tables {
             };
             let from = position(&target, table)?;
             if due > from {
-                copy_rows(
-                    &source,
-                    &mut target,
-                    table,
-                    columns,
-                    (from, due),
-                    cloud.has(Fault::RowDiffers),
-                )?;
+                copy_rows(&source, &mut target, table, columns, (from, due), altered)?;
             }
             if !loaded && share >= 1.0 {
                 cloud.set(&format!("load.{table}"), due)?;
@@ -175,7 +181,7 @@ fn copy_rows(
     table: &str,
     columns: &str,
     (from, to): (i64, i64),
-    altered: bool,
+    altered: Option<Altered>,
 ) -> Result<(), LabError> {
     let count = columns.split(',').count();
     let marks = vec!["?"; count].join(", ");
@@ -191,11 +197,20 @@ fn copy_rows(
             for index in 0..count {
                 cells.push(row.get(index)?);
             }
-            let is_altered = altered
-                && table == "orders"
-                && matches!(cells.first(), Some(rusqlite::types::Value::Text(key)) if key == ALTERED);
-            if let (true, Some(rusqlite::types::Value::Integer(amount))) = (is_altered, cells.get_mut(2)) {
-                *amount += 1;
+            let is_meant =
+                table == "orders" && matches!(cells.first(), Some(rusqlite::types::Value::Text(key)) if key == ALTERED);
+            match altered.filter(|_| is_meant) {
+                None => {}
+                Some(Altered::Amount) => {
+                    if let Some(rusqlite::types::Value::Integer(amount)) = cells.get_mut(2) {
+                        *amount += 1;
+                    }
+                }
+                Some(Altered::Customer) => {
+                    if let Some(customer) = cells.get_mut(1) {
+                        *customer = rusqlite::types::Value::Text("c0000".to_owned());
+                    }
+                }
             }
             write.execute(rusqlite::params_from_iter(cells))?;
         }
