@@ -13,6 +13,7 @@ use crate::provider::sql::compare::ledger::{Forgetful, Ledger};
 use crate::provider::sql::compare::meter::Meter;
 use crate::provider::sql::compare::outcome::{Level, Outcome, TableOutcome, Verdict};
 use crate::provider::sql::compare::wish::Wish;
+use crate::provider::sql::compare::work::Hashing;
 
 use super::args::{CompareArgs, TextOrJson};
 use super::databases::addressed;
@@ -47,6 +48,7 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         level: Level::named(&args.level).unwrap_or(Level::Rows),
         show_values: args.show_values,
         workers: usize::from(args.sessions),
+        hashing: Hashing::default(),
         cancel: cancel.clone(),
         meter: Arc::clone(&meter),
         ledger,

@@ -21,6 +21,7 @@ use super::ledger::{Entry, Ledger};
 use super::meter::Meter;
 use super::outcome::{Level, Outcome, Verdict};
 use super::wish::Wish;
+use super::work::Hashing;
 
 /// How often it is told how far it is.
 const BEAT: Duration = Duration::from_millis(500);
@@ -205,6 +206,7 @@ impl Action for Compare {
             level: self.level,
             show_values: self.show_values,
             workers: usize::from(self.sessions),
+            hashing: Hashing::default(),
             cancel: cx.cancel.clone(),
             meter: Arc::clone(&meter),
             ledger: Box::new(Journaled {

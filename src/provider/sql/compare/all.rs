@@ -23,6 +23,7 @@ use super::row::EXPRESSION;
 use super::side::{Side, Touch, Work};
 use super::table::{Shared, TableJob};
 use super::wish::{Question, Wish};
+use super::work::Hashing;
 
 /// Which tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub struct Manner {
     pub show_values: bool,
     /// Sessions that each server has at a time.
     pub workers: usize,
+    pub hashing: Hashing,
     pub cancel: CancellationToken,
     pub meter: Arc<Meter>,
     pub ledger: Box<dyn Ledger>,
@@ -93,6 +95,7 @@ pub async fn compare(
         cancel: manner.cancel,
         meter: manner.meter,
         workers: manner.workers.max(1),
+        hashing: manner.hashing,
     });
     let mut outcome = Outcome {
         source: shared.source.place(),

@@ -20,7 +20,7 @@ use super::pool::{Pair, Pool};
 use super::row::Sum;
 use super::side::Side;
 use super::wish::Question;
-use super::work::{Count, Ends, Transport};
+use super::work::{Count, Ends, Hashing, Transport};
 
 /// Rows that are listed of a table.
 pub const LISTED: usize = 10_000;
@@ -34,6 +34,7 @@ pub struct Shared {
     pub cancel: CancellationToken,
     pub meter: Arc<Meter>,
     pub workers: usize,
+    pub hashing: Hashing,
 }
 
 /// One table.
@@ -113,6 +114,7 @@ impl TableJob {
 
     /// Compares it, and gives what was found; what could not be compared stands in its problems.
     pub async fn run(self: Arc<Self>) -> Gathered {
+        self.begin();
         let done = if self.level == Level::Count {
             self.counted().await
         } else if self.question.ranged {
@@ -130,7 +132,7 @@ impl TableJob {
     pub fn means(&self) -> Vec<(&'static str, String, String)> {
         let (source, target) = self.transports();
         let bucket = if self.question.ranged {
-            Bucket::Step { low: 0, step: 1 }
+            Bucket::Step(Range::EVERYTHING)
         } else {
             Bucket::Hash { digits: 4 }
         };
@@ -160,6 +162,7 @@ impl TableJob {
             },
             key: &self.question.make.key,
             bucket,
+            own: self.question.filter.as_deref(),
         }
     }
 
