@@ -19,6 +19,7 @@ use crate::provider::sql::compare::ledger::{Forgetful, Ledger};
 use crate::provider::sql::compare::meter::Meter;
 use crate::provider::sql::compare::outcome::{Level, Outcome, TableOutcome, Verdict};
 use crate::provider::sql::compare::wish::Wish;
+use crate::provider::sql::compare::work::Hashing;
 use crate::provider::sql::database::Database;
 use crate::runbook::expression;
 use crate::runbook::text::duration;
@@ -38,6 +39,8 @@ const RESULTS: [&str; 5] = ["rows", "value", "first", "columns", "result"];
 const PRINTED: usize = 20;
 /// How often it is told how far it is.
 const BEAT: Duration = Duration::from_millis(500);
+/// And where every time is a line of its own.
+const SLOW_BEAT: Duration = Duration::from_secs(30);
 
 /// Compares, and prints what was found.
 pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
@@ -70,6 +73,7 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         level: Level::named(&args.level).unwrap_or(Level::Rows),
         show_values: args.show_values,
         workers: usize::from(args.sessions),
+        hashing: Hashing::default(),
         cancel: cancel.clone(),
         meter: Arc::clone(&meter),
         brake: Arc::clone(&brake),
@@ -81,12 +85,19 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         let mut beat = tokio::time::interval(BEAT);
         let begun = Instant::now();
         let told = std::io::stderr().is_terminal();
+        let mut said = begun;
         loop {
             tokio::select! {
                 done = &mut comparing => break done,
-                _ = beat.tick() => if told {
+                _ = beat.tick() => {
                     let line = meter.line(begun.elapsed().saturating_sub(brake.idle()));
-                    out.progress(&visible(&brake.told(&line)));
+                    let line = visible(&format!("{:>3.0} %  {}", meter.share() * 100.0, brake.told(&line)));
+                    if told {
+                        out.progress(&line);
+                    } else if said.elapsed() >= SLOW_BEAT {
+                        said = Instant::now();
+                        out.still(&line);
+                    }
                 },
                 _ = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => cancel.cancel(),
             }

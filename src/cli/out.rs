@@ -37,7 +37,15 @@ impl Out {
 
     /// Replaces the line that says how far it is, on a terminal's standard error.
     pub fn progress(self, line: &str) {
-        let _gone = write_all(&mut io::stderr().lock(), &format!("\r\u{1b}[K{line}"));
+        // A line that wraps cannot be replaced.
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+        let shown: String = line.chars().take(columns.max(20) - 1).collect();
+        let _gone = write_all(&mut io::stderr().lock(), &format!("\r\u{1b}[K{shown}"));
+    }
+
+    /// Says on standard error how far it is, where nothing can be replaced: a pipe, a file.
+    pub fn still(self, line: &str) {
+        let _gone = write_all(&mut io::stderr().lock(), &format!("{line}\n"));
     }
 
     /// Prints a line on standard output.

@@ -9,6 +9,7 @@ use pointsman::provider::sql::compare::kind::{TableName, Trait};
 use pointsman::provider::sql::compare::ledger::Forgetful;
 use pointsman::provider::sql::compare::outcome::{Level, Outcome, Verdict};
 use pointsman::provider::sql::compare::wish::Wish;
+use pointsman::provider::sql::compare::work::Hashing;
 
 use crate::databases::Server;
 use crate::stage::{Base, Kind, lines, told};
@@ -27,6 +28,7 @@ async fn meant(source: &Base, target: &Base, patterns: &[&str], wishes: Vec<Wish
         level: Level::Rows,
         show_values: false,
         workers: 2,
+        hashing: Hashing::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
         meter: Arc::default(),
         ledger: Box::new(Forgetful),

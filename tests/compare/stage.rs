@@ -8,6 +8,7 @@ use pointsman::provider::sql::compare::all::{Choice, Manner, compare};
 use pointsman::provider::sql::compare::ledger::Forgetful;
 use pointsman::provider::sql::compare::outcome::{Difference, Level, Outcome};
 use pointsman::provider::sql::compare::wish::Wish;
+use pointsman::provider::sql::compare::work::Hashing;
 use pointsman::provider::sql::database::Database as Place;
 use pointsman::provider::sql::server::ServerTarget;
 use tokio_util::sync::CancellationToken;
@@ -207,6 +208,11 @@ impl Base {
 
 /// Compares tables of two sides.
 pub async fn told(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level) -> Outcome {
+    told_by(source, target, wishes, level, Hashing::default()).await
+}
+
+/// Compares tables of two sides, hashed by whom it is said.
+pub async fn told_by(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level, hashing: Hashing) -> Outcome {
     let choice = Choice {
         wishes,
         patterns: Vec::new(),
@@ -216,6 +222,7 @@ pub async fn told(source: &Base, target: &Base, wishes: Vec<Wish>, level: Level)
         level,
         show_values: true,
         workers: 2,
+        hashing,
         cancel: CancellationToken::new(),
         meter: Arc::default(),
         ledger: Box::new(Forgetful),

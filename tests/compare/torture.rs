@@ -1,10 +1,11 @@
 //! Every type at its extremes, between every pair of engines: the same data is equal, and the smallest change of any value
 //! is found at its row and column.
 
-use pointsman::provider::sql::compare::outcome::{Level, Verdict};
+use pointsman::provider::sql::compare::outcome::{Level, TableOutcome, Verdict};
 use pointsman::provider::sql::compare::wish::Wish;
+use pointsman::provider::sql::compare::work::Hashing;
 
-use crate::stage::{Base, Kind, PAIRS, Value, lines, told};
+use crate::stage::{Base, Kind, PAIRS, Value, lines, told, told_by};
 
 const COLUMNS: [(&str, [&str; 3]); 16] = [
     (
@@ -219,10 +220,15 @@ async fn every_type_at_its_extremes() {
         assert_eq!(table.problems, Vec::<String>::new(), "{one:?} {other:?}");
         assert_eq!(lines(&table.differences), expected, "{one:?} {other:?}");
         assert_eq!(outcome.verdict(), Verdict::Different);
+        let pushed = hashed_by_the_servers(&source, &target).await;
+        expected.retain(|line| !READ.iter().any(|column| line.ends_with(column)));
+        assert_eq!(lines(&pushed.differences), expected, "{one:?} {other:?}");
         // Without what was changed everything is equal, and it is said what is compared in another way than byte by byte.
         target.run("drop table torture").await;
         target.run(&create(other, "torture")).await;
         target.insert("torture", &here).await;
+        let pushed = hashed_by_the_servers(&source, &target).await;
+        assert_eq!(pushed.verdict(), Verdict::Equal, "{one:?} {other:?}");
         let outcome = told(&source, &target, vec![Wish::parse("torture")], Level::Rows).await;
         assert_eq!(
             outcome.verdict(),
@@ -241,4 +247,25 @@ async fn every_type_at_its_extremes() {
             );
         }
     }
+}
+
+/// Columns that no engine, or not every one, can write as they are compared.
+const READ: [&str; 4] = ["factor", "ratio", "clock", "doc"];
+
+/// What the servers can hash themselves, hashed by them.
+async fn hashed_by_the_servers(source: &Base, target: &Base) -> TableOutcome {
+    let wish = Wish {
+        ignore: READ.map(str::to_owned).to_vec(),
+        ..Wish::parse("torture")
+    };
+    let outcome = told_by(source, target, vec![wish], Level::Rows, Hashing::Servers).await;
+    assert_eq!(outcome.problems, Vec::<String>::new());
+    let table = outcome.tables.into_iter().next().unwrap();
+    let instead = table.notes.iter().find(|note| note.contains("read instead"));
+    assert_eq!(instead, None, "a server hashes another text than it sends");
+    for (base, (_, words, _)) in [source, target].into_iter().zip(&table.means) {
+        let pushes = base.kind() != Kind::Sqlite;
+        assert_eq!(words.contains("hashed by the server"), pushes, "{words}");
+    }
+    table
 }

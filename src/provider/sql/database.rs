@@ -111,6 +111,14 @@ impl Database {
         self
     }
 
+    /// How long the engine lets a statement take.
+    pub const fn patience(&self) -> Duration {
+        match self {
+            Self::Server(target) => target.patience,
+            Self::Sqlite(_) => SCANNING,
+        }
+    }
+
     /// What changes when a database that is a file is written to; nothing for all others.
     pub fn stamp(&self) -> Option<String> {
         let Self::Sqlite(target) = self else { return None };

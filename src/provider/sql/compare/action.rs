@@ -24,6 +24,7 @@ use super::ledger::{Entry, Ledger};
 use super::meter::Meter;
 use super::outcome::{Level, Outcome, Verdict};
 use super::wish::Wish;
+use super::work::Hashing;
 
 /// How often it is told how far it is.
 const BEAT: Duration = Duration::from_millis(500);
@@ -246,6 +247,7 @@ impl Action for Compare {
             level: self.level,
             show_values: self.show_values,
             workers: usize::from(self.sessions),
+            hashing: Hashing::default(),
             cancel: cx.cancel.clone(),
             meter: Arc::clone(&meter),
             brake: Arc::clone(&brake),
@@ -264,8 +266,9 @@ impl Action for Compare {
         let outcome = loop {
             tokio::select! {
                 done = &mut comparing => break done?,
-                _ = beat.tick() => cx.reporter.progress(Progress::Share {
+                _ = beat.tick() => cx.reporter.progress(Progress::Board {
                     done: meter.share(),
+                    rows: meter.board(),
                     text: brake.told(&meter.line(begun.elapsed().saturating_sub(brake.idle()))),
                 }),
             }

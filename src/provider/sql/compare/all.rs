@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -24,6 +23,7 @@ use super::row::EXPRESSION;
 use super::side::{Side, Touch, Work};
 use super::table::{Shared, TableJob};
 use super::wish::{Question, Wish};
+use super::work::Hashing;
 
 /// Which tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct Manner {
     pub show_values: bool,
     /// Sessions that each server has at a time.
     pub workers: usize,
+    pub hashing: Hashing,
     pub cancel: CancellationToken,
     pub meter: Arc<Meter>,
     pub ledger: Box<dyn Ledger>,
@@ -97,6 +98,7 @@ pub async fn compare(
         meter: manner.meter,
         workers: manner.workers.max(1),
         brake: manner.brake,
+        hashing: manner.hashing,
     });
     let mut outcome = Outcome {
         source: shared.source.place(),
@@ -109,7 +111,11 @@ pub async fn compare(
         took: Duration::ZERO,
     };
     let wishes = chosen(&shared, choice, &mut outcome).await?;
-    shared.meter.tables.store(wishes.len() as u64, Ordering::Relaxed);
+    shared.meter.plan(
+        wishes
+            .iter()
+            .map(|wish| TableOutcome::new(wish.source.to_string(), wish.target.to_string(), level).name()),
+    );
     // A table may be compared with several: it is watched once.
     let watched_once = |names: BTreeSet<&TableName>| names.into_iter().cloned().collect::<Vec<_>>();
     let names = (
@@ -122,13 +128,13 @@ pub async fn compare(
     shared.source.forget().await;
     shared.target.forget().await;
     let fence = fence(&shared, &before);
-    let tables = futures::stream::iter(wishes.into_iter().map(|wish| {
+    let tables = futures::stream::iter(wishes.into_iter().enumerate().map(|(place, wish)| {
         let shared = Arc::clone(&shared);
         let fence = fence.clone();
         // On the heap: what a table takes is large, and a stack may be small.
         Box::pin(async move {
-            let outcome = one(&shared, &wish, level, manner.show_values, &fence).await;
-            shared.meter.tables_done.fetch_add(1, Ordering::Relaxed);
+            let outcome = one(&shared, place, &wish, level, manner.show_values, &fence).await;
+            shared.meter.through(place, outcome.verdict());
             outcome
         })
     }));
@@ -297,6 +303,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 async fn one(
     shared: &Arc<Shared>,
+    place: usize,
     wish: &Wish,
     level: Level,
     show_values: bool,
@@ -304,7 +311,7 @@ async fn one(
 ) -> TableOutcome {
     let begun = Instant::now();
     let mut outcome = TableOutcome::new(wish.source.to_string(), wish.target.to_string(), level);
-    if let Err(error) = compared(shared, wish, show_values, fence, &mut outcome).await {
+    if let Err(error) = compared(shared, place, wish, show_values, fence, &mut outcome).await {
         outcome.problems.push(error.message);
     }
     outcome.took = begun.elapsed();
@@ -313,6 +320,7 @@ async fn one(
 
 async fn compared(
     shared: &Arc<Shared>,
+    place: usize,
     wish: &Wish,
     show_values: bool,
     fence: &Option<String>,
@@ -370,10 +378,8 @@ async fn compared(
     );
     // An estimate of none is what an engine says that has not counted yet.
     job.estimate = source.estimate.or(target.estimate).filter(|rows| *rows > 0);
-    shared
-        .meter
-        .expected
-        .fetch_add(job.estimate.unwrap_or(0), Ordering::Relaxed);
+    job.place = place;
+    shared.meter.begin(place, job.estimate);
     let job = Arc::new(job);
     let gathered = Box::pin(Arc::clone(&job).run()).await;
     if gathered.chunks > 0 {

@@ -4,9 +4,9 @@
 /// Rows that a range aims at.
 pub const ROWS: u64 = 131_072;
 /// Rows of the first range, by which it is found out who hashes faster.
-pub const PROBE: u64 = 16_384;
-/// Buckets of a range.
-pub const BUCKETS: u64 = 256;
+pub const PROBE: u64 = 8_192;
+/// Buckets of a range: about a thousand rows each.
+pub const BUCKETS: u64 = 128;
 /// No range is wider, so that no engine's arithmetic overflows.
 const WIDEST: i128 = 1 << 62;
 
@@ -20,11 +20,24 @@ pub struct Range {
 }
 
 impl Range {
+    /// All keys.
+    pub const EVERYTHING: Self = Self {
+        low: 0,
+        high: 1,
+        first: true,
+        last: true,
+    };
+
     /// What holds of its rows, with the key's column as it is quoted.
     pub fn filter(&self, column: &str) -> String {
-        let low = (!self.first).then(|| format!("{column} >= {}", self.low));
-        let high = (!self.last).then(|| format!("{column} < {}", self.high));
-        low.into_iter().chain(high).collect::<Vec<_>>().join(" and ")
+        let end = self.high - 1;
+        match (self.first, self.last) {
+            (true, true) => String::new(),
+            (true, false) => format!("{column} <= {end}"),
+            (false, true) => format!("{column} >= {}", self.low),
+            // One condition for each row instead of two.
+            (false, false) => format!("{column} between {} and {end}", self.low),
+        }
     }
 
     /// The width of its buckets.
@@ -33,25 +46,43 @@ impl Range {
         width.div_ceil(BUCKETS).max(1)
     }
 
+    /// The last of its buckets.
+    fn top(&self) -> i64 {
+        let steps = (self.high - self.low - 1) / i128::from(self.step());
+        i64::try_from(steps).unwrap_or(i64::MAX)
+    }
+
+    /// The bucket that a key is counted to by so many steps above the beginning: what lies beyond an open end falls into the
+    /// bucket at that end.
+    pub fn place(&self, steps: i64) -> i64 {
+        steps.clamp(0, self.top().max(0))
+    }
+
     /// One of its buckets as a range of its own.
     pub fn bucket(&self, at: i64) -> Self {
         let step = i128::from(self.step());
         let low = self.low + i128::from(at) * step;
-        // Rounded towards zero: what lies below the beginning falls into the first bucket as well.
-        let first = self.first && at <= 0;
-        let last = self.last && low + step >= self.high;
+        let last = self.last && at >= self.top();
         Self {
             low,
-            high: low + step,
-            first,
+            high: (low + step).min(self.high),
+            first: self.first && at <= 0,
             last,
         }
+    }
+
+    /// All of its buckets.
+    pub fn buckets(&self) -> impl Iterator<Item = (i64, Self)> {
+        let range = *self;
+        (0..=self.top()).map(move |at| (at, range.bucket(at)))
     }
 }
 
 /// The place up to which a key is cut.
 #[derive(Debug, Clone)]
 pub struct Cursor {
+    /// The lowest key.
+    low: i128,
     next: i128,
     /// The highest key.
     high: i128,
@@ -71,6 +102,7 @@ impl Cursor {
         let span = (high - low).max(0) + 1;
         let rows = rows.filter(|rows| *rows > 0).map_or(span, i128::from).max(1);
         let mut cursor = Self {
+            low,
             next: low,
             high,
             width: 1,
@@ -147,6 +179,12 @@ impl Cursor {
         }
     }
 
+    /// The share of the keys that ranges were taken of.
+    pub fn share(&self) -> f64 {
+        let span = (self.high - self.low).max(0) + 1;
+        ((self.next - self.low) as f64 / span as f64).clamp(0.0, 1.0)
+    }
+
     /// From where the next range begins.
     pub const fn next(&self) -> i128 {
         self.next
@@ -213,9 +251,16 @@ mod tests {
             let range = Range { low: low.into(), high: i128::from(low) + i128::from(width), first: false, last: false };
             let key = i128::from(low) + i128::from(at % width);
             let bucket = (key - range.low) / i128::from(range.step());
-            let inside = range.bucket(i64::try_from(bucket).unwrap());
+            let bucket = range.place(i64::try_from(bucket).unwrap());
+            let inside = range.bucket(bucket);
             prop_assert!(inside.low <= key && key < inside.high);
-            prop_assert!(bucket < i128::from(BUCKETS));
+            let mut end = range.low;
+            for (_, one) in range.buckets() {
+                prop_assert_eq!(one.low, end);
+                end = one.high;
+            }
+            prop_assert_eq!(end, range.high);
+            prop_assert!(range.buckets().count() <= usize::try_from(BUCKETS).unwrap());
         }
     }
 }

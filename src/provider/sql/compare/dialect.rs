@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::session::{Session, all};
 
+use super::cursor::Range;
 use super::dialects::{Mysql, Postgres, Sqlite, Sqlserver};
 use super::form::Form;
 use super::kind::{Column, Table, TableName};
@@ -20,8 +21,8 @@ pub struct Field {
 /// By what rows are put into buckets. Both sides of a table have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
-    /// By how many steps the key is above `low`, rounded towards zero.
-    Step { low: i128, step: u64 },
+    /// By how many steps of a range the key is above its beginning.
+    Step(Range),
     /// By the first hexadecimal digits of the hash of the key.
     Hash { digits: u32 },
 }
@@ -36,6 +37,8 @@ pub struct Ask<'a> {
     /// Positions of the key's columns among the fields.
     pub key: &'a [usize],
     pub bucket: Bucket,
+    /// What holds of the rows besides their being in the range.
+    pub own: Option<&'a str>,
 }
 
 impl Ask<'_> {
@@ -44,9 +47,27 @@ impl Ask<'_> {
         wanted(self.filter)
     }
 
+    /// The buckets of its range, each with what holds of its rows, where `column` is the leading one as it is quoted.
+    pub fn pieces(&self, column: &str) -> Vec<(i64, String)> {
+        let piece = |(at, bucket): (i64, Range)| (at, wanted(&both(self.own, &bucket.filter(column))));
+        match self.bucket {
+            Bucket::Step(range) => range.buckets().map(piece).collect(),
+            Bucket::Hash { .. } => Vec::new(),
+        }
+    }
+
     /// The column whose steps are counted.
     pub fn leading(&self) -> Option<&Field> {
         self.fields.get(*self.key.first()?)
+    }
+}
+
+/// Two conditions, each of which may be none.
+pub fn both(own: Option<&str>, also: &str) -> String {
+    match (own, also) {
+        (None, also) => also.to_owned(),
+        (Some(own), "") => format!("({own})"),
+        (Some(own), also) => format!("({own}) and ({also})"),
     }
 }
 

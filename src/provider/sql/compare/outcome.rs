@@ -100,6 +100,14 @@ pub struct Difference {
     pub values: Map<String, Value>,
 }
 
+impl Difference {
+    /// What became of which row: `changed 17`.
+    pub fn words(&self) -> String {
+        let key: Vec<String> = self.key.iter().map(ToString::to_string).collect();
+        format!("{} {}", self.kind.word(), key.join(", "))
+    }
+}
+
 /// What was found of one table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableOutcome {
@@ -370,7 +378,7 @@ impl Outcome {
 }
 
 /// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

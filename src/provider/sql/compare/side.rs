@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::database::Database;
-use crate::provider::sql::session::{Session, all};
+use crate::provider::sql::session::{Session, all, until_ended};
 
 use super::dialect::{Dialect, named};
 use super::kind::TableName;
@@ -24,6 +24,8 @@ const BACKOFF: Duration = Duration::from_millis(500);
 const SETTLING: Duration = Duration::from_secs(3);
 /// A server's sessions count what they wrote within this time (PostgreSQL: ten seconds after the last statement).
 const LATE: Duration = Duration::from_secs(12);
+/// A server that says nothing for so long after it should have said something has gone.
+const SILENT: Duration = Duration::from_secs(30);
 /// How often it is looked meanwhile.
 const BEAT: Duration = Duration::from_millis(300);
 
@@ -180,18 +182,9 @@ impl Side {
             None => self.open().await?,
         };
         let ender = session.ender();
-        let done = {
-            let running = work.run(&mut *session);
-            tokio::pin!(running);
-            tokio::select! {
-                biased;
-                done = &mut running => done,
-                () = cancel.cancelled() => {
-                    ender.end().await;
-                    Err(ActionError::new(ActionErrorKind::Cancelled, "the comparison was cancelled"))
-                }
-            }
-        }?;
+        // The server ends what takes too long; where it has gone silent nobody else does.
+        let patience = self.database.patience() + SILENT;
+        let done = until_ended(work.run(&mut *session), ender, cancel, patience).await?;
         *slot = Some(session);
         Ok(done)
     }
@@ -228,8 +221,8 @@ impl Side {
         if watcher.is_none() {
             *watcher = self.database.session().await.ok();
         }
-        let answer = all(&mut **watcher.as_mut()?, &sql).await;
-        let Ok(rows) = answer else {
+        let answer = tokio::time::timeout(SILENT, all(&mut **watcher.as_mut()?, &sql)).await;
+        let Ok(Ok(rows)) = answer else {
             *watcher = None;
             return None;
         };

@@ -1,6 +1,5 @@
 //! One table: its ranges one after the other, several at a time, and the rows of the ranges that differ.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use super::pool::{Pair, Pool};
 use super::row::Sum;
 use super::side::Side;
 use super::wish::Question;
-use super::work::{Count, Ends, Transport};
+use super::work::{Count, Ends, Hashing, Transport};
 
 /// Rows that are listed of a table.
 pub const LISTED: usize = 10_000;
@@ -36,6 +35,7 @@ pub struct Shared {
     pub meter: Arc<Meter>,
     pub workers: usize,
     pub brake: Arc<Brake>,
+    pub hashing: Hashing,
 }
 
 impl Shared {
@@ -58,6 +58,8 @@ pub struct TableJob {
     pub level: Level,
     /// Rows as far as that is known.
     pub estimate: Option<u64>,
+    /// Its place among the tables.
+    pub place: usize,
     gathered: Mutex<Gathered>,
     pub(super) transports: Mutex<(Transport, Transport)>,
 }
@@ -106,6 +108,7 @@ impl TableJob {
             question,
             level,
             estimate: None,
+            place: 0,
             gathered: Mutex::default(),
             transports: Mutex::new((Transport::Streamed, Transport::Streamed)),
         }
@@ -122,6 +125,7 @@ impl TableJob {
 
     /// Compares it, and gives what was found; what could not be compared stands in its problems.
     pub async fn run(self: Arc<Self>) -> Gathered {
+        self.begin();
         let done = if self.level == Level::Count {
             self.counted().await
         } else if self.question.ranged {
@@ -139,7 +143,7 @@ impl TableJob {
     pub fn means(&self) -> Vec<(&'static str, String, String)> {
         let (source, target) = self.transports();
         let bucket = if self.question.ranged {
-            Bucket::Step { low: 0, step: 1 }
+            Bucket::Step(Range::EVERYTHING)
         } else {
             Bucket::Hash { digits: 4 }
         };
@@ -169,6 +173,7 @@ impl TableJob {
             },
             key: &self.question.make.key,
             bucket,
+            own: self.question.filter.as_deref(),
         }
     }
 
@@ -209,7 +214,7 @@ impl TableJob {
         gathered.source.rows = rows;
         gathered.target.rows = there;
         gathered.chunks = 1;
-        self.shared.meter.rows.fetch_add(rows, Ordering::Relaxed);
+        self.shared.meter.add(self.place, rows, 0, &[]);
         Ok(())
     }
 
@@ -300,11 +305,13 @@ impl TableJob {
             let Some(range) = range else { return Ok(()) };
             match self.range(range, &mut held.pair).await {
                 Ok(part) => {
-                    cursor
-                        .lock()
-                        .await
-                        .found(&range, part.sums.0.rows.max(part.sums.1.rows));
+                    let share = {
+                        let mut cursor = cursor.lock().await;
+                        cursor.found(&range, part.sums.0.rows.max(part.sums.1.rows));
+                        cursor.share()
+                    };
                     self.finished(&range, part).await?;
+                    self.shared.meter.reached(self.place, share);
                 }
                 Err(error) => {
                     let words = format!(
@@ -335,8 +342,9 @@ impl TableJob {
 
     fn add(&self, entry: Entry) {
         let (source, target) = entry.sums().unwrap_or_default();
-        self.shared.meter.rows.fetch_add(source.rows, Ordering::Relaxed);
-        self.shared.meter.unlike.fetch_add(entry.unlike, Ordering::Relaxed);
+        let differences = &entry.differences;
+        let meter = &self.shared.meter;
+        meter.add(self.place, source.rows, entry.unlike, differences);
         let mut gathered = self.gathered();
         gathered.source.join(source);
         gathered.target.join(target);
@@ -365,6 +373,9 @@ impl TableJob {
         let begun = Instant::now();
         let part = self.by_hash(("", ""), rows, &mut held.pair).await?;
         tracing::debug!(table = self.label, took = ?begun.elapsed(), "compared by hashed keys");
+        self.shared
+            .meter
+            .add(self.place, part.sums.0.rows, part.unlike, &part.differences);
         let mut gathered = self.gathered();
         gathered.source = part.sums.0;
         gathered.target = part.sums.1;
@@ -372,8 +383,6 @@ impl TableJob {
         gathered.unlike = part.unlike;
         gathered.cut = part.cut;
         gathered.list(part.differences);
-        self.shared.meter.rows.fetch_add(part.sums.0.rows, Ordering::Relaxed);
-        self.shared.meter.unlike.fetch_add(part.unlike, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What is to be compared, and how two tables become one question. Pure.
 
 use super::cursor::Range;
-use super::dialect::Field;
+use super::dialect::{Field, both};
 use super::differences::Make;
 use super::form::pair;
 use super::kind::{Kind, Table, TableName};
@@ -157,11 +157,7 @@ impl Question {
 
     /// A filter with what the wish says besides.
     pub fn filter(&self, also: &str) -> String {
-        match (&self.filter, also) {
-            (None, also) => also.to_owned(),
-            (Some(own), "") => format!("({own})"),
-            (Some(own), also) => format!("({own}) and ({also})"),
-        }
+        both(self.filter.as_deref(), also)
     }
 
     /// The ranges as one filter.

@@ -31,6 +31,39 @@ impl Transport {
     }
 }
 
+/// Who is to hash the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hashing {
+    /// On each side whoever is faster with the first rows.
+    #[default]
+    Faster,
+    /// The servers, where they can: little travels.
+    Servers,
+    /// This program: the servers only read.
+    Here,
+}
+
+impl Hashing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Faster, Self::Servers, Self::Here];
+
+    /// As it is written in runbooks and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Servers => "servers",
+            Self::Here => "here",
+        }
+    }
+
+    /// By its word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hashing| hashing.word() == word)
+    }
+}
+
+/// It is told after so many rows how many were read.
+const TOLD: u64 = 8_192;
 /// Longer rows are remembered by hashes of their columns.
 const REMEMBERED: usize = 512;
 
@@ -43,6 +76,8 @@ pub struct Sums<'a> {
     pub dialect: &'static dyn Dialect,
     pub ask: Ask<'a>,
     pub transport: Transport,
+    /// Hears how many rows were read so far, where one question is of a whole table.
+    pub heard: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
 impl Work for Sums<'_> {
@@ -68,11 +103,14 @@ impl Sums<'_> {
         let bucket = self.ask.bucket;
         session
             .each(&sql, &mut |cells| {
+                let rows = parsed(cells, 1, |text| text.parse().ok())?;
+                if rows == 0 {
+                    return Ok(());
+                }
                 let at = parsed(cells, 0, |text| match bucket {
-                    Bucket::Step { .. } => text.parse().ok(),
+                    Bucket::Step(range) => text.parse().ok().map(|steps| range.place(steps)),
                     Bucket::Hash { .. } => i64::from_str_radix(text, 16).ok(),
                 })?;
-                let rows = parsed(cells, 1, |text| text.parse().ok())?;
                 let sum: i128 = parsed(cells, 2, |text| text.parse().ok())?;
                 let sum = if cells.len() > 3 {
                     let low: i128 = parsed(cells, 3, |text| text.parse().ok())?;
@@ -95,8 +133,15 @@ impl Sums<'_> {
         // Rows mostly come in the order of their key.
         let mut last: (i64, Sum) = (0, Sum::default());
         let ask = &self.ask;
+        let mut rows = 0_u64;
         session
             .bulk(&sql, &mut |cells| {
+                rows += 1;
+                if let Some(heard) = self.heard
+                    && rows.is_multiple_of(TOLD)
+                {
+                    heard(rows);
+                }
                 let hash = composer.hash(cells);
                 let at = bucket(ask, &mut composer, cells)?;
                 if at != last.0 {
@@ -127,7 +172,7 @@ fn composer(ask: &Ask<'_>) -> Composer {
 /// The bucket of a row.
 fn bucket(ask: &Ask<'_>, composer: &mut Composer, cells: &Cells) -> Result<i64, ActionError> {
     match ask.bucket {
-        Bucket::Step { low, step } => {
+        Bucket::Step(range) => {
             let leading = ask.key.first().copied().unwrap_or(0);
             let key: Option<i128> = cells
                 .get(leading)
@@ -137,7 +182,10 @@ fn bucket(ask: &Ask<'_>, composer: &mut Composer, cells: &Cells) -> Result<i64, 
                 let seen = cells.text(leading);
                 wrong(format!("a key is {seen:?}, which is no whole number; name another key"))
             })?;
-            Ok(i64::try_from((key - low) / i128::from(step.max(1))).unwrap_or(i64::MAX))
+            let steps = (key - range.low) / i128::from(range.step());
+            // What lies beyond what steps can count lies beyond an end.
+            let far = if steps < 0 { i64::MIN } else { i64::MAX };
+            Ok(range.place(i64::try_from(steps).unwrap_or(far)))
         }
         Bucket::Hash { digits } => {
             let hash = hash(composer.part(cells, ask.key));

@@ -161,22 +161,25 @@ impl Dialect for Mysql {
     }
 
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
-        let bucket = match ask.bucket {
-            Bucket::Step { low, step } => {
+        let sums = format!(
+            "count(*), sum(cast(conv(left(sha2({},256),16),16,10) as unsigned)) from {}",
+            self.row(ask.fields)?,
+            self.table(ask.table)
+        );
+        match ask.bucket {
+            // A query for each costs a fifth less than sums that a temporary table keeps as decimals for every row.
+            Bucket::Step(_) => {
                 let name = self.quote(&ask.leading()?.column.name);
-                format!("({name}-({low})) div {step}")
+                let piece = |(at, wanted): (i64, String)| format!("select {at}, {sums}{wanted}");
+                let pieces: Vec<String> = ask.pieces(&name).into_iter().map(piece).collect();
+                (!pieces.is_empty()).then(|| pieces.join(" union all "))
             }
             Bucket::Hash { digits } => {
                 let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
-                format!("left(sha2({},256),{digits})", self.row(&key)?)
+                let bucket = format!("left(sha2({},256),{digits})", self.row(&key)?);
+                Some(format!("select {bucket} b, {sums}{} group by 1", ask.wanted()))
             }
-        };
-        Some(format!(
-            "select {bucket} b, count(*), sum(cast(conv(left(sha2({},256),16),16,10) as unsigned)) from {}{} group by 1",
-            self.row(ask.fields)?,
-            self.table(ask.table),
-            ask.wanted()
-        ))
+        }
     }
 
     fn touched(&self, tables: &[TableName]) -> Option<String> {

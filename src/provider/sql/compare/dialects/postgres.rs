@@ -159,7 +159,8 @@ impl Dialect for Postgres {
 
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
         let bucket = match ask.bucket {
-            Bucket::Step { low, step } => {
+            Bucket::Step(range) => {
+                let (low, step) = (range.low, range.step());
                 let name = self.quote(&ask.leading()?.column.name);
                 format!("({name}::bigint-({low}))/{step}")
             }

@@ -109,7 +109,8 @@ impl Dialect for Sqlserver {
 
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
         let bucket = match ask.bucket {
-            Bucket::Step { low, step } => {
+            Bucket::Step(range) => {
+                let (low, step) = (range.low, range.step());
                 let name = self.quote(&ask.leading()?.column.name);
                 format!("(cast({name} as bigint)-({low}))/{step}")
             }
