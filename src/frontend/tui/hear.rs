@@ -30,6 +30,7 @@ pub(super) fn feed(model: &mut Model, feed: Feed) -> Vec<Action> {
                     step: Some(step),
                     text: visible(&line),
                     kind: LineKind::Output,
+                    times: 1,
                 });
             }
             Progress::Share { .. } | Progress::State(_) | Progress::Board { .. } => {
@@ -76,6 +77,7 @@ fn notice(model: &mut Model, text: &str) {
         step: None,
         text: text.clone(),
         kind: LineKind::Notice,
+        times: 1,
     });
     model.say(text);
 }
@@ -148,6 +150,7 @@ fn told(model: &mut Model, update: &Update) {
         step,
         text,
         kind: LineKind::Event,
+        times: 1,
     });
 }
 

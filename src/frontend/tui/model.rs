@@ -187,6 +187,8 @@ pub struct OutputLine {
     pub step: Option<StepId>,
     pub text: String,
     pub kind: LineKind,
+    /// How often it came in a row.
+    pub times: u32,
 }
 
 /// Where an output line comes from.
@@ -381,6 +383,15 @@ impl Model {
 
     /// Appends to the output pane; the oldest lines give way.
     pub fn push_line(&mut self, line: OutputLine) {
+        // What is kept of long work comes in hundreds: it is counted, and what was said before stays in sight.
+        if line.kind == LineKind::Event
+            && let Some(last) = self.output.back_mut()
+            && (&last.step, last.kind, &last.text) == (&line.step, line.kind, &line.text)
+        {
+            last.at = line.at;
+            last.times += 1;
+            return;
+        }
         if self.output.len() >= KEPT_LINES {
             self.output.pop_front();
             self.dropped += 1;

@@ -117,6 +117,7 @@ fn amended(model: &mut Model, result: Result<(), Vec<String>>) {
             step: None,
             text: crate::projection::escape::visible(text),
             kind: LineKind::Notice,
+            times: 1,
         });
     }
     let more = if lines.len() > 1 {
@@ -135,6 +136,7 @@ fn noted(model: &mut Model, text: String) {
         step: None,
         text: format!("note by {}: {text}", model.session.operator),
         kind: LineKind::Note,
+        times: 1,
     });
     model.say("the note is in the journal");
 }

@@ -73,7 +73,11 @@ fn line_of(model: &Model, line: &OutputLine, columns: usize) -> Vec<Line<'static
         LineKind::Note => ("✎", model.theme.strong()),
         LineKind::Notice => ("·", model.theme.plain()),
     };
-    wrap(&format!("{time} {mark} {step}{}", line.text), columns)
+    let times = match line.times {
+        0 | 1 => String::new(),
+        some => format!(" (×{some})"),
+    };
+    wrap(&format!("{time} {mark} {step}{}{times}", line.text), columns)
         .into_iter()
         .enumerate()
         .map(|(index, piece)| {

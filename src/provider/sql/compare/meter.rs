@@ -30,6 +30,8 @@ struct Part {
     rows: u64,
     /// Rows of a part that is still read.
     reading: u64,
+    /// Rows that were read again to find those that differ.
+    again: u64,
     estimate: Option<u64>,
     /// The share of its keys that is behind it.
     reached: f64,
@@ -84,8 +86,13 @@ impl Part {
             return name.trim_end().to_owned();
         }
         let mut words = vec![format!("{} rows", grouped(self.seen()))];
-        if let (None, Some(expected)) = (self.through, self.expected()) {
-            words.push(format!("{:.0} %", share(self.seen(), expected) * 100.0));
+        match (self.through, self.expected()) {
+            (None, Some(expected)) if self.again > 0 => words.push(format!(
+                "looking for the rows that differ {:.0} %",
+                share(self.again, expected) * 100.0
+            )),
+            (None, Some(expected)) => words.push(format!("{:.0} %", share(self.seen(), expected) * 100.0)),
+            (Some(_), _) | (None, None) => {}
         }
         if !self.keys.is_empty() {
             let more = self.differences - self.keys.len();
@@ -159,7 +166,7 @@ impl Meter {
     /// A part of a table was compared.
     pub fn add(&self, at: usize, rows: u64, unlike: u64, differences: &[Difference]) {
         self.part(at, |part| {
-            part.reading = 0;
+            (part.reading, part.again) = (0, 0);
             part.rows += rows;
             part.unlike += unlike;
             part.differences += differences.len();
@@ -171,6 +178,11 @@ impl Meter {
     /// So many rows were read of a part that goes on.
     pub fn reading(&self, at: usize, rows: u64) {
         self.part(at, |part| part.reading = rows);
+    }
+
+    /// So many rows were read again, for those that differ.
+    pub fn again(&self, at: usize, rows: u64) {
+        self.part(at, |part| part.again = rows);
     }
 
     /// A share of a table's keys is behind it.
@@ -196,12 +208,9 @@ impl Meter {
         let parts = self.parts();
         let rows = parts.iter().map(Part::seen).sum();
         let known: Vec<u64> = parts.iter().filter_map(Part::expected).collect();
-        let expected: u64 = known.iter().sum();
-        let all = match known.len() {
-            0 => 0,
-            some => expected * parts.len() as u64 / some as u64,
-        };
-        (rows, all)
+        let average = known.iter().sum::<u64>().checked_div(known.len() as u64);
+        let each = |part: &Part| part.expected().unwrap_or(average.unwrap_or(0).max(part.seen()));
+        (rows, parts.iter().map(each).sum())
     }
 
     /// The share of the rows that are expected, from 0 to 1.
@@ -248,12 +257,13 @@ impl Meter {
             1 => words.push("1 table DIFFERS".to_owned()),
             some => words.push(format!("{some} tables DIFFER")),
         }
-        words.push(format!("{} rows", grouped(rows)));
-        words.push(rate(each));
+        // What is cut off at the right of a narrow pane is what matters least.
         if each > 0.0 && expected > rows {
             let left = Duration::try_from_secs_f64((expected - rows) as f64 / each).unwrap_or(Duration::MAX);
             words.push(format!("eta {}", clock(left)));
         }
+        words.push(rate(each));
+        words.push(format!("{} rows", grouped(rows)));
         words.push(format!("{through}/{tables} tables"));
         words.join("  ")
     }
@@ -282,17 +292,17 @@ mod tests {
         let meter = Meter::default();
         meter.plan(["t".to_owned()].into_iter());
         meter.begin(0, Some(100_000_000));
-        assert_eq!(meter.line(second(0)), "0 rows  0 rows/s  0/1 tables");
+        assert_eq!(meter.line(second(0)), "0 rows/s  0 rows  0/1 tables");
         meter.add(0, 20_000_000, 0, &[]);
         assert_eq!(
             meter.line(second(10)),
-            "20,000,000 rows  2.0 M rows/s  eta 00:40  0/1 tables"
+            "eta 00:40  2.0 M rows/s  20,000,000 rows  0/1 tables"
         );
         // It has become slower, and what was before does not count for ever.
         meter.add(0, 400_000, 0, &[]);
         assert_eq!(
             meter.line(second(20)),
-            "20,400,000 rows  40 k rows/s  eta 33:10  0/1 tables"
+            "eta 33:10  40 k rows/s  20,400,000 rows  0/1 tables"
         );
         meter.through(0, Verdict::Equal);
         assert_eq!(meter.share(), 1.0);
@@ -313,6 +323,11 @@ mod tests {
         assert_eq!(meter.share(), 0.4);
         meter.reading(1, 100);
         assert_eq!(meter.rows(), 500);
+        meter.again(1, 320);
+        assert_eq!(
+            meter.board()[1],
+            "running  b  400 rows  looking for the rows that differ 50 %"
+        );
         meter.add(1, 300, 0, &[]);
         assert_eq!(meter.rows(), 700);
     }
@@ -343,6 +358,6 @@ mod tests {
                 "equal    customers  200 rows",
             ]
         );
-        assert!(meter.line(second(1)).starts_with("1 table DIFFERS  1,200 rows"));
+        assert!(meter.line(second(1)).starts_with("1 table DIFFERS  "));
     }
 }

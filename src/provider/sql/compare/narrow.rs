@@ -186,10 +186,12 @@ impl TableJob {
         pair: &mut Pair,
     ) -> Result<Part, ActionError> {
         let (source, target) = (&self.shared.source, &self.shared.target);
+        let heard = |rows: u64| self.shared.meter.again(self.place, rows);
         let rows = |side: &Side, filter, buckets| Rows {
             dialect: side.dialect,
             ask: self.ask(side.role == "source", filter, bucket),
             buckets,
+            heard: (side.role == "source" && !self.question.ranged).then_some(&heard as &(dyn Fn(u64) + Sync)),
         };
         self.shared.free().await?;
         let one = rows(source, filters.0, buckets.clone());

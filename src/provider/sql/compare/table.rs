@@ -370,6 +370,7 @@ impl TableJob {
                 side.perform(&mut held.pair.source, &count, &self.shared.cancel).await?
             }
         };
+        self.shared.meter.begin(self.place, Some(rows));
         let begun = Instant::now();
         let part = self.by_hash(("", ""), rows, &mut held.pair).await?;
         tracing::debug!(table = self.label, took = ?begun.elapsed(), "compared by hashed keys");

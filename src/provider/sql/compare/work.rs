@@ -216,6 +216,8 @@ pub struct Rows<'a> {
     pub ask: Ask<'a>,
     /// Only these; all where none is named.
     pub buckets: Option<HashSet<i64>>,
+    /// Hears how many rows were read so far, where most of them are not meant.
+    pub heard: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
 impl Work for Rows<'_> {
@@ -226,8 +228,15 @@ impl Work for Rows<'_> {
             let sql = self.dialect.rows(self.ask.table, self.ask.fields, self.ask.filter);
             let mut composer = composer(&self.ask);
             let mut found = Found::default();
+            let mut rows = 0_u64;
             session
                 .bulk(&sql, &mut |cells| {
+                    rows += 1;
+                    if let Some(heard) = self.heard
+                        && rows.is_multiple_of(TOLD)
+                    {
+                        heard(rows);
+                    }
                     if let Some(wanted) = &self.buckets
                         && !wanted.contains(&bucket(&self.ask, &mut composer, cells)?)
                     {

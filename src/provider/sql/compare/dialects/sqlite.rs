@@ -40,7 +40,7 @@ impl Dialect for Sqlite {
         if rows.is_empty() {
             return Ok(None);
         }
-        let columns: Vec<Column> = rows.iter().map(|row| column(row)).collect();
+        let mut columns: Vec<Column> = rows.iter().map(|row| column(row)).collect();
         let mut parts: Vec<(u32, String)> = rows
             .iter()
             .filter_map(|row| {
@@ -49,6 +49,15 @@ impl Dialect for Sqlite {
             })
             .collect();
         parts.sort();
+        // The row's own number, which every row has (sqlite.org/lang_createtable.html#rowid): such a key needs no index.
+        let sql = format!("select count(*) from pragma_index_list({table}) where origin = 'pk'");
+        let indexed = catalogue(session, &sql).await?.iter().any(|row| cell(row, 0) != "0");
+        if let ([(_, single)], false) = (parts.as_slice(), indexed) {
+            let own = |column: &&mut Column| column.name == *single && column.declared.eq_ignore_ascii_case("integer");
+            if let Some(column) = columns.iter_mut().find(own) {
+                column.nullable = false;
+            }
+        }
         Ok(Some(Table {
             name: name.clone(),
             columns,
