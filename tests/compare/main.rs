@@ -10,5 +10,6 @@ mod faults;
 mod night;
 mod program;
 mod seeds;
+mod spellings;
 mod stage;
 mod torture;

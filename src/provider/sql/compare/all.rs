@@ -191,6 +191,15 @@ fn fence(shared: &Shared, before: &(Option<Touch>, Option<Touch>)) -> Option<Str
 
 fn watched(side: &Side, before: Option<&Touch>, after: Option<&Touch>, outcome: &mut Outcome) {
     match (before, after) {
+        (Some(before), Some(after))
+            if before.state == after.state && after.hidden && before.horizon != after.horizon =>
+        {
+            outcome.problems.push(format!(
+                "{}: somebody wrote on the server, and a session that has not ended its transaction may have written to the \
+                 tables before it; end that session (pg_stat_activity), and compare again",
+                side.role
+            ));
+        }
         (Some(before), Some(after)) if before.state == after.state => {
             outcome.notes.push(format!(
                 "{}: nobody wrote meanwhile, by {}",

@@ -163,12 +163,37 @@ fn date(text: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 fn time(text: &[u8], digits: u32, out: &mut Vec<u8>) -> bool {
-    let (clock, rest) = text.split_at(text.len().min(8));
-    if !shaped(clock, b"99:99:99") {
+    let start = out.len();
+    let (negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    // A span may have more hours than a day has.
+    let hours = text.iter().position(|byte| *byte == b':').unwrap_or(0);
+    let (whole, clock) = text.split_at(hours);
+    let (clock, rest) = clock.split_at(clock.len().min(6));
+    if whole.is_empty() || !whole.iter().all(u8::is_ascii_digit) || !shaped(clock, b":99:99") {
         return false;
     }
+    let leading = whole.iter().take_while(|byte| **byte == b'0').count();
+    let whole = whole
+        .get(leading.min(whole.len().saturating_sub(2))..)
+        .unwrap_or_default();
+    if negative {
+        out.push(b'-');
+    }
+    if whole.len() < 2 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(whole);
     out.extend_from_slice(clock);
-    fraction(rest, digits, out).is_empty()
+    let read = fraction(rest, digits, out).is_empty();
+    // Nothing is nothing, whatever its sign.
+    let nothing = |written: &[u8]| !written.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+    if negative && out.get(start..).is_some_and(nothing) {
+        out.remove(start);
+    }
+    read
 }
 
 fn date_time(text: &[u8], digits: u32, out: &mut Vec<u8>) -> bool {
@@ -193,6 +218,9 @@ fn date_time(text: &[u8], digits: u32, out: &mut Vec<u8>) -> bool {
 }
 
 fn uuid(text: &[u8], out: &mut Vec<u8>) -> bool {
+    // A text may be filled with spaces.
+    let end = text.iter().rposition(|byte| *byte != b' ').map_or(0, |at| at + 1);
+    let text = text.get(..end).unwrap_or_default();
     let hex = |byte: &&u8| !matches!(byte, b'-' | b'{' | b'}');
     if text.iter().filter(hex).count() != 32 || !text.iter().filter(hex).all(u8::is_ascii_hexdigit) {
         return false;
@@ -307,7 +335,15 @@ pub fn pair(source: &Column, target: &Column) -> Result<Pairing, String> {
             notes.push(format!("{name}: a day without a time is read as its midnight"));
             both(Form::DateTime(*fraction))
         }
-        (Kind::Uuid, Kind::Uuid | Kind::Text { .. }) | (Kind::Text { .. }, Kind::Uuid) => both(Form::Uuid),
+        (Kind::Uuid, Kind::Uuid) => both(Form::Uuid),
+        (Kind::Uuid, Kind::Text { .. }) | (Kind::Text { .. }, Kind::Uuid) => {
+            notes.push(format!(
+                "{name}: {} against {}: compared as UUIDs, whatever their case, with or without dashes, braces and spaces at \
+                 the end; a text that is none differs",
+                source.declared, target.declared
+            ));
+            both(Form::Uuid)
+        }
         (Kind::Uuid, Kind::Binary) if target.trait_ == Trait::Sixteen => sixteen(name, &mut notes),
         (Kind::Binary, Kind::Uuid) if source.trait_ == Trait::Sixteen => sixteen(name, &mut notes),
         (Kind::Json, Kind::Json | Kind::Text { .. }) | (Kind::Text { .. }, Kind::Json) => {

@@ -103,8 +103,10 @@ impl fmt::Display for TableName {
 pub struct Table {
     pub name: TableName,
     pub columns: Vec<Column>,
-    /// The columns that tell its rows apart, in their order; none where nothing promises it.
-    pub key: Vec<String>,
+    /// Whether it has a primary key, which is the first of its keys then.
+    pub primary: bool,
+    /// Lists of columns that tell its rows apart, each in its order; none where nothing promises it.
+    pub keys: Vec<Vec<String>>,
     /// Rows as the engine's statistics have them.
     pub estimate: Option<u64>,
 }
@@ -119,4 +121,23 @@ impl Table {
                 .find(|column| column.name.eq_ignore_ascii_case(name))
         })
     }
+}
+
+/// The keys that an engine's catalogue lists column by column, with the index's name before the column's; only those all of
+/// whose columns `fit`.
+pub fn keys(rows: &[Vec<String>], fit: impl Fn(&[String]) -> bool) -> Vec<Vec<String>> {
+    let mut keys: Vec<(&str, bool, Vec<String>)> = Vec::new();
+    for row in rows {
+        let [index, column, ..] = row.as_slice() else { continue };
+        let fits = fit(row);
+        match keys.iter_mut().find(|(name, _, _)| name == index) {
+            Some((_, whole, columns)) => {
+                *whole &= fits;
+                columns.push(column.clone());
+            }
+            None => keys.push((index, fits, vec![column.clone()])),
+        }
+    }
+    let whole = |(_, whole, columns): (&str, bool, Vec<String>)| whole.then_some(columns);
+    keys.into_iter().filter_map(whole).collect()
 }

@@ -60,6 +60,9 @@ pub struct Touch {
     pub horizon: String,
     /// Somebody may have written without its having been counted yet.
     pub late: bool,
+    /// A session that may have written since the watch began has not ended what it does: what it wrote before is not counted
+    /// until it does, however long that takes.
+    pub hidden: bool,
 }
 
 /// Something that is done in a session, and done again in another one where that one broke.
@@ -238,6 +241,7 @@ impl Side {
             moving: rows.iter().any(|row| yes(&cell(row, 1))),
             horizon: rows.first().map(|row| cell(row, 2)).unwrap_or_default(),
             late: rows.iter().any(|row| yes(&cell(row, 3))),
+            hidden: rows.iter().any(|row| yes(&cell(row, 4))),
         })
     }
 }

@@ -53,6 +53,28 @@ pub struct Question {
     pub filter: Option<String>,
 }
 
+/// The key that both have: the source's, in its order. Two primary keys are the same, or none is.
+fn shared_key(source: &Table, target: &Table) -> Option<Vec<String>> {
+    let ordered = |one: &[String], other: &[String]| {
+        one.len() == other.len()
+            && one
+                .iter()
+                .zip(other)
+                .all(|(one, other)| one.eq_ignore_ascii_case(other))
+    };
+    let sorted = |key: &[String]| {
+        let mut names: Vec<String> = key.iter().map(|name| name.to_ascii_lowercase()).collect();
+        names.sort();
+        names
+    };
+    if source.primary && target.primary {
+        let (one, other) = (source.keys.first()?, target.keys.first()?);
+        return ordered(one, other).then(|| one.clone());
+    }
+    let also = |key: &&Vec<String>| target.keys.iter().any(|other| sorted(other) == sorted(key));
+    source.keys.iter().find(also).cloned()
+}
+
 impl Question {
     /// Of two tables. What is to be said of them goes into `outcome`; nothing where they cannot be compared.
     pub fn new(
@@ -110,18 +132,16 @@ impl Question {
                 outcome.schema.push(format!("the source has no column {}", column.name));
             }
         }
-        let key = wish.key.clone().unwrap_or_else(|| source.key.clone());
-        if wish.key.is_none() {
-            let differs = source.key.len() != target.key.len()
-                || source.key.iter().zip(&target.key).any(|(one, other)| !same(one, other));
-            if differs {
-                outcome.schema.push(format!(
-                    "the source's key is ({}), the target's ({})",
-                    source.key.join(", "),
-                    target.key.join(", ")
-                ));
-            }
+        let first = |table: &Table| table.keys.first().cloned().unwrap_or_default();
+        let shared = shared_key(source, target);
+        if wish.key.is_none() && shared.is_none() && !(source.keys.is_empty() && target.keys.is_empty()) {
+            outcome.schema.push(format!(
+                "the source's key is ({}), the target's ({})",
+                first(source).join(", "),
+                first(target).join(", ")
+            ));
         }
+        let key = wish.key.clone().or(shared).unwrap_or_else(|| first(source));
         for name in &key {
             match question.make.names.iter().position(|known| same(known, name)) {
                 Some(at) => question.make.key.push(at),

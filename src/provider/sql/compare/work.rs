@@ -101,6 +101,7 @@ impl Sums<'_> {
             .ok_or_else(|| wrong("the engine cannot hash these rows itself"))?;
         let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
         let bucket = self.ask.bucket;
+        let mut left_out = false;
         session
             .each(&sql, &mut |cells| {
                 let rows = parsed(cells, 1, |text| text.parse().ok())?;
@@ -111,9 +112,15 @@ impl Sums<'_> {
                     Bucket::Step(range) => text.parse().ok().map(|steps| range.place(steps)),
                     Bucket::Hash { .. } => i64::from_str_radix(text, 16).ok(),
                 })?;
-                let sum: i128 = parsed(cells, 2, |text| text.parse().ok())?;
-                let sum = if cells.len() > 3 {
-                    let low: i128 = parsed(cells, 3, |text| text.parse().ok())?;
+                // A row's text that is NULL is in no sum. Where the server counts what it hashed, that is seen here.
+                let hashed = cells.text(2).and_then(|text| text.parse::<u64>().ok());
+                if hashed.is_some_and(|hashed| hashed != rows) {
+                    left_out = true;
+                    return Ok(());
+                }
+                let sum: i128 = parsed(cells, 3, |text| text.parse().ok())?;
+                let sum = if cells.len() > 4 {
+                    let low: i128 = parsed(cells, 4, |text| text.parse().ok())?;
                     (sum << 32).wrapping_add(low)
                 } else {
                     sum
@@ -123,6 +130,9 @@ impl Sums<'_> {
                 Ok(())
             })
             .await?;
+        if left_out {
+            return self.streamed(session).await;
+        }
         Ok(sums)
     }
 

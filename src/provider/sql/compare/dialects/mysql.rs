@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::provider::action::ActionError;
 use crate::provider::sql::compare::dialect::{Ask, Bucket, Dialect, Field, catalogue, literal, row_text};
 use crate::provider::sql::compare::form::Form;
-use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
+use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait, keys};
 use crate::provider::sql::session::Session;
 
 /// MySQL and MariaDB.
@@ -66,28 +66,17 @@ impl Dialect for Mysql {
              where {of} and non_unique = 0 order by index_name <> 'PRIMARY', index_name, seq_in_index"
         );
         let parts = catalogue(session, &sql).await?;
-        let whole = |index: &str| {
-            parts
-                .iter()
-                .filter(|row| cell(row, 0) == index)
-                .all(|row| cell(row, 2) != "YES" && cell(row, 3).is_empty() && !cell(row, 1).is_empty())
-        };
-        let index = parts
-            .iter()
-            .map(|row| cell(row, 0))
-            .find(|index| whole(index))
-            .unwrap_or_default();
-        let key = parts
-            .iter()
-            .filter(|row| cell(row, 0) == index)
-            .map(|row| cell(row, 1).to_owned())
-            .collect();
+        let keys = keys(&parts, |row| {
+            cell(row, 2) != "YES" && cell(row, 3).is_empty() && !cell(row, 1).is_empty()
+        });
+        let primary = parts.iter().any(|row| cell(row, 0) == "PRIMARY");
         let sql = format!("select table_rows from information_schema.tables where {of}");
         let estimate = catalogue(session, &sql).await?;
         Ok(Some(Table {
             name: name.clone(),
             columns,
-            key,
+            primary,
+            keys,
             estimate: estimate.first().and_then(|row| cell(row, 0).parse().ok()),
         }))
     }
@@ -161,8 +150,11 @@ impl Dialect for Mysql {
     }
 
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
+        // A row's text that the server makes NULL of would be left out of the sum on both sides: it is summed as something
+        // that no other sum has, and the rows decide. Counting it would mean to hash every row twice.
         let sums = format!(
-            "count(*), sum(cast(conv(left(sha2({},256),16),16,10) as unsigned)) from {}",
+            "count(*), null, \
+             sum(ifnull(cast(conv(left(sha2({},256),16),16,10) as unsigned),cast(rand()*4611686018427387904 as unsigned))) from {}",
             self.row(ask.fields)?,
             self.table(ask.table)
         );

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::provider::action::ActionError;
 use crate::provider::sql::compare::dialect::{Ask, Bucket, Dialect, Field, catalogue, literal, row_text};
 use crate::provider::sql::compare::form::Form;
-use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
+use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait, keys};
 use crate::provider::sql::session::Session;
 
 /// PostgreSQL.
@@ -56,13 +56,15 @@ impl Dialect for Postgres {
 
     async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
         let oid = self.oid(name)?;
+        // A domain may be made of another one: each is taken for what it is made of, to the last.
         let sql = format!(
-            "select a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null), \
-             format_type(a.atttypid, a.atttypmod), a.attnotnull, \
-             case when a.atttypmod = -1 then t.typtypmod else a.atttypmod end, b.typtype \
-             from pg_attribute a join pg_type t on t.oid = a.atttypid \
-             join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) \
-             where a.attrelid = {oid} and a.attnum > 0 and not a.attisdropped order by a.attnum"
+            "with recursive made(attnum, oid, modifier) as (\
+             select attnum, atttypid, atttypmod from pg_attribute where attrelid = {oid} and attnum > 0 and not attisdropped \
+             union all select m.attnum, t.typbasetype, case when m.modifier = -1 then t.typtypmod else m.modifier end \
+             from made m join pg_type t on t.oid = m.oid where t.typtype = 'd') \
+             select a.attname, format_type(t.oid, null), format_type(a.atttypid, a.atttypmod), a.attnotnull, m.modifier, t.typtype \
+             from made m join pg_type t on t.oid = m.oid and t.typtype <> 'd' \
+             join pg_attribute a on a.attrelid = {oid} and a.attnum = m.attnum order by a.attnum"
         );
         let columns: Vec<Column> = catalogue(session, &sql).await?.iter().map(|row| column(row)).collect();
         if columns.is_empty() {
@@ -76,28 +78,16 @@ impl Dialect for Postgres {
              and k.position <= i.indnkeyatts order by not i.indisprimary, i.indexrelid, k.position"
         );
         let parts = catalogue(session, &sql).await?;
-        let whole = |index: &str| {
-            parts
-                .iter()
-                .filter(|row| cell(row, 0) == index)
-                .all(|row| cell(row, 2) == "t")
-        };
-        let index = parts
-            .iter()
-            .map(|row| cell(row, 0))
-            .find(|index| whole(index))
-            .unwrap_or_default();
-        let key = parts
-            .iter()
-            .filter(|row| cell(row, 0) == index)
-            .map(|row| cell(row, 1).to_owned())
-            .collect();
+        let keys = keys(&parts, |row| cell(row, 2) == "t");
+        let primary = format!("select count(*) from pg_index where indrelid = {oid} and indisprimary");
+        let primary = catalogue(session, &primary).await?;
         let sql = format!("select reltuples::bigint from pg_class where oid = {oid} and reltuples >= 0");
         let estimate = catalogue(session, &sql).await?;
         Ok(Some(Table {
             name: name.clone(),
             columns,
-            key,
+            primary: primary.first().is_some_and(|row| cell(row, 0) != "0"),
+            keys,
             estimate: estimate.first().and_then(|row| cell(row, 0).parse().ok()),
         }))
     }
@@ -172,9 +162,10 @@ impl Dialect for Postgres {
                 )
             }
         };
+        // What is hashed is counted beside the rows, and computed once: nothing is pulled through an offset.
         Some(format!(
-            "select {bucket} b, count(*), \
-             sum(('x'||encode(substr(sha256(convert_to({},'UTF8')),1,8),'hex'))::bit(64)::bigint) from {}{} group by 1",
+            "select b, count(*), count(h), sum(h) from (select {bucket} b, \
+             ('x'||encode(substr(sha256(convert_to({},'UTF8')),1,8),'hex'))::bit(64)::bigint h from {}{} offset 0) q group by b",
             self.row(ask.fields)?,
             self.table(ask.table),
             ask.wanted()
@@ -193,7 +184,12 @@ impl Dialect for Postgres {
              txid_current_snapshot()::text, \
              (select count(*) > 0 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
              and coalesce(backend_type, 'client backend') = 'client backend' and application_name <> 'pointsman' \
-             and (coalesce(state_change > now() - interval '11 seconds', true) or xact_start is not null)) \
+             and (coalesce(state_change > now() - interval '11 seconds', true) or xact_start is not null)), \
+             (select count(*) > 0 from pg_stat_activity o join pg_stat_activity me on me.pid = pg_backend_pid() \
+             where o.datname = current_database() and o.pid <> me.pid \
+             and coalesce(o.backend_type, 'client backend') = 'client backend' and o.application_name <> 'pointsman' \
+             and coalesce(o.xact_start > me.backend_start, \
+             current_setting('server_version_num')::int < 150000 and coalesce(o.state_change > me.backend_start, true))) \
              from pg_stat_all_tables s where s.relid in (select oid from t) and current_setting('track_counts') = 'on' order by s.relid",
             each?.join(", ")
         ))
@@ -227,6 +223,8 @@ fn column(row: &[String]) -> Column {
         "double precision" => (Kind::Float { single: false }, Trait::None),
         "character" => (Kind::Text { fixed: true }, Trait::None),
         "character varying" | "text" | "name" => (Kind::Text { fixed: false }, Trait::None),
+        // A span, which other engines have as a time.
+        "interval" => (Kind::Time { fraction: 6 }, Trait::Cast),
         "bytea" => (Kind::Binary, Trait::Sixteen),
         "date" => (Kind::Date, Trait::None),
         "time without time zone" => (Kind::Time { fraction }, Trait::None),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use crate::provider::action::ActionError;
 use crate::provider::sql::compare::dialect::{Ask, Dialect, Field, catalogue, literal};
 use crate::provider::sql::compare::form::Form;
-use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait};
+use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait, keys};
 use crate::provider::sql::session::Session;
 
 /// SQLite.
@@ -58,10 +58,23 @@ impl Dialect for Sqlite {
                 column.nullable = false;
             }
         }
+        let sql = format!(
+            "select i.name, c.name, case when x.\"notnull\" = 1 then 'no' else 'yes' end from pragma_index_list({table}) i \
+             join pragma_index_info(i.name) c left join pragma_table_xinfo({table}) x on x.name = c.name \
+             where i.\"unique\" = 1 and i.partial = 0 and i.origin <> 'pk' order by i.seq desc, c.seqno"
+        );
+        let unique = catalogue(session, &sql).await?;
+        let primary: Vec<String> = parts.into_iter().map(|(_, name)| name).collect();
+        let more = keys(&unique, |row| cell(row, 2) == "no");
         Ok(Some(Table {
             name: name.clone(),
             columns,
-            key: parts.into_iter().map(|(_, name)| name).collect(),
+            primary: !primary.is_empty(),
+            keys: Some(primary)
+                .filter(|key| !key.is_empty())
+                .into_iter()
+                .chain(more)
+                .collect(),
             estimate: None,
         }))
     }

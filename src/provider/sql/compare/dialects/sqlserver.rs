@@ -68,7 +68,11 @@ impl Dialect for Sqlserver {
         Ok(Some(Table {
             name: name.clone(),
             columns,
-            key: key.iter().map(|row| cell(row, 0).to_owned()).collect(),
+            primary: !key.is_empty(),
+            keys: Some(key.iter().map(|row| cell(row, 0).to_owned()).collect())
+                .filter(|key: &Vec<String>| !key.is_empty())
+                .into_iter()
+                .collect(),
             estimate: None,
         }))
     }
@@ -123,7 +127,7 @@ impl Dialect for Sqlserver {
             }
         };
         Some(format!(
-            "select b, count_big(*), sum(cast(substring(h,1,4) as bigint)), sum(cast(substring(h,5,4) as bigint)) from \
+            "select b, count_big(*), count_big(h), sum(cast(substring(h,1,4) as bigint)), sum(cast(substring(h,5,4) as bigint)) from \
              (select {bucket} b, hashbytes('SHA2_256',{}) h from {}{}) q group by b",
             self.row(ask.fields)?,
             self.table(ask.table),
