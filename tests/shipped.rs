@@ -8,6 +8,26 @@ use std::fs;
 use support::{Place, QUICKSTART};
 
 #[test]
+fn the_recipes_are_sound_and_can_be_planned() {
+    let place = Place::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/recipes");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.display().to_string();
+        let checked = place.program(&["check", &file]).expect(0).out;
+        assert!(checked.contains("no errors in all environments"), "{file}: {checked}");
+        let plan = place.program(&["plan", &file, "--env", "staging"]).expect(0).out;
+        for words in ["DOWNTIME BEGINS", "DOWNTIME ENDS", "to spare"] {
+            assert!(plan.contains(words), "{file}: {words}\n{plan}");
+        }
+        names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["alwayson-failover", "mariadb-replica", "postgres-standby"]);
+}
+
+#[test]
 fn the_shipped_runbooks_are_sound_and_their_schema_is_current() {
     let place = Place::new();
     place.program(&["check", QUICKSTART]).expect(0);

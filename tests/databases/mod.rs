@@ -161,6 +161,29 @@ impl Server {
         Self::postgres_that(&["-A", "scram-sha-256", &file], &[])
     }
 
+    /// A PostgreSQL that follows another one; what it takes with it is that one's data.
+    pub fn standby_of(primary: &Self) -> Self {
+        let folder = folder();
+        let mut copy = as_nobody(&program("pg_basebackup").unwrap());
+        copy.arg("-D")
+            .arg(folder.path().join("data"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                USER,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "--no-sync",
+            ])
+            .args(["-p", &primary.port.to_string()]);
+        prepared(&mut copy, folder.path());
+        Self::serving(folder, &[])
+    }
+
     fn postgres_that(asks: &[&str], settings: &[&str]) -> Option<Self> {
         installed("postgres", "postgresql").then(|| {
             let folder = folder();
@@ -173,26 +196,32 @@ impl Server {
                 .args(asks);
             initdb.arg("--no-sync");
             prepared(&mut initdb, folder.path());
-            let words = [
-                "fsync=off",
-                "full_page_writes=off",
-                "max_connections=60",
-                "unix_socket_directories=",
-            ];
-            let mut arguments = vec!["-D".to_owned(), data.display().to_string()];
-            for setting in words.iter().chain(settings) {
-                arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
-            }
-            let port = |port: u16| {
-                vec![
-                    "-h".to_owned(),
-                    "127.0.0.1".to_owned(),
-                    "-p".to_owned(),
-                    port.to_string(),
-                ]
-            };
-            Self::start(Engine::Postgres, "postgres", folder, &arguments, &port, "INT")
+            Self::serving(folder, settings)
         })
+    }
+
+    /// Serves the data of a folder.
+    fn serving(folder: tempfile::TempDir, settings: &[&str]) -> Self {
+        let words = [
+            "fsync=off",
+            "full_page_writes=off",
+            "max_connections=60",
+            "unix_socket_directories=",
+        ];
+        let data = folder.path().join("data");
+        let mut arguments = vec!["-D".to_owned(), data.display().to_string()];
+        for setting in words.iter().chain(settings) {
+            arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        let port = |port: u16| {
+            vec![
+                "-h".to_owned(),
+                "127.0.0.1".to_owned(),
+                "-p".to_owned(),
+                port.to_string(),
+            ]
+        };
+        Self::start(Engine::Postgres, "postgres", folder, &arguments, &port, "INT")
     }
 
     /// A MariaDB of its own, with further options.
@@ -265,7 +294,11 @@ impl Server {
             let deadline = Instant::now() + Duration::from_secs(60);
             while Instant::now() < deadline && shell.try_wait().unwrap().is_none() {
                 let said = fs::read_to_string(&log).unwrap_or_default();
-                let ready = ["ready to accept connections", "ready for connections"];
+                let ready = [
+                    "ready to accept connections",
+                    "ready to accept read-only connections",
+                    "ready for connections",
+                ];
                 if ready.iter().any(|words| said.contains(words)) && TcpStream::connect(at).is_ok() {
                     return Self {
                         shell,
