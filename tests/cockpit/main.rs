@@ -295,6 +295,29 @@ fn progress_and_output_are_shown_never_obeyed() {
 }
 
 #[test]
+fn what_comes_again_and_again_is_counted_in_its_line() {
+    let mut night = Night::begin();
+    night.play_until_gate_of("dms_start");
+    while !matches!(night.stage("caught_up"), Stage::Running) {
+        night.play_on();
+    }
+    let step = id("caught_up");
+    for part in 0..3 {
+        night.tell(Command::Kept {
+            role: Role::Do,
+            step: step.clone(),
+            attempt: 1,
+            kept: part.into(),
+        });
+    }
+    night.key(KeyCode::Tab);
+    night.key(KeyCode::Tab);
+    let screen = night.screen(120, 40);
+    assert!(screen.contains("kept for a resume (×3)"), "{screen}");
+    assert_eq!(screen.matches("kept for a resume").count(), 1, "{screen}");
+}
+
+#[test]
 fn the_parts_of_what_runs_are_live_in_the_steps_pane_and_gone_with_it() {
     let mut night = Night::begin();
     night.play_until_gate_of("dms_start");
