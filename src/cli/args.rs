@@ -164,6 +164,9 @@ pub struct CompareArgs {
     /// How long that may be, in all, before the comparison is unproven
     #[arg(long, default_value = "30m", value_name = "DURATION")]
     pub pause_at_most: String,
+    /// Who hashes rows: whoever is faster with the first ones, the servers (little travels), or this program (they only read)
+    #[arg(long, default_value = "faster", value_parser = ["faster", "servers", "here"])]
+    pub hashing: String,
     /// Keep compared ranges in this file, and do not compare again what stands in it and has not changed
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,

@@ -73,7 +73,7 @@ pub fn perform(args: &CompareArgs, out: Out) -> Result<u8, Trouble> {
         level: Level::named(&args.level).unwrap_or(Level::Rows),
         show_values: args.show_values,
         workers: usize::from(args.sessions),
-        hashing: Hashing::default(),
+        hashing: Hashing::named(&args.hashing).unwrap_or_default(),
         cancel: cancel.clone(),
         meter: Arc::clone(&meter),
         brake: Arc::clone(&brake),

@@ -207,6 +207,13 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "sessions that each server has at a time; 4",
             ),
             ParamSpec::new(
+                "hashing",
+                ParamKind::OneOf(&["faster", "servers", "here"]),
+                false,
+                "who hashes rows: the servers, which lets little travel, or this program, for which they only read; \
+                 nothing: whoever is faster with the first rows",
+            ),
+            ParamSpec::new(
                 "while",
                 ParamKind::Checks,
                 false,

@@ -53,6 +53,7 @@ struct Parameters {
     #[serde(default)]
     show_values: bool,
     sessions: Option<u8>,
+    hashing: Option<String>,
     #[serde(default, rename = "while")]
     conditions: Vec<Written>,
     pause_at_most: Option<Within>,
@@ -67,6 +68,7 @@ pub struct Compare {
     level: Level,
     show_values: bool,
     sessions: u8,
+    hashing: Hashing,
     /// Without which nothing is asked.
     conditions: Arc<Vec<Probe>>,
     at_most: Duration,
@@ -111,6 +113,7 @@ impl Compare {
             level: with.level.as_deref().and_then(Level::named).unwrap_or(Level::Rows),
             show_values: with.show_values,
             sessions: with.sessions.unwrap_or(SESSIONS),
+            hashing: with.hashing.as_deref().and_then(Hashing::named).unwrap_or_default(),
             conditions: Arc::new(probes(&with.conditions, connections)?),
             at_most: with.pause_at_most.map_or(AT_MOST, |within| within.0),
         })
@@ -247,7 +250,7 @@ impl Action for Compare {
             level: self.level,
             show_values: self.show_values,
             workers: usize::from(self.sessions),
-            hashing: Hashing::default(),
+            hashing: self.hashing,
             cancel: cx.cancel.clone(),
             meter: Arc::clone(&meter),
             brake: Arc::clone(&brake),

@@ -219,7 +219,13 @@ impl TableJob {
         let bucket = Bucket::Hash { digits };
         let filters = (self.question.filter(filters.0), self.question.filter(filters.1));
         let filters = (filters.0.as_str(), filters.1.as_str());
+        // Texts of rows do not say by which text the key is hashed.
+        let reads = |transport| match transport {
+            Transport::Pushed => Transport::Pushed,
+            Transport::Written | Transport::Streamed => Transport::Streamed,
+        };
         let used = self.transports();
+        let used = (reads(used.0), reads(used.1));
         let (mut here, mut there) = self.sums(filters, bucket, used, pair).await?;
         let (mut part, mut unlike) = compared(&here, &there);
         if unlike.is_empty() {

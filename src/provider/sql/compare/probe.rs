@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::session::Session;
@@ -76,35 +76,54 @@ impl TableJob {
         if !hashes {
             return Ok((here, Transport::Streamed));
         }
-        sums.transport = Transport::Pushed;
-        let begun = Instant::now();
-        let note = |words: String| self.gathered().notes.push(words);
-        let transport = match side.perform(slot, &sums, cancel).await {
-            Ok(there) if there == here => {
-                let pushed = begun.elapsed();
-                // Rows that travel cost both ends and the network: they have to be clearly faster.
-                match self.shared.hashing {
-                    Hashing::Servers => Transport::Pushed,
-                    Hashing::Faster if pushed * 2 < streamed * 3 => Transport::Pushed,
-                    Hashing::Faster | Hashing::Here => Transport::Streamed,
-                }
+        let mut best = (Transport::Streamed, streamed);
+        for transport in [Transport::Written, Transport::Pushed] {
+            sums.transport = transport;
+            let Some(took) = self.agrees(side, &sums, &here, slot).await? else {
+                continue;
+            };
+            let servers = self.shared.hashing == Hashing::Servers && transport == Transport::Pushed;
+            let before = match best.0 {
+                Transport::Streamed => best.1 * side.dialect.reading(),
+                Transport::Written | Transport::Pushed => best.1,
+            };
+            if servers || took < before {
+                best = (transport, took);
             }
-            Ok(_) => {
-                note(format!(
-                    "{}: the server's own hashes are not those of the rows that it sends; its rows are read instead",
-                    side.role
-                ));
-                Transport::Streamed
-            }
-            Err(error) if error.kind == ActionErrorKind::Cancelled => return Err(error),
-            Err(error) => {
-                note(format!(
-                    "{}: the server cannot hash its rows; they are read instead",
-                    error.message
-                ));
-                Transport::Streamed
-            }
+        }
+        Ok((here, best.0))
+    }
+
+    /// How long it takes another way to give the sums of the rows that were read; nothing where it does not, or gives others.
+    async fn agrees(
+        &self,
+        side: &Side,
+        sums: &Sums<'_>,
+        here: &BTreeMap<i64, Sum>,
+        slot: &mut Option<Box<dyn Session>>,
+    ) -> Result<Option<Duration>, ActionError> {
+        let offered = match sums.transport {
+            Transport::Written => side.dialect.texts(&sums.ask),
+            Transport::Pushed => side.dialect.sums(&sums.ask),
+            Transport::Streamed => None,
         };
-        Ok((here, transport))
+        if offered.is_none() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let words = match side.perform(slot, sums, &self.shared.cancel).await {
+            Ok(there) if there == *here => return Ok(Some(begun.elapsed())),
+            Ok(_) => format!(
+                "{}: the server's own hashes are not those of the rows that it sends; its rows are read instead",
+                side.role
+            ),
+            Err(error) if error.kind == ActionErrorKind::Cancelled => return Err(error),
+            Err(error) => format!(
+                "{}: the server cannot hash its rows; they are read instead",
+                error.message
+            ),
+        };
+        self.gathered().notes.push(words);
+        Ok(None)
     }
 }

@@ -125,6 +125,18 @@ impl Sum {
     }
 }
 
+/// Where the text of a field ends that `text` begins with.
+fn end(text: &[u8], form: Form) -> usize {
+    let plain = || text.iter().position(|byte| *byte == b',').unwrap_or(text.len());
+    let end = match text {
+        [b'N'] | [b'N', b',', ..] => 1,
+        [b'?', body @ ..] => measured(body).map_or_else(plain, |(_, end)| end + 1),
+        text if form.is_free() => measured(text).map_or_else(plain, |(_, end)| end),
+        _ => plain(),
+    };
+    end.min(text.len())
+}
+
 /// The texts of a row's fields, as they stand in it.
 pub fn parts<'a>(text: &'a [u8], forms: &[Form]) -> Vec<&'a [u8]> {
     let mut rest = text;
@@ -133,18 +145,22 @@ pub fn parts<'a>(text: &'a [u8], forms: &[Form]) -> Vec<&'a [u8]> {
         if index > 0 {
             rest = rest.strip_prefix(b",").unwrap_or(rest);
         }
-        let plain = || rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
-        let end = match rest {
-            [b'N'] | [b'N', b',', ..] => 1,
-            [b'?', body @ ..] => measured(body).map_or_else(plain, |(_, end)| end + 1),
-            rest if form.is_free() => measured(rest).map_or_else(plain, |(_, end)| end),
-            _ => plain(),
-        };
-        let (part, after) = rest.split_at(end.min(rest.len()));
+        let (part, after) = rest.split_at(end(rest, *form));
         parts.push(part);
         rest = after;
     }
     parts
+}
+
+/// The text of one of a row's fields, as it stands in it.
+pub fn nth<'a>(text: &'a [u8], forms: &[Form], field: usize) -> &'a [u8] {
+    let mut rest = text;
+    for form in forms.iter().take(field) {
+        let (_, after) = rest.split_at(end(rest, *form));
+        rest = after.strip_prefix(b",").unwrap_or(after);
+    }
+    let form = forms.get(field).copied().unwrap_or(Form::Text);
+    rest.get(..end(rest, form)).unwrap_or_default()
 }
 
 /// The values that a row's text, or a key's, was written of; nothing where one is NULL.
@@ -210,7 +226,11 @@ mod tests {
         let text = row(&forms, &values);
         let back = split(text.as_bytes(), &forms);
         assert_eq!(back, values.map(|value| value.map(str::to_owned)), "{text}");
-        assert_eq!(parts(text.as_bytes(), &forms).join(&b','), text.as_bytes());
+        let parts = parts(text.as_bytes(), &forms);
+        assert_eq!(parts.join(&b','), text.as_bytes());
+        for (index, part) in parts.iter().enumerate() {
+            assert_eq!(nth(text.as_bytes(), &forms, index), *part);
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use futures::future::BoxFuture;
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::session::{Cells, Session, all};
 
+use super::cursor::Range;
 use super::dialect::{Ask, Bucket, Dialect};
-use super::row::{Composer, Sum, hash};
+use super::form::Form;
+use super::row::{Composer, Sum, hash, nth};
 use super::side::Work;
 
 /// Who hashes the rows.
@@ -17,7 +19,9 @@ use super::side::Work;
 pub enum Transport {
     /// The server: only sums travel.
     Pushed,
-    /// This program: rows travel.
+    /// This program, of a text for each row, which the server writes.
+    Written,
+    /// This program: rows travel as they are.
     Streamed,
 }
 
@@ -26,6 +30,7 @@ impl Transport {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Pushed => "hashed by the server",
+            Self::Written => "written by the server and hashed here",
             Self::Streamed => "read and hashed here",
         }
     }
@@ -87,6 +92,7 @@ impl Work for Sums<'_> {
         Box::pin(async move {
             match self.transport {
                 Transport::Pushed => self.pushed(session).await,
+                Transport::Written => self.written(session).await,
                 Transport::Streamed => self.streamed(session).await,
             }
         })
@@ -136,12 +142,29 @@ impl Sums<'_> {
         Ok(sums)
     }
 
+    async fn written(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {
+        let (Some(sql), Bucket::Step(range)) = (self.dialect.texts(&self.ask), self.ask.bucket) else {
+            return Err(wrong("the engine cannot write these rows itself"));
+        };
+        let forms: Vec<Form> = self.ask.fields.iter().map(|field| field.form).collect();
+        let leading = self.ask.key.first().copied().unwrap_or(0);
+        let mut sums = Running::default();
+        session
+            .each(&sql, &mut |cells| {
+                let text = cells.get(0).ok_or_else(|| {
+                    wrong("the server made NULL of a row: it is longer than the server lets a text be")
+                })?;
+                sums.add(steps(range, nth(text, &forms, leading))?, hash(text));
+                Ok(())
+            })
+            .await?;
+        Ok(sums.all())
+    }
+
     async fn streamed(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {
         let sql = self.dialect.rows(self.ask.table, self.ask.fields, self.ask.filter);
         let mut composer = composer(&self.ask);
-        let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
-        // Rows mostly come in the order of their key.
-        let mut last: (i64, Sum) = (0, Sum::default());
+        let mut sums = Running::default();
         let ask = &self.ask;
         let mut rows = 0_u64;
         session
@@ -153,19 +176,54 @@ impl Sums<'_> {
                     heard(rows);
                 }
                 let hash = composer.hash(cells);
-                let at = bucket(ask, &mut composer, cells)?;
-                if at != last.0 {
-                    sums.entry(last.0).or_default().join(last.1);
-                    last = (at, Sum::default());
-                }
-                last.1.add(hash);
+                sums.add(bucket(ask, &mut composer, cells)?, hash);
                 Ok(())
             })
             .await?;
-        sums.entry(last.0).or_default().join(last.1);
-        sums.retain(|_, sum| sum.rows > 0);
-        Ok(sums)
+        Ok(sums.all())
     }
+}
+
+/// Sums as rows come, mostly in the order of their key.
+#[derive(Default)]
+struct Running {
+    sums: BTreeMap<i64, Sum>,
+    last: (i64, Sum),
+}
+
+impl Running {
+    fn add(&mut self, at: i64, hash: u64) {
+        if at != self.last.0 {
+            let (before, sum) = std::mem::replace(&mut self.last, (at, Sum::default()));
+            self.sums.entry(before).or_default().join(sum);
+        }
+        self.last.1.add(hash);
+    }
+
+    fn all(mut self) -> BTreeMap<i64, Sum> {
+        self.sums.entry(self.last.0).or_default().join(self.last.1);
+        self.sums.retain(|_, sum| sum.rows > 0);
+        self.sums
+    }
+}
+
+/// The bucket of a range that a key is in.
+fn steps(range: Range, key: &[u8]) -> Result<i64, ActionError> {
+    let text = std::str::from_utf8(key).unwrap_or_default();
+    // Most are short.
+    if let (Ok(key), Ok(low), Ok(step)) = (text.parse(), i64::try_from(range.low), i64::try_from(range.step()))
+        && let Some(above) = i64::checked_sub(key, low)
+    {
+        return Ok(range.place(above / step));
+    }
+    let key: i128 = text.parse().map_err(|_other| {
+        let seen = String::from_utf8_lossy(key);
+        wrong(format!("a key is {seen:?}, which is no whole number; name another key"))
+    })?;
+    let steps = (key - range.low) / i128::from(range.step());
+    // What lies beyond what steps can count lies beyond an end.
+    let far = if steps < 0 { i64::MIN } else { i64::MAX };
+    Ok(range.place(i64::try_from(steps).unwrap_or(far)))
 }
 
 fn parsed<T>(cells: &Cells, index: usize, read: impl Fn(&str) -> Option<T>) -> Result<T, ActionError> {
@@ -184,18 +242,7 @@ fn bucket(ask: &Ask<'_>, composer: &mut Composer, cells: &Cells) -> Result<i64, 
     match ask.bucket {
         Bucket::Step(range) => {
             let leading = ask.key.first().copied().unwrap_or(0);
-            let key: Option<i128> = cells
-                .get(leading)
-                .and_then(|text| std::str::from_utf8(text).ok())
-                .and_then(|text| text.parse().ok());
-            let key = key.ok_or_else(|| {
-                let seen = cells.text(leading);
-                wrong(format!("a key is {seen:?}, which is no whole number; name another key"))
-            })?;
-            let steps = (key - range.low) / i128::from(range.step());
-            // What lies beyond what steps can count lies beyond an end.
-            let far = if steps < 0 { i64::MIN } else { i64::MAX };
-            Ok(range.place(i64::try_from(steps).unwrap_or(far)))
+            steps(range, cells.get(leading).unwrap_or(b"NULL"))
         }
         Bucket::Hash { digits } => {
             let hash = hash(composer.part(cells, ask.key));
