@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod all;
+mod between;
 pub mod cursor;
 pub mod decimal;
 pub mod dialect;
