@@ -1,13 +1,17 @@
-//! Comparing two databases on real servers: MariaDB, PostgreSQL and SQLite, in every pairing that migrations have.
+//! Comparing two databases on real servers: MariaDB, PostgreSQL and SQLite, in every pairing that migrations have;
+//! and a peer that speaks SQL Server's protocol.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../databases/mod.rs"]
 mod databases;
+#[path = "../mssql/mod.rs"]
+mod mssql;
 
 mod edges;
 mod faults;
 mod night;
 mod program;
 mod seeds;
+mod sqlserver;
 mod stage;
 mod torture;

@@ -6,6 +6,8 @@
 mod cx;
 #[path = "../databases/mod.rs"]
 mod databases;
+#[path = "../mssql/mod.rs"]
+mod mssql;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -115,11 +115,14 @@ impl Dialect for Sqlserver {
             },
             Form::Text if matches!(kind, Kind::Text { .. }) => unlimited(&name),
             Form::Trimmed if matches!(kind, Kind::Text { .. }) => unlimited(&format!("rtrim({name})")),
-            Form::Hex => format!("lower({})", self.plain(field)),
+            Form::Hex if *kind == Kind::Binary => {
+                format!("lower(convert(varchar(max),cast({name} as varbinary(max)),2))")
+            }
             Form::Date if *kind == Kind::Date => format!("convert(varchar(10),{name},23)"),
             Form::DateTime(fraction) if matches!(kind, Kind::DateTime { .. }) => moment(&name, field, fraction),
             Form::Uuid if *kind == Kind::Uuid => format!("lower(cast({name} as char(36)))"),
             Form::Uuid
+            | Form::Hex
             | Form::Whole
             | Form::Text
             | Form::Trimmed
@@ -141,16 +144,13 @@ impl Dialect for Sqlserver {
                 format!("cast(cast({name} as decimal(19,4)) as varchar(42))")
             }
             Kind::Decimal { .. } => format!("cast({name} as varchar(42))"),
-            Kind::Binary if declared == "image" || field.column.trait_ == Trait::Cast => {
-                format!("convert(varchar(max),cast({name} as varbinary(max)),2)")
-            }
-            Kind::Binary => format!("convert(varchar(max),{name},2)"),
+            Kind::Binary if field.column.trait_ == Trait::Cast => format!("cast({name} as varbinary(max))"),
             Kind::Date => format!("convert(varchar(10),{name},23)"),
             Kind::DateTime { fraction, .. } => moment(&name, field, *fraction),
             Kind::Time { fraction } => fractioned(&format!("convert(varchar(8),{name},114)"), &name, *fraction),
             Kind::Uuid => format!("cast({name} as varchar(36))"),
-            // As its bits: the driver writes the digits that it needs.
-            Kind::Float { .. } | Kind::Text { .. } => name,
+            // As its bytes and bits: the driver writes the digits that they need.
+            Kind::Binary | Kind::Float { .. } | Kind::Text { .. } => name,
             // By its type and its bytes: the text of a float would be less than it is.
             Kind::Other if declared == "sql_variant" => format!(
                 "cast(sql_variant_property({name},'BaseType') as nvarchar(128))+N' '+\
