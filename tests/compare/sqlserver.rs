@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use pointsman::provider::sql::compare::outcome::{Level, Outcome, Verdict};
 use pointsman::provider::sql::compare::wish::Wish;
 
-use crate::mssql::{Answer, Script, Stage, front::row};
+use crate::mssql::front::{Answer, row};
+use crate::mssql::{Script, Stage};
 use crate::stage::{Base, Kind, Value, lines, told};
 
 /// What the catalogue is to say.

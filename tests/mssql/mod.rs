@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
 
 pub mod front;
+pub mod world;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use pointsman::provider::sql::sqlserver;
 
 use crate::databases::{PASSWORD, USER};
 
-pub use front::{Answer, Script, front};
+pub use front::{Script, front};
 
 /// The peer; it ends with its input.
 pub struct Peer {

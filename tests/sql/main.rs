@@ -22,6 +22,8 @@ mod program;
 mod refusals;
 mod sessions;
 mod sqlserver;
+mod sqlserver_changes;
+mod sqlserver_freeze;
 mod tds_front;
 mod tls;
 mod types;

@@ -117,7 +117,8 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "hard",
                 ParamKind::Boolean,
                 false,
-                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false)",
+                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false); \
+                 sqlserver: always",
             ),
             ParamSpec::new(
                 "except",
@@ -289,10 +290,8 @@ fn freezing(request: &Request<'_>, target: Database, trial: Option<Database>) ->
                 Engine::Postgres => Box::new(freeze::postgres::Thaw::new(request, target)?),
                 Engine::Mysql if freezes => Box::new(freeze::mysql::Freeze::new(request, target, trial)?),
                 Engine::Mysql => Box::new(freeze::mysql_thaw::Thaw::new(request, target)?),
-                Engine::Sqlserver => {
-                    let words = format!("{} on sqlserver", request.uses);
-                    return Err(BuildError::NotAvailable(words));
-                }
+                Engine::Sqlserver if freezes => Box::new(freeze::sqlserver::Freeze::new(request, target, trial)?),
+                Engine::Sqlserver => Box::new(freeze::sqlserver::Thaw::new(request, target)?),
             }
         }
     })

@@ -345,8 +345,7 @@ impl Writer for SqlserverWriter {
     async fn rollback(&mut self) -> Option<String> {
         self.whole = false;
         // The error may have rolled it back already. A session that cannot be told ends with its connection.
-        let sql = "if @@trancount > 0 rollback transaction";
-        if let Err(error) = told(&mut self.connection, sql).await {
+        if let Err(error) = told(&mut self.connection, "rollback transaction").await {
             tracing::info!(%error, "the rollback was not answered");
         }
         None
