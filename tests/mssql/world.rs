@@ -89,8 +89,38 @@ impl Script for Played {
             world.read_only = sql.contains("set read_only");
             return Some(told.unwrap_or(Answer::Done));
         }
+        if sql.contains("backup database") {
+            if matches!(told, Some(Answer::Cut | Answer::Error(..))) {
+                return told;
+            }
+            let (name, file) = (quoted(sql, "name = "), quoted(sql, " = "));
+            world.backups.push((name.to_owned(), file.to_owned()));
+            return Some(told.unwrap_or(Answer::Done));
+        }
         if told.is_some() {
             return told;
+        }
+        if sql.contains("from msdb.dbo.backupset") {
+            if sql.contains("count_big") {
+                return Some(Answer::Rows(vec![row([&world.backups.len().to_string()])]));
+            }
+            let name = quoted(sql, "s.name = ");
+            let found = world.backups.iter().filter(|(known, _)| known == name);
+            let told = found.map(|(_, file)| {
+                let lsn = "34000000012300001";
+                let (begun, ended) = ("2026-01-02T03:04:05", "2026-01-02T03:05:06");
+                row(["1048576", "524288", lsn, lsn, lsn, begun, ended, "1", "1", "0", file])
+            });
+            return Some(Answer::Rows(told.collect()));
+        }
+        if sql.contains("restore verifyonly") {
+            return Some(Answer::Done);
+        }
+        if sql.contains("'BACKUP DATABASE'") {
+            return Some(Answer::Rows(vec![row(["1 3"])]));
+        }
+        if sql.contains("from sys.database_files") {
+            return Some(Answer::Rows(vec![row(["8388608"])]));
         }
         // With parameters the peer would execute what it is to describe.
         if sql.contains("sp_describe_first_result_set") && sql.contains("@params") {

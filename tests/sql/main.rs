@@ -12,6 +12,7 @@ mod mssql;
 mod support;
 
 mod about;
+mod backup;
 mod bench;
 mod ends;
 mod freeze;

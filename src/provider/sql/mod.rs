@@ -3,8 +3,6 @@
 
 pub mod about;
 pub mod backup;
-pub mod backup_sqlite;
-pub mod backup_sqlserver;
 pub mod change;
 pub mod compare;
 pub mod database;

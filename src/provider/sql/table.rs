@@ -291,7 +291,7 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         return Ok(Box::new(Objects::new(request, source, target)?));
     }
     if request.uses == "sql.backup" {
-        return backup::backup(request, request.database(connections, 0)?);
+        return backup::parameters::backup(request, request.database(connections, 0)?);
     }
     // Whose write has to be refused for the proof.
     let trial = match request.on.len() {

@@ -1,6 +1,5 @@
-//! Backups by the engine itself: SQL Server's into a file or a URL that the server writes, SQLite's into a file here. Each
-//! has a name of the change's own, so that nothing is ever written over and what became of it is found by its name. An
-//! unwinding keeps it. Other engines are backed up by commands, which know where their tools are.
+//! What a backup takes, on every engine, and which engines make one. Each has a name of the change's own, so that nothing is
+//! ever written over and what became of it is found by its name. Must not know any engine's statements.
 
 use serde::Deserialize;
 
@@ -8,10 +7,11 @@ use crate::provider::Action;
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 
-use super::backup_sqlite::SqliteBackup;
-use super::backup_sqlserver::SqlserverBackup;
-use super::database::Database;
-use super::server::Engine;
+use crate::provider::sql::database::Database;
+use crate::provider::sql::server::Engine;
+
+use super::sqlite::SqliteBackup;
+use super::sqlserver::SqlserverBackup;
 
 /// What a backup takes.
 #[derive(Debug, Clone, Deserialize)]

@@ -10,13 +10,14 @@ use tiberius::error::Error;
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 
-use super::backup::{With, file};
-use super::server::ServerTarget;
-use super::session::Ender;
-use super::sqlserver;
-use super::sqlserver::connect::{Connection, connect};
-use super::sqlserver::errors::failed;
-use super::sqlserver::writer::{is_held, lock, one, quoted, refused, told};
+use crate::provider::sql::server::ServerTarget;
+use crate::provider::sql::session::Ender;
+use crate::provider::sql::sqlserver;
+use crate::provider::sql::sqlserver::connect::{Connection, connect};
+use crate::provider::sql::sqlserver::errors::failed;
+use crate::provider::sql::sqlserver::writer::{is_held, lock, one, quoted, refused, told};
+
+use super::parameters::{With, file};
 
 /// How long a backup, or reading one, may take where the step has no timeout.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);

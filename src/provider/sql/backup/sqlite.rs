@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::connection::SqliteTarget;
 
-use super::backup::{With, file};
-use super::sqlite::{blocking, failed, identity, reader};
+use crate::provider::sql::sqlite::{blocking, failed, identity, reader};
+
+use super::parameters::{With, file};
 
 /// A backup.
 pub struct SqliteBackup {
@@ -140,7 +141,14 @@ impl Action for SqliteBackup {
         let (target, own) = (self.target.clone(), path.clone());
         cx.reporter
             .progress(Progress::State(format!("copying into {}", path.display())));
-        let session = blocking(move || reader(&target)).await?;
+        let session = blocking(move || {
+            let session = reader(&target)?;
+            // The copy is another file: this one stays opened for reading only.
+            let open = session.pragma_update(None, "query_only", false);
+            open.map_err(|error| failed(&error, "the session"))?;
+            Ok(session)
+        })
+        .await?;
         let ender = session.get_interrupt_handle();
         let copying = blocking(move || {
             if own.exists() {
