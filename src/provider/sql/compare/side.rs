@@ -231,8 +231,9 @@ impl Side {
                 *watcher = None;
                 return None;
             };
-            // A view, or a table that is not there, is not watched; a file is, as a whole.
-            if !told.is_empty() && (self.database.stamp().is_some() || told.len() >= tables.len()) {
+            // A view, or a table that is not there, is not watched; a file is, as a whole. What is NULL tells nothing.
+            let known = told.iter().all(|row| row.first().is_some_and(Option::is_some));
+            if known && !told.is_empty() && (self.database.stamp().is_some() || told.len() >= tables.len()) {
                 rows = told;
                 break;
             }

@@ -117,7 +117,10 @@ pub fn read(sql: &str) -> Result<Read, String> {
         ("BACKUP" | "RESTORE" | "RECONFIGURE", _) => alone(NO_BLOCK, true),
         ("CREATE" | "DROP" | "ALTER", "DATABASE") => alone(NO_BLOCK, first == "ALTER"),
         ("CREATE" | "DROP" | "ALTER", "FULLTEXT") => alone(NO_BLOCK, false),
-        _ if has(&["EXEC", "EXECUTE"]) => alone(ITSELF, true),
+        // The right to execute is named so.
+        _ if has(&["EXEC"]) || has(&["EXECUTE"]) && !matches!(first, "GRANT" | "REVOKE" | "DENY") => {
+            alone(ITSELF, true)
+        }
         _ if has(&["OPENQUERY", "OPENROWSET", "OPENDATASOURCE"]) => alone(ELSEWHERE, true),
         // In the middle, after something else.
         _ if has(&["BACKUP", "RESTORE", "RECONFIGURE", "SHUTDOWN", "KILL", "DBCC"]) => alone(NO_UNDO, true),
@@ -155,6 +158,7 @@ mod tests {
             "if exists (select 1 from t) delete from t",
             "begin delete from t end",
             "grant select on t to u",
+            "grant execute on p to u",
         ] {
             assert_eq!(read(sql).unwrap().shape, Shape::Whole, "{sql}");
         }
@@ -164,6 +168,7 @@ mod tests {
     fn what_commits_by_itself_is_sent_alone() {
         for (sql, partly) in [
             ("exec p", true),
+            ("grant select on t to u exec p", true),
             ("insert into t exec p", true),
             ("execute p @P1", true),
             ("sp_rename 'a', 'b'", true),
