@@ -25,6 +25,7 @@ mod sessions;
 mod sqlserver;
 mod sqlserver_changes;
 mod sqlserver_freeze;
+mod sqlserver_night;
 mod tds_front;
 mod tls;
 mod types;

@@ -15,6 +15,7 @@ use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed
 use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 use crate::provider::sql::server::ServerTarget;
+use crate::provider::sql::session::Ender;
 use crate::provider::sql::sqlserver;
 use crate::provider::sql::sqlserver::connect::{Connection, connect};
 use crate::provider::sql::sqlserver::errors::failed;
@@ -45,10 +46,21 @@ async fn identity(target: &ServerTarget) -> Result<(Value, String), ActionError>
 }
 
 /// Sets what is to be set. What is not answered is looked at: a person, or a resume, finds it by reading.
-async fn alter(connection: &mut Connection, key: &str, sql: &str) -> Result<(), ActionError> {
+async fn alter(connection: &mut Connection, cx: &Cx, sql: &str) -> Result<(), ActionError> {
     let begun = Instant::now();
+    let signed = format!("/* {} */ {sql}", cx.key);
     let done = loop {
-        let done = sent(connection, &format!("/* {key} */ {sql}")).await;
+        let ender = connection.cut();
+        let setting = sent(connection, &signed);
+        tokio::pin!(setting);
+        let done = tokio::select! {
+            biased;
+            done = &mut setting => done,
+            () = cx.cancel.cancelled() => {
+                ender.end().await;
+                setting.await
+            }
+        };
         match &done {
             // Sessions of our own that were closed just now take the server a moment to forget.
             Err(Error::Server(told)) if BUSY.contains(&told.code()) && begun.elapsed() < LEAVING => {
@@ -243,7 +255,7 @@ impl Action for Freeze {
         let sql = place::set(&name, &prior.set, self.with.kills());
         cx.reporter
             .progress(Progress::State(format!("{sql}: waits for what is rolled back")));
-        alter(&mut own.connection, &cx.key, &sql).await?;
+        alter(&mut own.connection, cx, &sql).await?;
         cx.reporter.ack(&cx.key).await?;
         let now = place::seen(&mut own.connection, &identity).await?.state;
         if now != prior.set {
@@ -375,7 +387,7 @@ impl Action for Thaw {
         }
         let name = place::name(&mut connection).await?;
         let sql = place::set(&name, &self.to.before, true);
-        alter(&mut connection, &cx.key, &sql).await?;
+        alter(&mut connection, cx, &sql).await?;
         cx.reporter.ack(&cx.key).await?;
         let now = place::seen(&mut connection, &identity).await?.state;
         if now != self.to.before {
