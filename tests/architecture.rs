@@ -96,7 +96,14 @@ const ONLY: &[(&str, &[&str])] = &[
     ),
     ("tokio_postgres", &["provider/sql/postgres/", "provider/sql/freeze/"]),
     ("mysql_async", &["provider/sql/mysql/", "provider/sql/freeze/"]),
-    ("tiberius", &["provider/sql/sqlserver/"]),
+    (
+        "tiberius",
+        &[
+            "provider/sql/sqlserver/",
+            "provider/sql/freeze/",
+            "provider/sql/backup/",
+        ],
+    ),
     ("x509_cert", &["provider/tls/"]),
     ("ratatui", &["frontend/tui/"]),
     ("crossterm", &["frontend/tui/"]),

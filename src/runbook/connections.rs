@@ -62,10 +62,10 @@ pub const KINDS: &[(&str, &[&str])] = &[
 /// Whether an action cannot act on an engine in this version, though it can on others.
 fn is_later(uses: &str, kind: &str) -> bool {
     match uses {
-        "sql.query" | "sql.assert" | "sql.wait" | "sql.compare" => false,
-        "sql.exec" | "sql.fence" | "sql.freeze_writes" | "sql.thaw_writes" | "sql.compare_objects" => {
-            kind == "sqlserver"
-        }
+        // What backs an engine up by command says so itself.
+        "sql.query" | "sql.assert" | "sql.wait" | "sql.compare" | "sql.exec" | "sql.fence" | "sql.freeze_writes"
+        | "sql.thaw_writes" | "sql.backup" => false,
+        "sql.compare_objects" => kind == "sqlserver",
         _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
     }
 }

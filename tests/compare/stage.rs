@@ -14,6 +14,7 @@ use pointsman::provider::sql::server::ServerTarget;
 use tokio_util::sync::CancellationToken;
 
 use crate::databases::{self, Database};
+use crate::mssql;
 
 /// Engines that are compared with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Kind {
     Maria,
     Postgres,
     Sqlite,
+    /// A peer that speaks its protocol, behind a script.
+    Sqlserver,
 }
 
 pub const PAIRS: [(Kind, Kind); 5] = [
@@ -57,6 +60,8 @@ impl Value {
             (Self::Plain(text), _) => text.clone(),
             (Self::Text(text), Kind::Maria) => format!("convert(x'{}' using utf8mb4)", hex(text.as_bytes())),
             (Self::Text(text), Kind::Postgres | Kind::Sqlite) => format!("'{}'", text.replace('\'', "''")),
+            (Self::Text(text), Kind::Sqlserver) => format!("N'{}'", text.replace('\'', "''")),
+            (Self::Bytes(bytes), Kind::Sqlserver) => format!("0x{}", hex(bytes)),
             (Self::Bytes(bytes), Kind::Postgres) => format!("'\\x{}'", hex(bytes)),
             (Self::Bytes(bytes), Kind::Maria | Kind::Sqlite) => format!("x'{}'", hex(bytes)),
         }
@@ -90,6 +95,7 @@ pub enum Base {
         path: PathBuf,
         _folder: tempfile::TempDir,
     },
+    Peer(mssql::Stage),
 }
 
 impl Base {
@@ -98,7 +104,7 @@ impl Base {
         match self {
             Self::Server { kept: Some(kept), .. } => Owner::Kept(kept),
             Self::Server { .. } => Owner::Own(Box::new(self.session().await)),
-            Self::File { .. } => panic!("another test's"),
+            Self::File { .. } | Self::Peer(_) => panic!("another test's"),
         }
     }
 
@@ -106,7 +112,7 @@ impl Base {
     pub async fn session(&self) -> Database {
         match self {
             Self::Server { target, .. } => Database::open(target.clone()).await,
-            Self::File { .. } => panic!("another test's"),
+            Self::File { .. } | Self::Peer(_) => panic!("another test's"),
         }
     }
 
@@ -122,6 +128,7 @@ impl Base {
                     .unwrap();
                 Self::File { path, _folder: folder }
             }
+            Kind::Sqlserver => Self::Peer(mssql::Stage::new(Arc::new(crate::sqlserver::Told::default()))?),
             Kind::Maria | Kind::Postgres => {
                 let server = if kind == Kind::Maria {
                     databases::mariadb()
@@ -145,12 +152,14 @@ impl Base {
         match self {
             Self::Server { kind, .. } => *kind,
             Self::File { .. } => Kind::Sqlite,
+            Self::Peer(_) => Kind::Sqlserver,
         }
     }
 
     pub async fn run(&self, sql: &str) {
         match self {
             Self::Server { .. } => self.owner().await.get().run(sql).await,
+            Self::Peer(stage) => stage.run(sql).await,
             Self::File { path, .. } => {
                 let session = rusqlite::Connection::open(path).unwrap();
                 session
@@ -187,13 +196,14 @@ impl Base {
         match self.kind() {
             Kind::Maria => self.run(&format!("analyze table {table}")).await,
             Kind::Postgres => self.run(&format!("analyze {table}")).await,
-            Kind::Sqlite => {}
+            Kind::Sqlite | Kind::Sqlserver => {}
         }
     }
 
     pub fn place(&self) -> Place {
         match self {
             Self::Server { target, .. } => Place::Server(target.clone()),
+            Self::Peer(stage) => Place::Server(stage.target.clone()),
             Self::File { path, .. } => Place::Sqlite(SqliteTarget { path: path.clone() }),
         }
     }
@@ -201,6 +211,7 @@ impl Base {
     pub fn address(&self) -> String {
         match self {
             Self::Server { target, .. } => databases::url(target),
+            Self::Peer(stage) => databases::url(&stage.target),
             Self::File { path, .. } => format!("sqlite:{}", path.display()),
         }
     }

@@ -38,6 +38,7 @@ fn create(kind: Kind, name: &str) -> String {
         Kind::Maria => 0,
         Kind::Postgres => 1,
         Kind::Sqlite => 2,
+        Kind::Sqlserver => panic!("it has a table of its own"),
     };
     let columns: Vec<String> = COLUMNS
         .iter()

@@ -6,10 +6,13 @@
 mod cx;
 #[path = "../databases/mod.rs"]
 mod databases;
+#[path = "../mssql/mod.rs"]
+mod mssql;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod about;
+mod backup;
 mod bench;
 mod ends;
 mod freeze;
@@ -21,6 +24,9 @@ mod refusals;
 mod replica;
 mod sessions;
 mod sqlserver;
+mod sqlserver_changes;
+mod sqlserver_freeze;
+mod sqlserver_night;
 mod standby;
 mod tds_front;
 mod tls;

@@ -2,68 +2,18 @@
 //! `POINTSMAN_TEST_MSSQL_URL=sqlserver://USER:PASSWORD@HOST:PORT/DATABASE?tls=unverified` the same is asked of a real
 //! server, whose database has to be one for tests.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
 use pointsman::provider::action::ActionErrorKind;
 use pointsman::provider::sql::database::{Database, Reader};
-use pointsman::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
+use pointsman::provider::sql::server::{Protection, ServerTarget};
 use pointsman::provider::sql::session::{Ender, all};
 use pointsman::provider::sql::sqlserver;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::databases::{PASSWORD, USER};
+use crate::mssql::{Peer, peer, run, target};
 use crate::tds_front::front;
 use crate::tls::Issued;
 use crate::{first, rows};
-
-/// The peer; it ends with its input.
-pub struct Peer {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ended = self.child.wait();
-    }
-}
-
-fn peer() -> Option<Peer> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    );
-    let program = target.join("peers-tds/debug/tds-peer");
-    if !program.is_file() {
-        let words = format!("{} is not built", program.display());
-        let needed = ["CI", "POINTSMAN_PEERS"]
-            .map(std::env::var_os)
-            .iter()
-            .any(Option::is_some);
-        assert!(!needed, "{words}; ./tests/run builds it");
-        // Not by a macro: the harness would keep it to itself.
-        let mut out = std::io::stderr();
-        writeln!(out, "SKIPPED: {words}; ./tests/run builds it").unwrap();
-        return None;
-    }
-    let mut child = Command::new(program)
-        .args([USER, PASSWORD])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut first)
-        .unwrap();
-    let port = first.trim().parse().unwrap();
-    Some(Peer { child, port })
-}
 
 /// A server to ask, and what holds it.
 pub struct Asked {
@@ -71,20 +21,6 @@ pub struct Asked {
     /// Microsoft's own.
     real: bool,
     _peer: Option<Peer>,
-}
-
-fn target(host: &str, port: u16) -> ServerTarget {
-    ServerTarget {
-        engine: Engine::Sqlserver,
-        host: host.to_owned(),
-        port,
-        database: "master".to_owned(),
-        user: USER.to_owned(),
-        password: Some(PASSWORD.to_owned()),
-        token: None,
-        protection: Protection::Off,
-        patience: PATIENCE,
-    }
 }
 
 pub fn asked() -> Option<Asked> {
@@ -117,17 +53,6 @@ pub fn asked() -> Option<Asked> {
         real: true,
         _peer: None,
     })
-}
-
-/// Executes as the owner does.
-async fn run(target: &ServerTarget, sql: &str) {
-    let mut connection = sqlserver::connect::connect(target, false).await.unwrap();
-    let answer = connection.client.simple_query(sql).await;
-    let done = match answer {
-        Ok(answer) => answer.into_results().await.map(drop),
-        Err(error) => Err(error),
-    };
-    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
 #[tokio::test]

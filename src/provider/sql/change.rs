@@ -13,7 +13,7 @@ use super::server::{Engine, ServerTarget};
 use super::sqlite::{bind, blocking, failed, identity, reader};
 use super::statement::{self, Shape};
 use super::writer::{Work, Writer};
-use super::{marker, mysql, postgres, writer};
+use super::{marker, mysql, postgres, sqlserver, writer};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +111,7 @@ impl Change {
         let mut session: Box<dyn Writer> = match target.engine {
             Engine::Postgres => Box::new(postgres::writer::writer(target, cx).await?),
             Engine::Mysql => Box::new(mysql::writer::writer(target, cx).await?),
-            Engine::Sqlserver => return Err(later(target)),
+            Engine::Sqlserver => Box::new(sqlserver::writer::writer(target, cx).await?),
         };
         writer::once(&mut *session, cx, &work).await
     }
@@ -142,16 +142,21 @@ impl Change {
                     facts: about.facts,
                 }
             }
-            Engine::Sqlserver => return Err(later(target)),
+            Engine::Sqlserver => {
+                let what = match &self.what {
+                    What::Statement(with) => Some((with.sql.as_str(), with.params.as_slice())),
+                    What::Fence => None,
+                };
+                let (about, facts) = sqlserver::writer::look(target, what).await?;
+                Ready {
+                    identity: about.identity,
+                    facts,
+                }
+            }
         };
         ready.facts.extend(self.work(target).await?.1);
         Ok(ready)
     }
-}
-
-fn later(target: &ServerTarget) -> ActionError {
-    let words = format!("{target}: changes are not available on it yet; make them by a manual step");
-    ActionError::new(ActionErrorKind::Permanent, words)
 }
 
 /// On SQLite, in one transaction with its marker.
@@ -277,7 +282,7 @@ impl Action for Change {
             Database::Server(target) => match target.engine {
                 Engine::Postgres => postgres::writer::observe(target, cx, "committed").await,
                 Engine::Mysql => mysql::writer::observe(target, cx, "committed").await,
-                Engine::Sqlserver => Err(later(target)),
+                Engine::Sqlserver => sqlserver::writer::observe(target, cx, "committed").await,
             },
         }
     }

@@ -1,7 +1,8 @@
-//! SQL: queries, assertions, waits, statements, the fence row, freezing and thawing writes. Reads of SQLite, PostgreSQL,
-//! MySQL, MariaDB and SQL Server; changes of SQLite, each with its marker row in its own transaction.
+//! SQL: queries, assertions, waits, comparisons, statements, the fence row, freezing and thawing writes, backups, on SQLite,
+//! PostgreSQL, MySQL, MariaDB and SQL Server; what is changed has its marker.
 
 pub mod about;
+pub mod backup;
 pub mod change;
 pub mod compare;
 pub mod database;

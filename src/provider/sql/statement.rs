@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::server::Engine;
+use super::sqlserver;
 
 /// How a statement is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,9 @@ const HIDDEN: &str = "a comment in it is executed by some versions";
 
 /// Reads a statement; the error says why it is not sent.
 pub fn read(sql: &str, engine: Engine) -> Result<Read, String> {
+    if engine == Engine::Sqlserver {
+        return sqlserver::statement::read(sql);
+    }
     let mut shape = Shape::Whole;
     let mut names = BTreeSet::new();
     // What a backslash means in a text depends on the server's mode, and what a comment means on its version: the
@@ -70,9 +74,9 @@ pub fn read(sql: &str, engine: Engine) -> Result<Read, String> {
             return Err("no statement; write one".to_owned());
         }
         let judged = match engine {
-            Engine::Postgres => postgres(&words),
+            // The third was read above.
+            Engine::Postgres | Engine::Sqlserver => postgres(&words),
             Engine::Mysql => mysql(&words, &tokens),
-            Engine::Sqlserver => Err("statements on sqlserver are not available yet".to_owned()),
         }?;
         shape = stricter(shape, judged);
         names.extend(tokens.into_iter().filter_map(|token| match token {

@@ -5,6 +5,7 @@ use crate::provider::connection::{BuildError, Connections};
 use crate::provider::registry::Request;
 use crate::runbook::catalogue::{ActionSpec, Effect, ParamKind, ParamSpec, Reversibility};
 
+use super::backup;
 use super::change::Change;
 use super::compare::action::Compare;
 use super::database::Database;
@@ -22,19 +23,6 @@ const EXPECT: ParamSpec = ParamSpec::new(
     "what must hold: rows == 0, value > 10, first.state == 'open'",
 );
 const ROWS: &[&str] = &["rows", "value", "first", "columns"];
-
-const fn later(uses: &'static str, doc: &'static str, effect: Effect, reversibility: Reversibility) -> ActionSpec {
-    ActionSpec {
-        uses,
-        doc,
-        effect,
-        reversibility,
-        on: &["sql", "sql"],
-        params: &[],
-        results: &[],
-        available: false,
-    }
-}
 
 pub const ACTIONS: &[ActionSpec] = &[
     ActionSpec {
@@ -117,7 +105,8 @@ pub const ACTIONS: &[ActionSpec] = &[
                 "hard",
                 ParamKind::Boolean,
                 false,
-                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false)",
+                "mysql: super_read_only where there is one (true by default); postgres: nobody else may connect (false); \
+                 sqlserver: always",
             ),
             ParamSpec::new(
                 "except",
@@ -144,7 +133,49 @@ pub const ACTIONS: &[ActionSpec] = &[
         results: &["thawed"],
         available: true,
     },
-    later("sql.backup", "Takes a backup.", Effect::Mutate, Reversibility::Kept),
+    ActionSpec {
+        uses: "sql.backup",
+        doc: "Has SQL Server or SQLite back the database up into a file of the step's own, which an unwinding keeps.",
+        effect: Effect::Mutate,
+        reversibility: Reversibility::Kept,
+        on: &["sql"],
+        params: &[
+            ParamSpec::new(
+                "to",
+                ParamKind::Text,
+                true,
+                "sqlserver: a folder as the server sees it, or the beginning of a URL; sqlite: a folder here",
+            ),
+            ParamSpec::new(
+                "verify",
+                ParamKind::Boolean,
+                false,
+                "read it again and hold it against its checksums; true",
+            ),
+            ParamSpec::new(
+                "compression",
+                ParamKind::Boolean,
+                false,
+                "sqlserver: compress it, or not; as the server is set where nothing is said",
+            ),
+        ],
+        results: &[
+            "file",
+            "bytes",
+            "sha256",
+            "compressed_bytes",
+            "set",
+            "first_lsn",
+            "last_lsn",
+            "checkpoint_lsn",
+            "started_at",
+            "finished_at",
+            "copy_only",
+            "checksums",
+            "damaged",
+        ],
+        available: true,
+    },
     ActionSpec {
         uses: "sql.compare",
         doc: "Proves that tables of two databases hold the same rows, or names the rows that differ.",
@@ -278,6 +309,9 @@ pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn
         let (source, target) = (request.database(connections, 0)?, request.database(connections, 1)?);
         return Ok(Box::new(Objects::new(request, source, target)?));
     }
+    if request.uses == "sql.backup" {
+        return backup::parameters::backup(request, request.database(connections, 0)?);
+    }
     // Whose write has to be refused for the proof.
     let trial = match request.on.len() {
         0 | 1 => None,
@@ -308,10 +342,8 @@ fn freezing(request: &Request<'_>, target: Database, trial: Option<Database>) ->
                 Engine::Postgres => Box::new(freeze::postgres::Thaw::new(request, target)?),
                 Engine::Mysql if freezes => Box::new(freeze::mysql::Freeze::new(request, target, trial)?),
                 Engine::Mysql => Box::new(freeze::mysql_thaw::Thaw::new(request, target)?),
-                Engine::Sqlserver => {
-                    let words = format!("{} on sqlserver", request.uses);
-                    return Err(BuildError::NotAvailable(words));
-                }
+                Engine::Sqlserver if freezes => Box::new(freeze::sqlserver::Freeze::new(request, target, trial)?),
+                Engine::Sqlserver => Box::new(freeze::sqlserver::Thaw::new(request, target)?),
             }
         }
     })

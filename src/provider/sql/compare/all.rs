@@ -12,8 +12,9 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::database::Database;
 use crate::provider::sql::session::{Session, all};
 
+use super::between;
 use super::brake::Brake;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Remarks};
 use super::kind::{Table, TableName};
 use super::ledger::Ledger;
 use super::meter::Meter;
@@ -57,13 +58,19 @@ struct Describe<'a> {
 }
 
 impl Work for Describe<'_> {
-    type Out = Option<Table>;
+    type Out = Option<(Table, Remarks)>;
 
     fn run<'a>(
         &'a self,
         session: &'a mut dyn Session,
     ) -> futures::future::BoxFuture<'a, Result<Self::Out, ActionError>> {
-        self.dialect.describe(session, self.name)
+        Box::pin(async move {
+            let Some(table) = self.dialect.describe(session, self.name).await? else {
+                return Ok(None);
+            };
+            let remarks = self.dialect.remarks(session, self.name).await?;
+            Ok(Some((table, remarks)))
+        })
     }
 }
 
@@ -349,8 +356,15 @@ async fn compared(
         );
         (here?, there?)
     };
-    let (source, target) = match (source, target) {
-        (Some(source), Some(target)) => (source, target),
+    let (mut source, mut target) = match (source, target) {
+        (Some(source), Some(target)) => {
+            for (role, remarks) in [("source", source.1), ("target", target.1)] {
+                let told = |words: String| format!("{role}: {words}");
+                outcome.notes.extend(remarks.notes.into_iter().map(told));
+                outcome.problems.extend(remarks.problems.into_iter().map(told));
+            }
+            (source.0, target.0)
+        }
         (source, target) => {
             for (there, role, name) in [
                 (source.is_some(), "source", &wish.source),
@@ -367,6 +381,7 @@ async fn compared(
             return Ok(());
         }
     };
+    outcome.notes.extend(between::met(wish, &mut source, &mut target));
     let Some(question) = Question::new(wish, &source, &target, show_values, outcome) else {
         return Ok(());
     };

@@ -11,6 +11,15 @@ use super::dialects::{Mysql, Postgres, Sqlite, Sqlserver};
 use super::form::Form;
 use super::kind::{Column, Table, TableName};
 
+/// What an engine does to a table's rows or values without a word to who reads them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// What has to be known of it.
+    pub notes: Vec<String>,
+    /// Why its rows cannot be proven.
+    pub problems: Vec<String>,
+}
+
 /// A column as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
@@ -104,6 +113,17 @@ pub trait Dialect: Send + Sync {
     /// What the engine says of a table; nothing where there is none of that name.
     async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError>;
 
+    /// How rows are counted, however many they are.
+    fn count(&self) -> &'static str {
+        "count(*)"
+    }
+
+    /// What hides rows or values of a table from who reads it.
+    async fn remarks(&self, session: &mut dyn Session, name: &TableName) -> Result<Remarks, ActionError> {
+        let _none = (session, name);
+        Ok(Remarks::default())
+    }
+
     /// An expression that gives the value as `Form::write` would write it; none where the engine cannot.
     fn exact(&self, field: &Field) -> Option<String>;
 
@@ -129,6 +149,13 @@ pub trait Dialect: Send + Sync {
     /// each, with what changes, whether something is being written, and where the engine counts late: what stays as it is
     /// while nobody writes at all, and whether a session may have something that is not counted yet.
     fn touched(&self, tables: &[TableName]) -> Option<String>;
+
+    /// A statement that gives a row for each of `tables`, as `touched` does, where nobody at all can write to them; none
+    /// where the engine has no such state. It is asked first.
+    fn closed(&self, tables: &[TableName]) -> Option<String> {
+        let _none = tables;
+        None
+    }
 
     /// By what it is told that nobody has written, for people.
     fn watch(&self) -> &'static str;

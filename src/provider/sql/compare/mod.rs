@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod all;
+mod between;
 pub mod brake;
 pub mod cursor;
 pub mod decimal;

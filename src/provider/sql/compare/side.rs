@@ -219,18 +219,26 @@ impl Side {
 
     /// What tells whether somebody has written to `tables` since; nothing where the engine does not tell us.
     pub async fn touch(&self, tables: &[TableName]) -> Option<Touch> {
-        let sql = self.dialect.touched(tables)?;
+        let asked = [self.dialect.closed(tables), self.dialect.touched(tables)];
         let mut watcher = self.watcher.lock().await;
-        if watcher.is_none() {
-            *watcher = self.database.session().await.ok();
+        let mut rows = Vec::new();
+        for sql in asked.into_iter().flatten() {
+            if watcher.is_none() {
+                *watcher = self.database.session().await.ok();
+            }
+            let answer = tokio::time::timeout(SILENT, all(&mut **watcher.as_mut()?, &sql)).await;
+            let Ok(Ok(told)) = answer else {
+                *watcher = None;
+                return None;
+            };
+            // A view, or a table that is not there, is not watched; a file is, as a whole. What is NULL tells nothing.
+            let known = told.iter().all(|row| row.first().is_some_and(Option::is_some));
+            if known && !told.is_empty() && (self.database.stamp().is_some() || told.len() >= tables.len()) {
+                rows = told;
+                break;
+            }
         }
-        let answer = tokio::time::timeout(SILENT, all(&mut **watcher.as_mut()?, &sql)).await;
-        let Ok(Ok(rows)) = answer else {
-            *watcher = None;
-            return None;
-        };
-        // A view, or a table that is not there, is not watched; a file is, as a whole.
-        if rows.is_empty() || self.database.stamp().is_none() && rows.len() < tables.len() {
+        if rows.is_empty() {
             return None;
         }
         // A row for each table: no engine's limit of a text cuts them short.

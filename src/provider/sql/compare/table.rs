@@ -196,7 +196,8 @@ impl TableJob {
         let filter = self.question.filter("");
         let count = |side: &Side, table: &TableName| Count {
             sql: format!(
-                "select count(*) from {}{}",
+                "select {} from {}{}",
+                side.dialect.count(),
                 side.dialect.table(table),
                 super::dialect::wanted(&filter)
             ),
@@ -366,7 +367,11 @@ impl TableJob {
                 let wanted = super::dialect::wanted(&filter);
                 let side = &self.shared.source;
                 let count = Count {
-                    sql: format!("select count(*) from {}{wanted}", side.dialect.table(&self.source)),
+                    sql: format!(
+                        "select {} from {}{wanted}",
+                        side.dialect.count(),
+                        side.dialect.table(&self.source)
+                    ),
                 };
                 side.perform(&mut held.pair.source, &count, &self.shared.cancel).await?
             }

@@ -8,3 +8,5 @@ pub mod parameters;
 pub mod postgres;
 pub mod postgres_state;
 pub mod sqlite;
+pub mod sqlserver;
+pub mod sqlserver_state;

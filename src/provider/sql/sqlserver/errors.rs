@@ -33,6 +33,11 @@ const KNOWN: &[Known] = &[
     known(1205, Transient, LOCKS),
     known(1222, Transient, "somebody holds a lock on it"),
     known(3960, Transient, LOCKS),
+    known(
+        3952,
+        Permanent,
+        "the database does not allow snapshot isolation; allow it, or do without",
+    ),
     known(3961, Transient, "somebody changed the table's definition meanwhile"),
     // Room
     known(701, Transient, LATER),

@@ -106,6 +106,12 @@ impl Reader {
     /// Whether the server understands a statement; nothing is read.
     pub async fn prepare(&mut self, sql: &str, params: &[Value]) -> Result<(), ActionError> {
         counted(sql, params)?;
+        let described = self.described(sql, params).await;
+        described.map_err(|error| failed(&error, "the query"))
+    }
+
+    /// Has the server describe what a statement gives; nothing is executed.
+    async fn described(&mut self, sql: &str, params: &[Value]) -> Result<(), Error> {
         let kinds: Vec<String> = params
             .iter()
             .zip(1..)
@@ -120,11 +126,19 @@ impl Reader {
                 vec![&sql, &kinds],
             )
         };
-        let described = match self.connection.client.query(asking, &given).await {
-            Ok(answer) => answer.into_results().await.map(drop),
-            Err(error) => Err(error),
-        };
-        described.map_err(|error| failed(&error, "the query"))
+        let answer = self.connection.client.query(asking, &given).await?;
+        answer.into_results().await.map(drop)
+    }
+
+    /// Whether the server understands a change, as far as it can tell without executing it.
+    pub async fn understands(&mut self, sql: &str, params: &[Value]) -> Result<(), ActionError> {
+        counted(sql, params)?;
+        match self.described(sql, params).await {
+            Ok(()) => Ok(()),
+            // What it gives cannot be told beforehand, which is no fault of it (11501 and following).
+            Err(error) if number(&error).is_some_and(|number| (11_501..11_600).contains(&number)) => Ok(()),
+            Err(error) => Err(failed(&error, "the statement")),
+        }
     }
 
     /// Reads rows; all are counted, the first are kept. A cancel, or the end of our patience, cuts the session.
@@ -177,7 +191,8 @@ async fn batch(answer: Result<QueryStream<'_>, Error>) -> Result<(), Error> {
     answer?.into_results().await.map(drop)
 }
 
-fn counted(sql: &str, params: &[Value]) -> Result<(), ActionError> {
+/// Refuses another number of parameters than the statement takes.
+pub fn counted(sql: &str, params: &[Value]) -> Result<(), ActionError> {
     let takes = numbered(sql)?;
     if takes == params.len() {
         return Ok(());

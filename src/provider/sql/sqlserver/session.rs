@@ -14,8 +14,15 @@ use super::connect::{Connection, connect};
 use super::errors::failed;
 use super::values::text;
 
+/// Gives a session one state of the database until it ends, where the database allows that. Not where tables are in memory,
+/// which a session of this kind may not read.
+pub const SNAPSHOT: &str = "if exists (select 1 from sys.databases where database_id = db_id() and snapshot_isolation_state = 1) \
+     and not exists (select 1 from sys.filegroups where type = 'FX') \
+     begin set transaction isolation level snapshot; begin transaction; end";
+
 /// What a session of reads is set to and bounded by.
 const FRAME: &[&str] = &[
+    SNAPSHOT,
     "set transaction isolation level snapshot",
     "set transaction isolation level serializable",
     "set transaction isolation level repeatable read",

@@ -4,8 +4,10 @@ mod mysql;
 mod postgres;
 mod sqlite;
 mod sqlserver;
+mod sqlserver_catalogue;
 
 pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use sqlserver::Sqlserver;
+pub use sqlserver_catalogue::ROWVERSION;
