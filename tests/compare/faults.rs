@@ -85,8 +85,7 @@ async fn who_writes_meanwhile_voids_the_proof() {
                     "select count(*) from information_schema.processlist where db = database() and id <> connection_id() and info like '%from `t`%'"
                 }
                 _ => {
-                    // In two pieces: a look before this one that still ends would have them as one, and be what it looks for.
-                    "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%from ' || '\"t\"%'"
+                    "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%from \"t\"%'"
                 }
             };
             let deadline = Instant::now() + Duration::from_secs(60);

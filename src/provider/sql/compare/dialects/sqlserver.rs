@@ -8,7 +8,8 @@
 //! made writable while a session is in it: the session that watches is in it from the beginning to the end, and is named in
 //! what is compared. Else a commit is not confirmed before its log is on disk: while the log's file has not grown by a byte,
 //! nothing was committed (no delayed durability, no memory-optimized tables, no FileTables, whose files are written past it,
-//! no second log file, which could be memory, no secondary). The log grows without anybody's rows too, by checkpoints and statistics: false alarms are possible.
+//! no second log file, which could be memory, no secondary). The log grows without anybody's rows too, by checkpoints and
+//! statistics: false alarms are possible.
 //! Not the counters of `sys.dm_db_index_operational_stats`: they go with a cache's entry and begin again at zero, so that
 //! two equal readings may have a write between them.
 
