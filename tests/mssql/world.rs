@@ -2,7 +2,8 @@
 //! the words of its documentation, and never held against it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::front::{Answer, Script, row};
 
@@ -27,15 +28,27 @@ pub struct World {
 
 /// A script of it.
 #[derive(Default)]
-pub struct Played(pub Mutex<World>);
+pub struct Played {
+    world: Mutex<World>,
+    /// Somebody let a lock go.
+    freed: Condvar,
+}
+
+/// Holds a lock and never lets it go.
+pub const FOREVER: u64 = u64::MAX;
+/// How long a lock is waited for: a session that is over takes a moment to be gone.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Played {
     pub fn new(world: World) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(world)))
+        Arc::new(Self {
+            world: Mutex::new(world),
+            freed: Condvar::new(),
+        })
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
-        look(&mut self.0.lock().unwrap())
+        look(&mut self.world.lock().unwrap())
     }
 }
 
@@ -51,7 +64,7 @@ fn flag(yes: bool) -> &'static str {
 
 impl Script for Played {
     fn answer(&self, session: u64, sql: &str) -> Option<Answer> {
-        let mut world = self.0.lock().unwrap();
+        let mut world = self.world.lock().unwrap();
         let changes = [
             "insert into",
             "update ",
@@ -68,6 +81,11 @@ impl Script for Played {
         let told = found.map(|at| world.once.remove(at).1);
         if sql.contains("sp_getapplock") {
             let key = quoted(sql, "@Resource = ");
+            let taken = |world: &mut World| {
+                let held = world.locks.get(key);
+                held.is_some_and(|held| *held != session && *held != FOREVER)
+            };
+            let (mut world, _) = self.freed.wait_timeout_while(world, PATIENCE, taken).unwrap();
             let held = *world.locks.entry(key.to_owned()).or_insert(session);
             return Some(Answer::Rows(vec![row([if held == session { "0" } else { "-1" }])]));
         }
@@ -164,5 +182,6 @@ impl Script for Played {
 
     fn ended(&self, session: u64) {
         self.with(|world| world.locks.retain(|_, held| *held != session));
+        self.freed.notify_all();
     }
 }

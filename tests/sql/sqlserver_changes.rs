@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::bench::{action, cx, exec, try_action};
 use crate::mssql::front::{Answer, row};
-use crate::mssql::world::{Played, World};
+use crate::mssql::world::{FOREVER, Played, World};
 use crate::mssql::{Script, Stage};
 
 /// A database with a table of one row.
@@ -165,7 +165,7 @@ async fn a_key_whose_lock_is_held_is_under_way() {
     };
     let adds = exec("insert into t values (2, N'two')", &stage.target);
     let cx = cx("pm-held");
-    played.with(|world| world.locks.insert("pm-held".to_owned(), u64::MAX));
+    played.with(|world| world.locks.insert("pm-held".to_owned(), FOREVER));
     assert!(matches!(adds.observe(&cx).await.unwrap(), Observed::Running { .. }));
     let waits = adds.execute(&cx).await.unwrap_err();
     assert_eq!(waits.kind, ActionErrorKind::Transient, "{waits}");

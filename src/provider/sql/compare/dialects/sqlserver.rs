@@ -7,8 +7,9 @@
 //! Who has written, in two ways. A database that is READ_ONLY, or a snapshot of one, can be written by nobody, and cannot be
 //! made writable while a session is in it: the session that watches is in it from the beginning to the end, and is named in
 //! what is compared. Else a commit is not confirmed before its log is on disk: while the log's file has not grown by a byte,
-//! nothing was committed (no delayed durability, no memory-optimized tables, no second log file, which could be memory, no
-//! secondary). The log grows without anybody's rows too, by checkpoints and statistics: false alarms are possible.
+//! nothing was committed (no delayed durability, no memory-optimized tables, no FileTables, whose files are written past it,
+//! no second log file, which could be memory, no secondary). The log grows without anybody's rows too, by checkpoints and
+//! statistics: false alarms are possible.
 //! Not the counters of `sys.dm_db_index_operational_stats`: they go with a cache's entry and begin again at zero, so that
 //! two equal readings may have a write between them.
 
@@ -206,7 +207,8 @@ impl Dialect for Sqlserver {
              from sys.tables t cross join sys.databases d cross join (select count_big(*) files, \
              sum(s.num_of_bytes_written) bytes from sys.dm_io_virtual_file_stats(db_id(), null) s \
              join sys.database_files f on f.file_id = s.file_id where f.type = 1) l \
-             where t.object_id in ({}) and d.database_id = db_id() and d.is_read_only = 0 and d.delayed_durability = 0 \
+             where t.object_id in ({}) and t.is_filetable = 0 and d.database_id = db_id() and d.is_read_only = 0 \
+             and d.delayed_durability = 0 \
              and d.is_in_standby = 0 and d.state = 0 and l.files = 1 \
              and cast(databasepropertyex(db_name(), 'Updateability') as nvarchar(60)) = 'READ_WRITE' and {KNOWN} \
              order by t.object_id",
