@@ -1,6 +1,7 @@
 //! Comparing 2,000,000 rows: MariaDB with MariaDB and with PostgreSQL, equal and with 100 changed and 10 missing rows, by
 //! this program, by reladiff (PyPI), and by both engines scanning and hashing every row once, which nobody that hashes in
-//! the engines can beat. CPU seconds are those of the tool and of both servers; the runs take turns.
+//! the engines can beat. CPU seconds are those of the tool and of both servers; the runs take turns. Between two MariaDB also
+//! by pt-table-sync (Percona Toolkit), where it is installed.
 //!
 //! `cargo bench --bench compare [-- --rows 2000000] [--rounds 5] [--only maria|postgres] [--no-reladiff]`
 #![allow(
@@ -88,6 +89,7 @@ fn pairing(
     planted.extend((1..=100).map(|at| (at * (rows / 101), "changed".to_owned())));
     planted.extend((1..=10).map(|at| (at * (rows / 11) + 5, "missing".to_owned())));
     let mut took: BTreeMap<&str, Vec<Took>> = BTreeMap::new();
+    let synced = reladiff.is_some() && Command::new("pt-table-sync").arg("--version").output().is_ok();
     let servers = [source, target];
     for _ in 0..rounds {
         for (what, there, expected) in [("equal", &same, 0), ("different", &other, 1)] {
@@ -111,6 +113,16 @@ fn pairing(
                     "reladiff different"
                 };
                 let (ran, _out) = run(&servers, &mut theirs(program, &one, there));
+                took.entry(label).or_default().push(ran);
+            }
+            if synced && one.target.engine == there.target.engine {
+                let label = if expected == 0 {
+                    "pt-table-sync equal"
+                } else {
+                    "pt-table-sync different"
+                };
+                let (ran, out) = run(&servers, &mut sync(&one, there));
+                assert_eq!(out.is_empty(), expected == 0, "pt-table-sync: {out}");
                 took.entry(label).or_default().push(ran);
             }
         }
@@ -146,6 +158,8 @@ fn pairing(
         "pointsman different",
         "reladiff equal",
         "reladiff different",
+        "pt-table-sync equal",
+        "pt-table-sync different",
     ] {
         let (Some(cpu), Some(wall)) = (median(label, |took| took.cpu), median(label, |took| took.wall)) else {
             continue;
@@ -252,6 +266,19 @@ fn theirs(program: &Path, one: &Database, other: &Database) -> Command {
     };
     let mut command = Command::new(program);
     command.args([&url(one), "t", &url(other), "t", "-k", "id", "-c", "%", "-j", "4"]);
+    command
+}
+
+fn sync(one: &Database, other: &Database) -> Command {
+    let place = |base: &Database| {
+        let target = &base.target;
+        format!(
+            "h=127.0.0.1,P={},u={USER},p={PASSWORD},D={},t=t,A=utf8mb4",
+            target.port, target.database
+        )
+    };
+    let mut command = Command::new("pt-table-sync");
+    command.args(["--print", "--no-check-triggers", &place(one), &place(other)]);
     command
 }
 

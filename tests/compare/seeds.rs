@@ -175,7 +175,7 @@ fn planted(random: &mut StdRng, kind: Key, rows: &[Vec<Value>]) -> (Vec<Vec<Valu
     }
     for more in 0..random.random_range(0..3_i64) {
         let id = if random.random_bool(0.5) {
-            -1_000 - more
+            -1_000_000 - more
         } else {
             1_000_000_000 + more
         };
