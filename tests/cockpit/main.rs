@@ -15,7 +15,8 @@ use pointsman::engine::handle::Feed;
 use pointsman::frontend::tui::theme::Theme;
 use pointsman::frontend::tui::{Action, Msg};
 use pointsman::provider::action::Progress;
-use pointsman::run::event::OutcomeResult;
+use pointsman::run::Command;
+use pointsman::run::event::{OutcomeResult, Role};
 use pointsman::run::state::Stage;
 
 use night::{Night, id};

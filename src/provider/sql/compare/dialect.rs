@@ -136,7 +136,8 @@ pub trait Dialect: Send + Sync {
         3
     }
 
-    /// A statement that gives buckets, rows and sums of hashes; none where the engine cannot write one of the fields.
+    /// A statement that gives buckets, rows, rows whose hash is in the sum (NULL where that is seen by other means), and sums
+    /// of hashes; none where the engine cannot write one of the fields.
     fn sums(&self, ask: &Ask<'_>) -> Option<String>;
 
     /// A statement that gives each row as the text that is hashed, where that is cheaper to read than the row itself; none
@@ -147,7 +148,8 @@ pub trait Dialect: Send + Sync {
 
     /// A statement whose answer changes when somebody writes to one of `tables`; none where the engine has none. A row for
     /// each, with what changes, whether something is being written, and where the engine counts late: what stays as it is
-    /// while nobody writes at all, and whether a session may have something that is not counted yet.
+    /// while nobody writes at all, whether a session may have something that is not counted yet, and whether one began
+    /// something after the watch did and has not ended it.
     fn touched(&self, tables: &[TableName]) -> Option<String>;
 
     /// A statement that gives a row for each of `tables`, as `touched` does, where nobody at all can write to them; none

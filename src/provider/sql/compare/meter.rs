@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(meter.share(), 0.4);
         meter.reading(1, 100);
         assert_eq!(meter.rows(), 500);
-        meter.again(1, 320);
+        meter.again(1, 300);
         assert_eq!(
             meter.board()[1],
             "running  b  400 rows  looking for the rows that differ 50 %"
