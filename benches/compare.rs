@@ -16,6 +16,7 @@
 mod databases;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -308,7 +309,12 @@ fn run(servers: &[&Server], command: &mut Command) -> (Took, String) {
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     let stdout = child.stdout.take().unwrap();
-    let reading = std::thread::spawn(move || std::io::read_to_string(stdout).unwrap());
+    let reading = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        BufReader::new(stdout).read_to_end(&mut bytes).unwrap();
+        // pt-table-sync prints Latin-1.
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
     while child.try_wait().unwrap().is_none() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -10,6 +10,7 @@ use pointsman::provider::sql::compare::ledger::Forgetful;
 use pointsman::provider::sql::compare::outcome::{Level, Outcome, Verdict};
 use pointsman::provider::sql::compare::wish::Wish;
 use pointsman::provider::sql::compare::work::Hashing;
+use pointsman::provider::sql::database::Database as Place;
 
 use crate::databases::Server;
 use crate::stage::{Base, Kind, lines, told};
@@ -24,6 +25,10 @@ async fn meant(source: &Base, target: &Base, patterns: &[&str], wishes: Vec<Wish
         patterns: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
         exclude: Vec::new(),
     };
+    between(source.place(), target.place(), choice).await
+}
+
+async fn between(source: Place, target: Place, choice: Choice) -> Outcome {
     let manner = Manner {
         level: Level::Rows,
         show_values: false,
@@ -34,9 +39,7 @@ async fn meant(source: &Base, target: &Base, patterns: &[&str], wishes: Vec<Wish
         ledger: Box::new(Forgetful),
         brake: Arc::default(),
     };
-    Box::pin(compare(source.place(), target.place(), &choice, manner))
-        .await
-        .unwrap()
+    Box::pin(compare(source, target, &choice, manner)).await.unwrap()
 }
 
 #[tokio::test]
@@ -181,6 +184,12 @@ async fn partitions_are_watched_and_compared_as_their_table() {
     let outcome = meant(&source, &target, &["*"], Vec::new()).await;
     assert_eq!(outcome.tables.len(), 1, "{}", outcome.json());
     assert_eq!(outcome.verdict(), Verdict::Equal);
+    // Its partitions do not make up for what nobody watches.
+    for base in [&source, &target] {
+        base.run("create view seen as select id from p").await;
+    }
+    let wishes = vec![Wish::parse("p"), Wish::parse("seen")];
+    assert_eq!(meant(&source, &target, &[], wishes).await.verdict(), Verdict::Unproven);
     target.run("update p set v = 0 where id = 300").await;
     assert_eq!(
         lines(&rows(&source, &target, "p").await.tables[0].differences),
@@ -197,7 +206,7 @@ async fn rows_longer_than_a_packet_are_not_hashed_by_the_server() {
     let base = server.database().await;
     base.run("create table t(id bigint primary key, a longtext, b varchar(10))")
         .await;
-    let place = pointsman::provider::sql::database::Database::Server(base.target.clone());
+    let place = Place::Server(base.target.clone());
     let mut session = place.session().await.unwrap();
     let dialect = named("mysql");
     let table = dialect
@@ -213,6 +222,33 @@ async fn rows_longer_than_a_packet_are_not_hashed_by_the_server() {
     };
     assert_eq!(exact("a"), (true, false));
     assert_eq!(exact("b"), (false, true));
+}
+
+/// A server's own settings make no answer shorter.
+#[tokio::test]
+async fn a_limit_of_the_server_is_none_of_the_comparison() {
+    let Some(server) = Server::mariadb(&["--sql-select-limit=1000"]) else {
+        return;
+    };
+    let (source, target) = (server.database().await, server.database().await);
+    for base in [&source, &target] {
+        base.run("create table t(id bigint primary key, f double)").await;
+        base.run("create table m(id bigint primary key) engine=memory").await;
+        base.run("set session sql_select_limit = 5000; insert into t select seq, seq from seq_1_to_3000")
+            .await;
+    }
+    target.run("update t set f = 0 where id = 2500").await;
+    let of = |table: &str| Choice {
+        wishes: vec![Wish::parse(table)],
+        patterns: Vec::new(),
+        exclude: Vec::new(),
+    };
+    let place = |base: &crate::databases::Database| Place::Server(base.target.clone());
+    let found = between(place(&source), place(&target), of("t")).await;
+    assert_eq!(lines(&found.tables[0].differences), ["changed 2500 f"]);
+    // An engine that does not keep when it was written to is not watched.
+    let found = between(place(&source), place(&target), of("m")).await;
+    assert_eq!(found.verdict(), Verdict::Unproven, "{}", found.json());
 }
 
 /// A key that is none names what differs, and does not undo that it differs.

@@ -80,13 +80,12 @@ impl Night {
     fn asked(&self, end: i64) -> usize {
         let log = fs::read(self.server.folder.path().join("data/statements.log")).unwrap();
         let log = String::from_utf8_lossy(&log);
-        let number = end.to_string();
-        let ends = |words: &str| {
-            log.match_indices(&format!("{words} {number}"))
+        let ends = |words: &str, end: i64| {
+            log.match_indices(&format!("{words} {end}"))
                 .filter(|(at, found)| !log[at + found.len()..].starts_with(|next: char| next.is_ascii_digit()))
                 .count()
         };
-        ends("and") + ends("<=")
+        ends("and", end) + ends("<", end + 1)
     }
 }
 

@@ -148,6 +148,8 @@ pub async fn compare(
     outcome.tables = tokio::select! {
         tables = tables.buffered(shared.workers).collect() => tables,
         () = shared.brake.watch() => Vec::new(),
+        () = shared.source.stay(&names.0) => Vec::new(),
+        () = shared.target.stay(&names.1) => Vec::new(),
     };
     if shared.cancel.is_cancelled() {
         return Err(ActionError::new(

@@ -1,8 +1,7 @@
 //! What two tables have to be told of each other before they become one question: columns whose values are a server's own,
 //! and such as mean more between two servers of one engine than between two engines. Pure.
 
-use super::dialects::ROWVERSION;
-use super::kind::{Column, Kind, Table};
+use super::kind::{Column, Kind, Table, Trait};
 use super::wish::Wish;
 
 /// Makes two tables comparable, and says what that leaves out.
@@ -13,12 +12,12 @@ pub fn met(wish: &Wish, source: &mut Table, target: &mut Table) -> Vec<String> {
         named.into_iter().any(|known| known.eq_ignore_ascii_case(name))
     };
     let own = |table: &Table, other: &Table| -> Vec<String> {
-        let counted = |column: &&Column| column.declared == ROWVERSION && !asked(&column.name);
+        let counted = |column: &&Column| column.trait_ == Trait::Counted && !asked(&column.name);
         // Where the other side has its bytes they were copied, and can be compared.
         let theirs = |column: &&Column| {
             other
                 .column(&column.name)
-                .is_none_or(|there| there.declared == ROWVERSION)
+                .is_none_or(|there| there.trait_ == Trait::Counted)
         };
         let columns = table.columns.iter().filter(counted).filter(theirs);
         columns.map(|column| column.name.clone()).collect()
@@ -45,7 +44,7 @@ pub fn met(wish: &Wish, source: &mut Table, target: &mut Table) -> Vec<String> {
             .iter_mut()
             .find(|other| other.name.eq_ignore_ascii_case(&column.name));
         let Some(other) = at else { continue };
-        let offset = |column: &Column| column.declared == "datetimeoffset";
+        let offset = |column: &Column| column.trait_ == Trait::Offset;
         match (offset(column), offset(other)) {
             // Both have an offset, and it is a part of the value.
             (true, true) => {
@@ -64,7 +63,7 @@ pub fn met(wish: &Wish, source: &mut Table, target: &mut Table) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kind::{TableName, Trait};
+    use super::super::kind::TableName;
     use super::*;
 
     fn table(columns: &[(&str, &str, Kind)], key: &[&str]) -> Table {
@@ -73,7 +72,11 @@ mod tests {
             kind: kind.clone(),
             declared: (*declared).to_owned(),
             nullable: false,
-            trait_: Trait::None,
+            trait_: match *declared {
+                "rowversion" => Trait::Counted,
+                "datetimeoffset" => Trait::Offset,
+                _ => Trait::None,
+            },
         };
         Table {
             name: TableName::parse("t"),
@@ -87,10 +90,10 @@ mod tests {
     #[test]
     fn what_a_server_counts_for_itself_is_left_out_where_it_was_not_copied() {
         let id = ("id", "int", Kind::Integer);
-        let counted = ("Seen", ROWVERSION, Kind::Binary);
+        let counted = ("Seen", "rowversion", Kind::Binary);
         let wish = Wish::parse("t");
         for (other, left) in [
-            (vec![id.clone(), ("seen", ROWVERSION, Kind::Binary)], true),
+            (vec![id.clone(), ("seen", "rowversion", Kind::Binary)], true),
             (vec![id.clone()], true),
             (vec![id.clone(), ("seen", "bytea", Kind::Binary)], false),
         ] {

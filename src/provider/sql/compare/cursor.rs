@@ -30,14 +30,18 @@ impl Range {
 
     /// What holds of its rows, with the key's column as it is quoted.
     pub fn filter(&self, column: &str) -> String {
-        let end = self.high - 1;
-        match (self.first, self.last) {
-            (true, true) => String::new(),
-            (true, false) => format!("{column} <= {end}"),
-            (false, true) => format!("{column} >= {}", self.low),
-            // One condition for each row instead of two.
-            (false, false) => format!("{column} between {} and {end}", self.low),
+        let low = (!self.first).then(|| format!("{column} >= {}", self.low));
+        // A key that is no whole number, which some engines keep nevertheless, is in a range too.
+        let high = (!self.last).then(|| format!("{column} < {}", self.high));
+        low.into_iter().chain(high).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The same where the engine keeps nothing but whole numbers: one condition for each row instead of two.
+    pub fn whole(&self, column: &str) -> String {
+        if self.first || self.last {
+            return self.filter(column);
         }
+        format!("{column} between {} and {}", self.low, self.high - 1)
     }
 
     /// The width of its buckets.
@@ -171,12 +175,8 @@ impl Cursor {
     /// The next key there is, where nothing was found in the last range; none where there is none.
     pub fn jump(&mut self, next: Option<i128>) {
         self.sparse = false;
-        if let Some(next) = next
-            && next > self.next
-        {
-            // The ranges between were asked for by asking for the next key.
-            self.next = next;
-        }
+        // The ranges between were asked for by asking for the next key. Where there is none, what had the highest key has gone.
+        self.next = self.next.max(next.unwrap_or(self.high));
     }
 
     /// The share of the keys that ranges were taken of.
@@ -196,6 +196,27 @@ impl Cursor {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_lies_between_two_whole_numbers_is_in_a_range() {
+        let range = |low: i128, high: i128, first, last| Range { low, high, first, last };
+        assert_eq!(range(1, 101, true, false).filter("k"), "k < 101");
+        assert_eq!(range(101, 201, false, false).filter("k"), "k >= 101 and k < 201");
+        assert_eq!(range(201, 301, false, true).filter("k"), "k >= 201");
+        assert_eq!(Range::EVERYTHING.filter("k"), "");
+        assert_eq!(range(101, 201, false, false).whole("k"), "k between 101 and 200");
+    }
+
+    #[test]
+    fn where_no_key_is_left_the_next_range_is_the_last() {
+        let mut cursor = Cursor::new(1, 9_000_000_000_000_000_000, Some(1_000_000), Vec::new());
+        let range = cursor.take(false).unwrap();
+        cursor.found(&range, 0);
+        assert!(cursor.sparse);
+        cursor.jump(None);
+        assert!(cursor.take(false).unwrap().last);
+        assert_eq!(cursor.take(false), None);
+    }
 
     proptest! {
         /// Whatever is found, the ranges touch one another and cover everything once.

@@ -56,9 +56,10 @@ impl Ask<'_> {
         wanted(self.filter)
     }
 
-    /// The buckets of its range, each with what holds of its rows, where `column` is the leading one as it is quoted.
+    /// The buckets of its range, each with what holds of its rows, where `column` is the leading one as it is quoted and holds
+    /// whole numbers only.
     pub fn pieces(&self, column: &str) -> Vec<(i64, String)> {
-        let piece = |(at, bucket): (i64, Range)| (at, wanted(&both(self.own, &bucket.filter(column))));
+        let piece = |(at, bucket): (i64, Range)| (at, wanted(&both(self.own, &bucket.whole(column))));
         match self.bucket {
             Bucket::Step(range) => range.buckets().map(piece).collect(),
             Bucket::Hash { .. } => Vec::new(),
@@ -157,6 +158,11 @@ pub trait Dialect: Send + Sync {
     fn closed(&self, tables: &[TableName]) -> Option<String> {
         let _none = tables;
         None
+    }
+
+    /// Whether another session may go on with the watch of one that broke: what it says is no session's own.
+    fn anew(&self) -> bool {
+        false
     }
 
     /// By what it is told that nobody has written, for people.

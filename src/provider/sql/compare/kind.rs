@@ -64,6 +64,10 @@ pub enum Trait {
     Long,
     /// The engine has no function that takes it as it is: it is cast to a text first.
     Cast,
+    /// The server counts it up for itself, whatever is written (SQL Server's rowversion).
+    Counted,
+    /// An instant with the offset that it was written in (SQL Server's datetimeoffset).
+    Offset,
 }
 
 /// A table's name, with its schema where one was given.

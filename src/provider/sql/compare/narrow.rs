@@ -29,6 +29,9 @@ const IN_A_BUCKET: u64 = 256;
 /// Both sides' rows are read.
 const STREAMED: (Transport, Transport) = (Transport::Streamed, Transport::Streamed);
 
+/// Sums differ where rows do not.
+const OTHER_TEXTS: &str = "the servers' own hashes differ where their rows do not; all rows are read instead";
+
 /// What was found of a range.
 #[derive(Default)]
 pub(super) struct Part {
@@ -76,11 +79,21 @@ impl TableJob {
         let one = sums(source, filters.0, transports.0);
         let other = sums(target, filters.1, transports.1);
         let cancel = &self.shared.cancel;
-        self.shared.free().await?;
         let kind = |transport: Transport| format!("{} {}", self.label, transport.words());
         let rows = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
-        let here = source.perform(&mut pair.source, &one, cancel);
-        let there = target.perform(&mut pair.target, &other, cancel);
+        let Pair {
+            source: near,
+            target: far,
+        } = pair;
+        // Whoever waited for a turn looks again whether it may ask.
+        let here = async {
+            self.shared.free().await?;
+            source.perform(near, &one, cancel).await
+        };
+        let there = async {
+            self.shared.free().await?;
+            target.perform(far, &other, cancel).await
+        };
         let (kinds, rows) = ((kind(transports.0), kind(transports.1)), &rows);
         let (here, there) = tokio::join!(
             source.pace.run(&kinds.0, here, rows),
@@ -99,7 +112,13 @@ impl TableJob {
             );
             let bucket = Bucket::Step(range);
             let used = self.transports();
-            let (here, there) = self.sums((&filters.0, &filters.1), bucket, used, pair).await?;
+            let (here, there) = match self.sums((&filters.0, &filters.1), bucket, used, pair).await {
+                Err(error) if used != STREAMED && error.kind == ActionErrorKind::Permanent => {
+                    self.reads_instead(&format!("{}; all rows are read instead", error.message));
+                    self.sums((&filters.0, &filters.1), bucket, STREAMED, pair).await?
+                }
+                sums => sums?,
+            };
             let (mut part, unlike) = compared(&here, &there);
             if unlike.is_empty() {
                 return Ok(part);
@@ -149,21 +168,20 @@ impl TableJob {
             if !group.is_empty() {
                 part.take(self.rows(&group, pair).await)?;
             }
-            if part.differences.is_empty() && used != STREAMED {
-                self.reads_instead();
+            if part.differences.is_empty() && part.cut.is_none() && used != STREAMED {
+                self.reads_instead(OTHER_TEXTS);
                 return self.range(range, pair).await;
             }
             Ok(part)
         })
     }
 
-    /// Sums differ, and the rows do not: a server hashes other texts than it sends. From now on rows are read.
-    fn reads_instead(&self) {
+    /// A server cannot hash its rows after all, or hashes other texts than it sends. From now on rows are read.
+    fn reads_instead(&self, why: &str) {
         let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
         if *transports != STREAMED {
             *transports = STREAMED;
-            let words = "the servers' own hashes differ where their rows do not; all rows are read instead";
-            self.gathered().notes.push(words.to_owned());
+            self.gathered().notes.push(why.to_owned());
         }
     }
 
@@ -226,7 +244,13 @@ impl TableJob {
         };
         let used = self.transports();
         let used = (reads(used.0), reads(used.1));
-        let (mut here, mut there) = self.sums(filters, bucket, used, pair).await?;
+        let (mut here, mut there) = match self.sums(filters, bucket, used, pair).await {
+            Err(error) if used != STREAMED && error.kind == ActionErrorKind::Permanent => {
+                self.reads_instead(&format!("{}; all rows are read instead", error.message));
+                self.sums(filters, bucket, STREAMED, pair).await?
+            }
+            sums => sums?,
+        };
         let (mut part, mut unlike) = compared(&here, &there);
         if unlike.is_empty() {
             return Ok(part);
@@ -236,7 +260,7 @@ impl TableJob {
             (here, there) = self.sums(filters, bucket, STREAMED, pair).await?;
             (part, unlike) = compared(&here, &there);
             if unlike.is_empty() {
-                self.reads_instead();
+                self.reads_instead(OTHER_TEXTS);
                 return Ok(part);
             }
         }

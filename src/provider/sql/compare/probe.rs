@@ -110,6 +110,7 @@ impl TableJob {
         if offered.is_none() {
             return Ok(None);
         }
+        self.shared.free().await?;
         let begun = Instant::now();
         let words = match side.perform(slot, sums, &self.shared.cancel).await {
             Ok(there) if there == *here => return Ok(Some(begun.elapsed())),

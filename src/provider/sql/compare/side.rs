@@ -1,6 +1,7 @@
 //! One side of a comparison: its sessions, that all see one state of the database where the engine can have it so, and how
 //! often something is tried again. Must not know what is asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -26,6 +27,10 @@ const SETTLING: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_secs(12);
 /// A server that says nothing for so long after it should have said something has gone.
 const SILENT: Duration = Duration::from_secs(30);
+/// How long a session may take to open and to see what the others see.
+const OPENING: Duration = Duration::from_secs(60);
+/// A watch that says nothing for longer may be ended as idle, by the server or on the way.
+const IDLE: Duration = Duration::from_secs(60);
 /// How often it is looked meanwhile.
 const BEAT: Duration = Duration::from_millis(300);
 
@@ -39,6 +44,8 @@ pub struct Side {
     database: Database,
     anchor: Mutex<Anchor>,
     watcher: Mutex<Option<Box<dyn Session>>>,
+    /// The watch's session broke.
+    lost: AtomicBool,
 }
 
 /// The session whose state the others share, as long as it is open.
@@ -83,6 +90,7 @@ impl Side {
             database,
             anchor: Mutex::default(),
             watcher: Mutex::default(),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -93,6 +101,10 @@ impl Side {
 
     /// What is the same as long as nobody has written, also for another process; nothing where nobody can tell.
     pub fn standing(&self, touch: Option<&Touch>) -> Option<String> {
+        // What is being written changes, as some engines tell it, in the same second again.
+        if touch.is_some_and(|touch| touch.moving) {
+            return None;
+        }
         // MySQL forgets at a restart when a table was written to.
         if touch.is_some_and(|touch| touch.state.split(';').any(|table| table.ends_with(" -"))) {
             return None;
@@ -182,7 +194,20 @@ impl Side {
         }
         let mut session = match slot.take() {
             Some(session) => session,
-            None => self.open().await?,
+            None => {
+                let opening = tokio::time::timeout(OPENING, self.open());
+                tokio::select! {
+                    biased;
+                    opened = opening => opened.map_err(|_elapsed| ActionError::new(
+                        ActionErrorKind::Transient,
+                        format!("no session within {} s; the server has gone silent", OPENING.as_secs()),
+                    ))??,
+                    () = cancel.cancelled() => return Err(ActionError::new(
+                        ActionErrorKind::Cancelled,
+                        "the comparison was cancelled",
+                    )),
+                }
+            }
         };
         let ender = session.ender();
         // The server ends what takes too long; where it has gone silent nobody else does.
@@ -217,6 +242,15 @@ impl Side {
         Some(after)
     }
 
+    /// Keeps the watch from being ended as idle, for ever.
+    pub async fn stay(&self, tables: &[TableName]) {
+        loop {
+            tokio::time::sleep(IDLE).await;
+            // What it says is asked again at the end.
+            let _now = self.touch(tables).await;
+        }
+    }
+
     /// What tells whether somebody has written to `tables` since; nothing where the engine does not tell us.
     pub async fn touch(&self, tables: &[TableName]) -> Option<Touch> {
         let asked = [self.dialect.closed(tables), self.dialect.touched(tables)];
@@ -224,11 +258,17 @@ impl Side {
         let mut rows = Vec::new();
         for sql in asked.into_iter().flatten() {
             if watcher.is_none() {
-                *watcher = self.database.session().await.ok();
+                // What a session says that began later may leave out what was written before.
+                if self.lost.load(Ordering::Relaxed) && !self.dialect.anew() {
+                    return None;
+                }
+                let opened = tokio::time::timeout(OPENING, self.database.session()).await;
+                *watcher = opened.ok().and_then(Result::ok);
             }
             let answer = tokio::time::timeout(SILENT, all(&mut **watcher.as_mut()?, &sql)).await;
             let Ok(Ok(told)) = answer else {
                 *watcher = None;
+                self.lost.store(true, Ordering::Relaxed);
                 return None;
             };
             // A view, or a table that is not there, is not watched; a file is, as a whole. What is NULL tells nothing.

@@ -77,6 +77,8 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
             "set session time_zone = '+00:00', lock_wait_timeout = {waits}, innodb_lock_wait_timeout = {waits}, {limit}"
         ),
         "set names utf8mb4".to_owned(),
+        // No server's setting makes an answer shorter than it is.
+        "set session sql_select_limit = 18446744073709551615".to_owned(),
         closed.to_owned(),
     ] {
         let done = session.query_drop(sql).await;

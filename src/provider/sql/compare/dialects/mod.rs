@@ -10,4 +10,3 @@ pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use sqlserver::Sqlserver;
-pub use sqlserver_catalogue::ROWVERSION;

@@ -126,7 +126,9 @@ impl Dialect for Mysql {
             // Digits are added as text: a cast would make NULL of a day that is none.
             Form::DateTime(fraction) if column.kind == Kind::Date => more(&format!("{name},' 00:00:00'"), 0, fraction),
             Form::DateTime(fraction) | Form::Time(fraction) => more(&name, own, fraction),
-            Form::Uuid if matches!(column.kind, Kind::Uuid | Kind::Text { .. }) => format!("lower({name})"),
+            Form::Uuid if column.kind == Kind::Uuid => format!("lower({name})"),
+            // A text may be none, and is not measured.
+            Form::Uuid if column.kind != Kind::Binary => return None,
             Form::Uuid => {
                 let part = |from: u32, long: u32| format!("substr(hex({name}),{from},{long})");
                 let parts = [part(1, 8), part(9, 4), part(13, 4), part(17, 4), part(21, 12)];
@@ -194,12 +196,18 @@ impl Dialect for Mysql {
                 ))
             })
             .collect();
+        // Other engines do not keep the time, and one that is not in the cache any more has forgotten it.
         Some(format!(
-            "select concat_ws(' ', table_name, create_time, ifnull(update_time, '-')), \
-             update_time >= now() - interval 1 second from information_schema.tables where table_type <> 'VIEW' and ({}) \
-             order by table_schema, table_name",
+            "select if(update_time is null and (select count(*) from information_schema.tables) > @@table_definition_cache, null, \
+             concat_ws(' ', table_name, create_time, ifnull(update_time, '-'))), \
+             update_time >= now() - interval 1 second from information_schema.tables \
+             where table_type <> 'VIEW' and engine in ('InnoDB', 'MyISAM', 'Aria') and ({}) order by table_schema, table_name",
             each?.join(" or ")
         ))
+    }
+
+    fn anew(&self) -> bool {
+        true
     }
 
     fn watch(&self) -> &'static str {
@@ -223,8 +231,8 @@ fn more(parts: &str, own: u32, fraction: u32) -> String {
 fn long(columns: &mut [Column], rows: &[Vec<String>]) {
     let octets = |row: &Vec<String>| cell(row, 8).parse::<u64>().unwrap_or(0);
     let most: u64 = rows.first().and_then(|row| cell(row, 9).parse().ok()).unwrap_or(0);
-    // In hexadecimal a byte is two; numbers and dates are short.
-    let whole = rows.iter().map(|row| 2 * octets(row) + 100).sum::<u64>();
+    // In hexadecimal a byte is two, in UTF-8 it may be three; numbers and dates are short.
+    let whole = rows.iter().map(|row| 3 * octets(row) + 100).sum::<u64>();
     if whole <= most {
         return;
     }

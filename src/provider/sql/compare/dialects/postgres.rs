@@ -56,13 +56,16 @@ impl Dialect for Postgres {
 
     async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
         let oid = self.oid(name)?;
+        // From 18 on a column may be said not to be NULL of which that was never proven.
+        let filled = "(a.attnotnull and not exists (select from pg_constraint n where n.conrelid = a.attrelid \
+                      and n.contype = 'n' and not n.convalidated and a.attnum = any(n.conkey)))";
         // A domain may be made of another one: each is taken for what it is made of, to the last.
         let sql = format!(
             "with recursive made(attnum, oid, modifier) as (\
              select attnum, atttypid, atttypmod from pg_attribute where attrelid = {oid} and attnum > 0 and not attisdropped \
              union all select m.attnum, t.typbasetype, case when m.modifier = -1 then t.typtypmod else m.modifier end \
              from made m join pg_type t on t.oid = m.oid where t.typtype = 'd') \
-             select a.attname, format_type(t.oid, null), format_type(a.atttypid, a.atttypmod), a.attnotnull, m.modifier, t.typtype \
+             select a.attname, format_type(t.oid, null), format_type(a.atttypid, a.atttypmod), {filled}, m.modifier, t.typtype \
              from made m join pg_type t on t.oid = m.oid and t.typtype <> 'd' \
              join pg_attribute a on a.attrelid = {oid} and a.attnum = m.attnum order by a.attnum"
         );
@@ -71,7 +74,7 @@ impl Dialect for Postgres {
             return Ok(None);
         }
         let sql = format!(
-            "select i.indexrelid, a.attname, a.attnotnull from pg_index i \
+            "select i.indexrelid, a.attname, {filled} from pg_index i \
              cross join lateral unnest(i.indkey::int2[]) with ordinality k(attnum, position) \
              left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum \
              where i.indrelid = {oid} and i.indisunique and i.indisvalid and i.indpred is null \
@@ -126,7 +129,6 @@ impl Dialect for Postgres {
                 )
             }
             Form::Uuid if matches!(kind, Kind::Uuid) => format!("{name}::text"),
-            Form::Uuid => format!("lower({name}::text)"),
             Form::Whole
             | Form::Text
             | Form::Trimmed
@@ -135,6 +137,7 @@ impl Dialect for Postgres {
             | Form::Time(_)
             | Form::Loose
             | Form::Float { .. }
+            | Form::Uuid
             | Form::Json => return None,
         })
     }
@@ -143,7 +146,14 @@ impl Dialect for Postgres {
         let name = self.quote(&field.column.name);
         match field.column.trait_ {
             Trait::Cast => format!("{name}::text"),
-            Trait::None | Trait::Converts | Trait::ZeroFill | Trait::Bits | Trait::Sixteen | Trait::Long => name,
+            Trait::None
+            | Trait::Converts
+            | Trait::ZeroFill
+            | Trait::Bits
+            | Trait::Sixteen
+            | Trait::Long
+            | Trait::Counted
+            | Trait::Offset => name,
         }
     }
 
@@ -183,7 +193,7 @@ impl Dialect for Postgres {
         Some(format!(
             "with recursive t(oid) as (select unnest(array[{}]::regclass[])::oid \
              union select inhrelid from pg_inherits join t on inhparent = t.oid) \
-             select concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, \
+             select s.relid::text||' '||concat_ws(' ', s.n_tup_ins, s.n_tup_upd, s.n_tup_del, \
              case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text end), \
              (select count(*) > 0 from pg_stat_activity where datname = current_database() and backend_xid is not null), \
              txid_current_snapshot()::text, \
@@ -191,11 +201,13 @@ impl Dialect for Postgres {
              and coalesce(backend_type, 'client backend') = 'client backend' and application_name <> 'pointsman' \
              and (coalesce(state_change > now() - interval '11 seconds', true) or xact_start is not null)), \
              (select count(*) > 0 from pg_stat_activity o join pg_stat_activity me on me.pid = pg_backend_pid() \
-             where o.datname = current_database() and o.pid <> me.pid \
-             and coalesce(o.backend_type, 'client backend') = 'client backend' and o.application_name <> 'pointsman' \
+             where o.datname = current_database() and o.pid <> me.pid and (o.backend_type like 'logical replication%' \
+             or coalesce(o.backend_type, 'client backend') = 'client backend' and o.application_name <> 'pointsman' \
              and coalesce(o.xact_start > me.backend_start, \
-             current_setting('server_version_num')::int < 150000 and coalesce(o.state_change > me.backend_start, true))) \
-             from pg_stat_all_tables s where s.relid in (select oid from t) and current_setting('track_counts') = 'on' order by s.relid",
+             current_setting('server_version_num')::int < 150000 and coalesce(o.state_change > me.backend_start, true)))) \
+             from t join pg_class c on c.oid = t.oid left join pg_stat_all_tables s on s.relid = t.oid \
+             where current_setting('track_counts') = 'on' \
+             and (c.relkind <> 'p' or current_setting('server_version_num')::int >= 140000) order by t.oid",
             each?.join(", ")
         ))
     }

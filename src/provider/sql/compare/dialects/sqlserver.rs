@@ -158,7 +158,10 @@ impl Dialect for Sqlserver {
                  convert(nvarchar(max),cast({name} as varbinary(8000)),2)"
             ),
             // With its offset.
-            Kind::Other if declared == "datetimeoffset" => format!("convert(nvarchar(40),{name},121)"),
+            // With all of its digits, whatever its own scale.
+            Kind::Other if declared == "datetimeoffset" => {
+                format!("convert(nvarchar(40),cast({name} as datetimeoffset(7)),121)")
+            }
             Kind::Json | Kind::Other => format!("cast({name} as nvarchar(max))"),
         }
     }

@@ -7,7 +7,7 @@ use crate::provider::sql::compare::kind::{Column, Kind, Table, TableName, Trait,
 use crate::provider::sql::session::Session;
 
 /// What the types that are no others' are declared as.
-pub const ROWVERSION: &str = "rowversion";
+const ROWVERSION: &str = "rowversion";
 
 /// A table as the functions of the catalogue take it, in quotes.
 pub fn object(name: &TableName) -> Result<String, ActionError> {
@@ -124,13 +124,14 @@ fn column(row: &[String]) -> Column {
         "char" | "nchar" => (Kind::Text { fixed: true }, Trait::Converts),
         "varchar" | "nvarchar" | "text" | "ntext" | "sysname" => (Kind::Text { fixed: false }, Trait::Converts),
         "binary" | "varbinary" if length == 16 => (Kind::Binary, Trait::Sixteen),
-        "binary" | "varbinary" | "image" | "timestamp" | "rowversion" => (Kind::Binary, Trait::None),
+        "timestamp" | "rowversion" => (Kind::Binary, Trait::Counted),
+        "binary" | "varbinary" | "image" => (Kind::Binary, Trait::None),
         // What they are in text is less than what they are: their own bytes are compared.
         "hierarchyid" | "geometry" | "geography" => (Kind::Binary, Trait::Cast),
         "date" => (Kind::Date, Trait::None),
         "time" => (Kind::Time { fraction: scale }, Trait::None),
         "datetime2" => (moment(false), Trait::None),
-        "datetimeoffset" => (moment(true), Trait::None),
+        "datetimeoffset" => (moment(true), Trait::Offset),
         // In steps of 1/300 of a second: shown in milliseconds.
         "datetime" => (
             Kind::DateTime {
