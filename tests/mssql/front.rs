@@ -18,6 +18,8 @@ pub enum Answer {
     Rows(Vec<Vec<Option<String>>>),
     /// It is done.
     Done,
+    /// It is done: the counts of rows of each of its statements, as a call of a procedure gives them.
+    Counts(&'static [u64]),
     /// An error with its number.
     Error(u32, &'static str),
     /// The connection is gone before the peer hears of it.
@@ -80,6 +82,7 @@ fn serve(mut ours: TcpStream, peer: u16, session: u64, script: &dyn Script) -> R
             }
             Some(Answer::Rows(rows)) => ours.write_all(&reply(&told(&rows)))?,
             Some(Answer::Done) => ours.write_all(&reply(&done(0, 0)))?,
+            Some(Answer::Counts(counts)) => ours.write_all(&reply(&counted(counts)))?,
             Some(Answer::Error(number, words)) => ours.write_all(&reply(&error(number, words)))?,
         }
     }
@@ -167,6 +170,20 @@ fn done(status: u16, rows: u64) -> Vec<u8> {
     token.extend(0_u16.to_le_bytes());
     token.extend(rows.to_le_bytes());
     token
+}
+
+fn counted(counts: &[u64]) -> Vec<u8> {
+    let mut tokens = Vec::new();
+    for count in counts {
+        // More is to come, and it has a count.
+        let mut token = done(0x11, *count);
+        token[0] = 0xFF;
+        tokens.extend(token);
+    }
+    let mut token = done(0, 0);
+    token[0] = 0xFE;
+    tokens.extend(token);
+    tokens
 }
 
 fn told(rows: &[Vec<Option<String>>]) -> Vec<u8> {

@@ -16,6 +16,8 @@ pub struct World {
     /// Somebody else is in the database.
     pub busy: bool,
     pub cdc: bool,
+    /// The user may not create a database.
+    pub unverifying: bool,
     /// Who holds the lock of which key.
     pub locks: BTreeMap<String, u64>,
     /// Once: what is answered to a statement that has these words.
@@ -133,6 +135,9 @@ impl Script for Played {
         }
         if sql.contains("restore verifyonly") {
             return Some(Answer::Done);
+        }
+        if sql.contains("'CREATE ANY DATABASE'") {
+            return Some(Answer::Rows(vec![row([flag(!world.unverifying)])]));
         }
         if sql.contains("'BACKUP DATABASE'") {
             return Some(Answer::Rows(vec![row(["1 3"])]));

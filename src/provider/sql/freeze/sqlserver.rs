@@ -41,7 +41,7 @@ pub struct Freeze {
 }
 
 async fn identity(target: &ServerTarget) -> Result<(Value, String), ActionError> {
-    let about = sqlserver::reader(target).await?.about().await?;
+    let about = sqlserver::reader(target, false).await?.about().await?;
     Ok((about.identity, about.product))
 }
 
@@ -187,7 +187,7 @@ impl Action for Freeze {
 
     async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         let (mut identity, product) = identity(&self.target).await?;
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         let seen = place::seen(&mut connection, &identity).await?;
         if let Some(against) = seen.against {
             return Err(permanent(format!("{}: {against}", self.on)));
@@ -273,7 +273,7 @@ impl Action for Freeze {
             return unknown("what was before is not in the record; look at sys.databases".to_owned());
         };
         let (identity, _) = identity(&self.target).await?;
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         if is_held(&mut connection, &cx.key).await? {
             let detail = "a session is still at it".to_owned();
             return Ok(Observed::Running { detail });
@@ -363,7 +363,7 @@ impl Action for Thaw {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         let (identity, seen) = self.now(&mut connection).await?;
         if let Stand::Foreign(words) = stand(&seen.state, &self.to.set, &self.to.before) {
             return Err(foreign(&words));
@@ -401,7 +401,7 @@ impl Action for Thaw {
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         if is_held(&mut connection, &cx.key).await? {
             let detail = "a session is still at it".to_owned();
             return Ok(Observed::Running { detail });

@@ -66,7 +66,7 @@ pub async fn seen(connection: &mut Connection, server: &Value) -> Result<Seen, A
                case when d.is_published = 1 or d.is_merge_published = 1 then '1' else '0' end, \
                cast(serverproperty('EngineEdition') as varchar(11)), \
                cast(has_perms_by_name(db_name(), 'DATABASE', 'ALTER') as varchar(11)) \
-               from sys.databases d where d.database_id = db_id()";
+               from sys.databases d where d.name = db_name()";
     let rows = told(connection, sql).await.map_err(wrong)?;
     let row = rows.into_iter().next().unwrap_or_default();
     let cell = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
@@ -239,7 +239,7 @@ pub async fn refused_write(trial: &ServerTarget, cx: &Cx) -> Result<(), ActionEr
 
 /// Nothing can be written for a while: one session stays in the database meanwhile, which keeps it as it is.
 pub async fn idle(target: &ServerTarget, cx: &Cx) -> Result<(), ActionError> {
-    let mut connection = connect(target, true).await?;
+    let mut connection = connect(target, false).await?;
     let nobody = json!({});
     let before = seen(&mut connection, &nobody).await?;
     cx.reporter
