@@ -10,6 +10,9 @@ const HEAD: usize = 8;
 const BATCH: u8 = 0x01;
 const RPC: u8 = 0x03;
 const REPLY: u8 = 0x04;
+const LOGIN: u8 = 0x10;
+/// Where a login says of which type it is; one bit of it is the intent to only read.
+const TYPES: usize = 26;
 
 /// What a script answers.
 #[derive(Debug, Clone)]
@@ -32,6 +35,11 @@ pub enum Answer {
 pub trait Script: Send + Sync {
     /// What is answered to a statement; nothing where the peer is to answer.
     fn answer(&self, session: u64, sql: &str) -> Option<Answer>;
+
+    /// Somebody logs in, with the intent to only read or without.
+    fn login(&self, reads: bool) {
+        let _ = reads;
+    }
 
     /// A session is over.
     fn ended(&self, session: u64) {
@@ -67,6 +75,9 @@ fn serve(mut ours: TcpStream, peer: u16, session: u64, script: &dyn Script) -> R
     let mut theirs = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], peer)))?;
     loop {
         let asked = message(&mut ours)?;
+        if asked.first() == Some(&LOGIN) {
+            script.login(asked.get(HEAD + TYPES).is_some_and(|flags| flags & 0x20 != 0));
+        }
         let answer = statement(&asked).and_then(|sql| script.answer(session, &sql));
         match answer {
             None => {

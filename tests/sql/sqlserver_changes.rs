@@ -319,3 +319,40 @@ async fn rows_are_those_of_the_statement_and_not_of_its_triggers() {
         assert_eq!(done.result["rows"], json!(rows), "{sql}");
     }
 }
+
+#[tokio::test]
+async fn what_belongs_to_a_change_is_never_read_from_a_secondary() {
+    let Some((played, stage)) = with_table().await else {
+        return;
+    };
+    for (uses, with) in [
+        ("sql.exec", json!({ "sql": "update t set name = N'x'" })),
+        ("sql.backup", json!({ "to": "/backup" })),
+        ("sql.fence", json!({})),
+        ("sql.freeze_writes", json!({ "sessions": "kill", "proof": true })),
+    ] {
+        let action = action(uses, with, &[&stage.target]);
+        let key = format!("pm-{uses}");
+        let ready = action.check(&cx(&key)).await.unwrap();
+        let cx = Cx {
+            identity: ready.identity,
+            speed: 50.0,
+            ..cx(&key)
+        };
+        let done = action.execute(&cx).await.unwrap();
+        action.prove(&cx).await.unwrap();
+        settled(&*action, &cx).await;
+        if uses == "sql.freeze_writes" {
+            let to = json!({ "to": done.result["prior_state"] });
+            let thaw = crate::bench::action("sql.thaw_writes", to, &[&stage.target]);
+            thaw.check(&cx).await.unwrap();
+            thaw.execute(&cx).await.unwrap();
+            settled(&*thaw, &cx).await;
+        }
+        let (reads, others) = played.with(|world| std::mem::take(&mut world.logins));
+        assert!(reads == 0 && others > 2, "{uses}: {reads} {others}");
+    }
+    let query = action("sql.query", json!({ "sql": "select id from t" }), &[&stage.target]);
+    query.execute(&cx("pm-query")).await.unwrap();
+    assert!(played.with(|world| world.logins.0) > 0);
+}
