@@ -264,6 +264,7 @@ fn fractioned(whole: &str, name: &str, fraction: u32) -> String {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::provider::sql::compare::cursor::Range;
     use crate::provider::sql::compare::kind::Column;
     use crate::provider::sql::reading::reads;
     use crate::provider::sql::server::Engine;
@@ -279,6 +280,24 @@ mod tests {
             },
             form,
         }
+    }
+
+    #[test]
+    fn steps_are_counted_between_both_ends_of_a_bigint() {
+        let fields = [field(Kind::Integer, "bigint", Form::Whole)];
+        let table = TableName::parse("dbo.t");
+        let ask = Ask {
+            table: &table,
+            filter: "",
+            fields: &fields,
+            key: &[0],
+            bucket: Bucket::Step(Range::EVERYTHING),
+            own: None,
+        };
+        let sums = Sqlserver.sums(&ask).unwrap();
+        let above = "(cast([c] as decimal(38,0))-(0))";
+        let bucket = format!("(select cast(({above}-{above}%1)/1 as decimal(38,0)) b, ");
+        assert!(sums.contains(&bucket), "{sums}");
     }
 
     #[test]
