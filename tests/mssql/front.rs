@@ -10,6 +10,9 @@ const HEAD: usize = 8;
 const BATCH: u8 = 0x01;
 const RPC: u8 = 0x03;
 const REPLY: u8 = 0x04;
+const LOGIN: u8 = 0x10;
+/// Where a login says of which type it is; one bit of it is the intent to only read.
+const TYPES: usize = 26;
 
 /// What a script answers.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub enum Answer {
     Rows(Vec<Vec<Option<String>>>),
     /// It is done.
     Done,
+    /// It is done: the counts of rows of each of its statements, as a call of a procedure gives them.
+    Counts(&'static [u64]),
     /// An error with its number.
     Error(u32, &'static str),
     /// The connection is gone before the peer hears of it.
@@ -30,6 +35,11 @@ pub enum Answer {
 pub trait Script: Send + Sync {
     /// What is answered to a statement; nothing where the peer is to answer.
     fn answer(&self, session: u64, sql: &str) -> Option<Answer>;
+
+    /// Somebody logs in, with the intent to only read or without.
+    fn login(&self, reads: bool) {
+        let _ = reads;
+    }
 
     /// A session is over.
     fn ended(&self, session: u64) {
@@ -65,6 +75,9 @@ fn serve(mut ours: TcpStream, peer: u16, session: u64, script: &dyn Script) -> R
     let mut theirs = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], peer)))?;
     loop {
         let asked = message(&mut ours)?;
+        if asked.first() == Some(&LOGIN) {
+            script.login(asked.get(HEAD + TYPES).is_some_and(|flags| flags & 0x20 != 0));
+        }
         let answer = statement(&asked).and_then(|sql| script.answer(session, &sql));
         match answer {
             None => {
@@ -80,6 +93,7 @@ fn serve(mut ours: TcpStream, peer: u16, session: u64, script: &dyn Script) -> R
             }
             Some(Answer::Rows(rows)) => ours.write_all(&reply(&told(&rows)))?,
             Some(Answer::Done) => ours.write_all(&reply(&done(0, 0)))?,
+            Some(Answer::Counts(counts)) => ours.write_all(&reply(&counted(counts)))?,
             Some(Answer::Error(number, words)) => ours.write_all(&reply(&error(number, words)))?,
         }
     }
@@ -167,6 +181,20 @@ fn done(status: u16, rows: u64) -> Vec<u8> {
     token.extend(0_u16.to_le_bytes());
     token.extend(rows.to_le_bytes());
     token
+}
+
+fn counted(counts: &[u64]) -> Vec<u8> {
+    let mut tokens = Vec::new();
+    for count in counts {
+        // More is to come, and it has a count.
+        let mut token = done(0x11, *count);
+        token[0] = 0xFF;
+        tokens.extend(token);
+    }
+    let mut token = done(0, 0);
+    token[0] = 0xFE;
+    tokens.extend(token);
+    tokens
 }
 
 fn told(rows: &[Vec<Option<String>>]) -> Vec<u8> {

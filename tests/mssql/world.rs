@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::front::{Answer, Script, row};
 
 /// A server's state.
@@ -16,6 +18,16 @@ pub struct World {
     /// Somebody else is in the database.
     pub busy: bool,
     pub cdc: bool,
+    /// Others' sessions are not shown.
+    pub unseen: bool,
+    /// Another database than the others.
+    pub other: bool,
+    /// The user may not write into the tool's tables.
+    pub unwriting: bool,
+    /// Cancelled when it is asked for its name.
+    pub cancels: Option<CancellationToken>,
+    /// The user may not create a database.
+    pub unverifying: bool,
     /// Who holds the lock of which key.
     pub locks: BTreeMap<String, u64>,
     /// Once: what is answered to a statement that has these words.
@@ -24,6 +36,8 @@ pub struct World {
     pub said: Vec<String>,
     /// Backups: their set's name, and where.
     pub backups: Vec<(String, String)>,
+    /// Logins with the intent to only read, which a listener sends to a secondary; and all others.
+    pub logins: (usize, usize),
 }
 
 /// A script of it.
@@ -134,6 +148,9 @@ impl Script for Played {
         if sql.contains("restore verifyonly") {
             return Some(Answer::Done);
         }
+        if sql.contains("'CREATE ANY DATABASE'") {
+            return Some(Answer::Rows(vec![row([flag(!world.unverifying)])]));
+        }
         if sql.contains("'BACKUP DATABASE'") {
             return Some(Answer::Rows(vec![row(["1 3"])]));
         }
@@ -147,7 +164,7 @@ impl Script for Played {
         if sql.contains("d.is_read_only") {
             let cells = [
                 flag(world.read_only),
-                "5",
+                if world.other { "6" } else { "5" },
                 "2026-01-01 00:00:00.000",
                 flag(world.group),
                 "0",
@@ -158,8 +175,33 @@ impl Script for Played {
             ];
             return Some(Answer::Rows(vec![row(cells)]));
         }
+        if sql.contains("'VIEW SERVER STATE'") {
+            return Some(Answer::Rows(vec![row([flag(!world.unseen)])]));
+        }
+        if sql.contains("'OBJECT', 'INSERT'") || sql.contains("'SCHEMA', 'INSERT'") {
+            return Some(Answer::Rows(vec![row([flag(!world.unwriting)])]));
+        }
+        if sql.contains("object_schema_name") {
+            let made = |sql: &String| sql.contains("create table pointsman_marker");
+            let name = world
+                .said
+                .iter()
+                .any(made)
+                .then(|| "[dbo].[pointsman_marker]".to_owned());
+            return Some(Answer::Rows(vec![vec![name]]));
+        }
+        if sql.contains("quotename(schema_name())") {
+            return Some(Answer::Rows(vec![row(["[dbo]"])]));
+        }
+        if sql == "select db_name()"
+            && let Some(cancel) = &world.cancels
+        {
+            cancel.cancel();
+        }
         if sql.contains("from sys.dm_exec_sessions") {
-            let others = if world.busy {
+            let others = if world.unseen {
+                Vec::new()
+            } else if world.busy {
                 vec![row(["app from web1 by erp"])]
             } else {
                 Vec::new()
@@ -178,6 +220,13 @@ impl Script for Played {
             ));
         }
         None
+    }
+
+    fn login(&self, reads: bool) {
+        self.with(|world| match reads {
+            true => world.logins.0 += 1,
+            false => world.logins.1 += 1,
+        });
     }
 
     fn ended(&self, session: u64) {

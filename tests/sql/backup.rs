@@ -175,6 +175,30 @@ async fn a_backup_whose_answer_is_lost_is_looked_for() {
     });
     let refused = backs.execute(&cx("pm-refused")).await.unwrap_err();
     assert_eq!(refused.kind, ActionErrorKind::Permanent, "{refused}");
+    // It may stand whole where only its history could not be written.
+    let history = "Could not insert a backup or restore history/detail record in the msdb database.";
+    played.with(|world| world.once.push(("backup database", Answer::Error(3009, history))));
+    let doubt = backs.execute(&cx("pm-history")).await.unwrap_err();
+    assert_eq!(doubt.kind, ActionErrorKind::InDoubt, "{doubt}");
+    assert!(doubt.message.contains("/backup/master_pm-history.bak"), "{doubt}");
+}
+
+#[tokio::test]
+async fn who_may_not_verify_is_told_before() {
+    let Some((played, stage)) = stage() else { return };
+    played.with(|world| world.unverifying = true);
+    let verifies = action("sql.backup", json!({ "to": "/backup" }), &[&stage.target]);
+    let refused = verifies.check(&cx("pm-check")).await.unwrap_err();
+    assert!(
+        refused.message.contains("CREATE ANY DATABASE") && refused.message.contains("verify: false"),
+        "{refused}"
+    );
+    let only = action(
+        "sql.backup",
+        json!({ "to": "/backup", "verify": false }),
+        &[&stage.target],
+    );
+    only.check(&cx("pm-check")).await.unwrap();
 }
 
 #[test]

@@ -241,3 +241,118 @@ async fn the_fence_is_written_once() {
     );
     assert!(matches!(settled(&*fence, &cx).await, Observed::Done(_)));
 }
+
+#[tokio::test]
+async fn what_a_trigger_committed_is_in_doubt() {
+    // The statement fails, and the marker is there all the same; or nobody can say.
+    for rollback in [
+        Answer::Error(3903, "The ROLLBACK TRANSACTION request has no corresponding BEGIN."),
+        Answer::Cut,
+    ] {
+        let Some((played, stage)) = with_table().await else {
+            return;
+        };
+        played.with(|world| {
+            let ended = "The transaction ended in the trigger. The batch has been aborted.";
+            world.once.push(("insert into t values", Answer::Error(3609, ended)));
+            world.once.push(("rollback transaction", rollback.clone()));
+        });
+        let adds = exec("insert into t values (2, N'two')", &stage.target);
+        let doubt = adds.execute(&cx("pm-trigger")).await.unwrap_err();
+        assert_eq!(doubt.kind, ActionErrorKind::InDoubt, "{rollback:?}: {doubt}");
+        assert!(doubt.message.contains("trigger"), "{rollback:?}: {doubt}");
+        assert!(doubt.message.contains("(3609)"), "{rollback:?}: {doubt}");
+    }
+}
+
+#[tokio::test]
+async fn a_marker_without_its_result_is_not_done() {
+    let Some((_, stage)) = with_table().await else { return };
+    let adds = exec("insert into t values (2, N'two')", &stage.target);
+    adds.execute(&cx("pm-half")).await.unwrap();
+    assert!(matches!(settled(&*adds, &cx("pm-half")).await, Observed::Done(_)));
+    stage.run("delete from pointsman_result where [key] = N'pm-half'").await;
+    let seen = settled(&*adds, &cx("pm-half")).await;
+    assert!(matches!(seen, Observed::Unknown { .. }), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_procedure_left_open_is_not_done() {
+    for open in [
+        Answer::Rows(vec![row(["1"])]),
+        Answer::Error(102, "Incorrect syntax."),
+        Answer::Cut,
+    ] {
+        let Some((played, stage)) = with_table().await else {
+            return;
+        };
+        stage
+            .run("create procedure p as begin insert into t values (2, N'two') end")
+            .await;
+        let calls = exec("exec p", &stage.target);
+        played.with(|world| world.once.push(("@@trancount as", open.clone())));
+        let cx = cx("pm-open");
+        let doubt = calls.execute(&cx).await.unwrap_err();
+        assert_eq!(doubt.kind, ActionErrorKind::InDoubt, "{open:?}: {doubt}");
+        assert!(doubt.message.contains("transaction"), "{open:?}: {doubt}");
+        assert!(
+            matches!(settled(&*calls, &cx).await, Observed::Unknown { .. }),
+            "{open:?}"
+        );
+        assert_eq!(markers(&stage).await, ["pm-open begun"], "{open:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_those_of_the_statement_and_not_of_its_triggers() {
+    for (sql, counts, rows) in [
+        ("update t set name = N'x'", &[7, 3, 1][..], 1),
+        ("update t set name = N'x' where id = 0", &[7, 0][..], 0),
+        ("exec p", &[7, 3, 0][..], 3),
+    ] {
+        let Some((played, stage)) = with_table().await else {
+            return;
+        };
+        let word = if rows == 3 { "exec p" } else { "update t set" };
+        played.with(|world| world.once.push((word, Answer::Counts(counts))));
+        let done = exec(sql, &stage.target).execute(&cx("pm-rows")).await.unwrap();
+        assert_eq!(done.result["rows"], json!(rows), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_change_is_never_read_from_a_secondary() {
+    let Some((played, stage)) = with_table().await else {
+        return;
+    };
+    for (uses, with) in [
+        ("sql.exec", json!({ "sql": "update t set name = N'x'" })),
+        ("sql.backup", json!({ "to": "/backup" })),
+        ("sql.fence", json!({})),
+        ("sql.freeze_writes", json!({ "sessions": "kill", "proof": true })),
+    ] {
+        let action = action(uses, with, &[&stage.target]);
+        let key = format!("pm-{uses}");
+        let ready = action.check(&cx(&key)).await.unwrap();
+        let cx = Cx {
+            identity: ready.identity,
+            speed: 50.0,
+            ..cx(&key)
+        };
+        let done = action.execute(&cx).await.unwrap();
+        action.prove(&cx).await.unwrap();
+        settled(&*action, &cx).await;
+        if uses == "sql.freeze_writes" {
+            let to = json!({ "to": done.result["prior_state"] });
+            let thaw = crate::bench::action("sql.thaw_writes", to, &[&stage.target]);
+            thaw.check(&cx).await.unwrap();
+            thaw.execute(&cx).await.unwrap();
+            settled(&*thaw, &cx).await;
+        }
+        let (reads, others) = played.with(|world| std::mem::take(&mut world.logins));
+        assert!(reads == 0 && others > 2, "{uses}: {reads} {others}");
+    }
+    let query = action("sql.query", json!({ "sql": "select id from t" }), &[&stage.target]);
+    query.execute(&cx("pm-query")).await.unwrap();
+    assert!(played.with(|world| world.logins.0) > 0);
+}

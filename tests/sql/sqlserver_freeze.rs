@@ -37,7 +37,7 @@ async fn a_freeze_is_proven_and_goes_back_to_what_was() {
     let freeze = action(
         "sql.freeze_writes",
         json!({ "sessions": "kill", "proof": true }),
-        &[&stage.target],
+        &[&stage.target, &stage.target],
     );
     let preview = freeze.preview();
     assert_eq!(
@@ -62,11 +62,24 @@ async fn a_freeze_is_proven_and_goes_back_to_what_was() {
     ));
     let frozen = freeze.execute(&cx).await.unwrap();
     assert!(played.with(|world| world.read_only));
+    assert_eq!(frozen.result["sessions_ended"], json!(1));
     assert_eq!(
         frozen.result["prior_state"]["before"],
         json!({ "database": "READ_WRITE" })
     );
     freeze.prove(&cx).await.unwrap();
+    let tried = played.with(|world| {
+        world
+            .said
+            .iter()
+            .filter(|sql| sql.contains("-proof'"))
+            .cloned()
+            .collect::<Vec<_>>()
+    });
+    assert!(
+        tried.len() == 1 && tried[0].starts_with("insert into [dbo].[pointsman_marker]("),
+        "{tried:?}"
+    );
     assert!(matches!(freeze.observe(&cx).await.unwrap(), Observed::Done(_)));
     let refused = exec("insert into t values (1)", &stage.target)
         .execute(&bound("pm-w", Value::Null))
@@ -100,10 +113,26 @@ async fn what_was_closed_before_stays_closed() {
     }) else {
         return;
     };
-    let freeze = action("sql.freeze_writes", json!({}), &[&stage.target]);
+    let with = json!({ "proof": true });
+    let freeze = action("sql.freeze_writes", with, &[&stage.target, &stage.target]);
     let ready = freeze.check(&cx("pm-check")).await.unwrap();
     let cx = bound("pm-freeze", ready.identity);
     let frozen = freeze.execute(&cx).await.unwrap();
+    // No table of the tool's can be made in it: none is needed for the proof, and no right to make one.
+    let no_right = Answer::Error(262, "CREATE TABLE permission denied in database 'master'.");
+    played.with(|world| world.once.push(("create table pointsman_refused", no_right.clone())));
+    freeze.prove(&cx).await.unwrap();
+    let tries = played.with(|world| {
+        world
+            .said
+            .iter()
+            .filter(|sql| sql.contains("pointsman_refused"))
+            .count()
+    });
+    assert_eq!(tries, 2);
+    played.with(|world| world.once = vec![("create table pointsman_refused", no_right.clone()); 2]);
+    let refused = freeze.prove(&cx).await.unwrap_err();
+    assert!(refused.message.contains("grant it CREATE TABLE"), "{refused}");
     let thaw = action(
         "sql.thaw_writes",
         json!({ "to": frozen.result["prior_state"] }),
@@ -182,4 +211,61 @@ async fn another_database_of_the_name_is_left_alone() {
     let refused = thaw.execute(&bound("pm-thaw", Value::Null)).await.unwrap_err();
     assert!(refused.message.contains("another database"), "{refused}");
     assert!(played.with(|world| world.read_only));
+}
+
+#[tokio::test]
+async fn who_is_to_be_refused_is_looked_at_before() {
+    let Some((played, stage)) = stage(World::default()) else {
+        return;
+    };
+    let Some((_, elsewhere)) = self::stage(World {
+        other: true,
+        ..World::default()
+    }) else {
+        return;
+    };
+    let with = json!({ "sessions": "kill", "proof": true });
+    let freeze = action("sql.freeze_writes", with.clone(), &[&stage.target, &elsewhere.target]);
+    let refused = freeze.check(&cx("pm-check")).await.unwrap_err();
+    assert!(refused.message.contains("another database"), "{refused}");
+    let ready = action("sql.freeze_writes", with.clone(), &[&stage.target])
+        .check(&cx("pm-check"))
+        .await
+        .unwrap();
+    let bound = bound("pm-freeze", ready.identity);
+    freeze.execute(&bound).await.unwrap();
+    let refused = freeze.prove(&bound).await.unwrap_err();
+    assert!(refused.message.contains("another database"), "{refused}");
+    // Before the tables are there, and after.
+    let freeze = action("sql.freeze_writes", with, &[&stage.target, &stage.target]);
+    played.with(|world| (world.unwriting, world.read_only) = (true, false));
+    for what in [
+        "grant insert on [dbo].[pointsman_marker]",
+        "grant insert on schema::[dbo]",
+    ] {
+        let refused = freeze.check(&cx("pm-check")).await.unwrap_err();
+        assert!(refused.message.contains(what), "{refused}");
+        played.with(|world| world.said.clear());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_set_after_a_cancel_and_nobody_counted_who_is_not_seen() {
+    let Some((played, stage)) = stage(World {
+        unseen: true,
+        busy: true,
+        ..World::default()
+    }) else {
+        return;
+    };
+    let freeze = action("sql.freeze_writes", json!({ "sessions": "kill" }), &[&stage.target]);
+    let ready = freeze.check(&cx("pm-check")).await.unwrap();
+    let cx = bound("pm-cancel", ready.identity.clone());
+    played.with(|world| world.cancels = Some(cx.cancel.clone()));
+    let ended = freeze.execute(&cx).await.unwrap_err();
+    assert_eq!(ended.kind, ActionErrorKind::Cancelled, "{ended}");
+    let set = played.with(|world| world.said.iter().any(|sql| sql.contains("alter database")));
+    assert!(!set);
+    let frozen = freeze.execute(&bound("pm-seen", ready.identity)).await.unwrap();
+    assert_eq!(frozen.result["sessions_ended"], Value::Null);
 }

@@ -61,7 +61,7 @@ impl Reader {
         match target.engine {
             Engine::Postgres => postgres::reader(target).await.map(Self::Postgres),
             Engine::Mysql => mysql::reader(target).await.map(Self::Mysql),
-            Engine::Sqlserver => sqlserver::reader(target)
+            Engine::Sqlserver => sqlserver::reader(target, true)
                 .await
                 .map(|reader| Self::Sqlserver(Box::new(reader))),
         }

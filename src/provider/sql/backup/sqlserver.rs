@@ -14,13 +14,15 @@ use crate::provider::sql::server::ServerTarget;
 use crate::provider::sql::session::Ender;
 use crate::provider::sql::sqlserver;
 use crate::provider::sql::sqlserver::connect::{Connection, connect};
-use crate::provider::sql::sqlserver::errors::failed;
+use crate::provider::sql::sqlserver::errors::{failed, number};
 use crate::provider::sql::sqlserver::writer::{is_held, lock, one, quoted, refused, told};
 
 use super::parameters::{With, file};
 
 /// How long a backup, or reading one, may take where the step has no timeout.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+/// Errors before anything is written: no right, and no such device.
+const NOTHING: [u32; 2] = [262, 3201];
 /// How often the server is asked how far it is.
 const BEAT: Duration = Duration::from_secs(2);
 
@@ -120,9 +122,42 @@ impl SqlserverBackup {
         }))
     }
 
+    /// RESTORE VERIFYONLY asks for the right to create a database.
+    async fn verifiable(&self, connection: &mut Connection) -> Result<(), ActionError> {
+        let sql = "select case when has_perms_by_name(null, null, 'CREATE ANY DATABASE') = 1 \
+                   or has_perms_by_name('master', 'DATABASE', 'CREATE DATABASE') = 1 then '1' else '0' end";
+        let may = one(connection, sql).await;
+        if may.map_err(|error| failed(&error, "rights"))? == "1" {
+            return Ok(());
+        }
+        let words = format!(
+            "{}: the connection's user may not verify a backup; grant it CREATE ANY DATABASE, or write verify: false",
+            self.on
+        );
+        Err(ActionError::new(ActionErrorKind::Permanent, words))
+    }
+
+    /// What an error after it was sent means. It may stand whole where only its history could not be written (3009).
+    fn doubted(&self, error: &Error, key: &str) -> ActionError {
+        let failure = refused(error, "the backup");
+        if number(error).is_some_and(|number| NOTHING.contains(&number)) {
+            return ActionError {
+                kind: ActionErrorKind::Permanent,
+                ..failure.error
+            };
+        }
+        let path = self.path(key);
+        let words = if failure.lost {
+            format!("it was sent, and msdb will say what became of it; look at {path}")
+        } else {
+            format!("a file may stand, whole or in part; look at {path}")
+        };
+        ActionError::new(ActionErrorKind::InDoubt, format!("{}; {words}", failure.error.message))
+    }
+
     /// Tells how far it is, until it is over; nothing where that may not be seen.
     async fn watch(&self, session: &str, cx: &Cx) {
-        let Ok(mut connection) = connect(&self.target, true).await else {
+        let Ok(mut connection) = connect(&self.target, false).await else {
             return std::future::pending().await;
         };
         let sql = format!(
@@ -174,8 +209,8 @@ impl Action for SqlserverBackup {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let about = sqlserver::reader(&self.target).await?.about().await?;
-        let mut connection = connect(&self.target, true).await?;
+        let about = sqlserver::reader(&self.target, false).await?.about().await?;
+        let mut connection = connect(&self.target, false).await?;
         let wrong = |error: Error| failed(&error, &self.target.to_string());
         let sql = "select cast(has_perms_by_name(db_name(), 'DATABASE', 'BACKUP DATABASE') as varchar(11))+' '+\
                    cast(serverproperty('EngineEdition') as varchar(11))";
@@ -189,6 +224,9 @@ impl Action for SqlserverBackup {
         if let Some(words) = refusal {
             let words = format!("{}: {words}", self.on);
             return Err(ActionError::new(ActionErrorKind::Permanent, words));
+        }
+        if self.with.verify {
+            self.verifiable(&mut connection).await?;
         }
         // Where msdb may not be read, nobody could tell after a lost answer what became of it.
         let count = one(
@@ -246,22 +284,7 @@ impl Action for SqlserverBackup {
                 }
             }
         };
-        done.map_err(|error| {
-            let failure = refused(&error, "the backup");
-            match failure.lost {
-                true => ActionError::new(
-                    ActionErrorKind::InDoubt,
-                    format!(
-                        "{}; it was sent, and msdb will say what became of it",
-                        failure.error.message
-                    ),
-                ),
-                false => ActionError {
-                    kind: ActionErrorKind::Permanent,
-                    ..failure.error
-                },
-            }
-        })?;
+        done.map_err(|error| self.doubted(&error, &cx.key))?;
         cx.reporter.ack(&cx.key).await?;
         match self.found(&mut connection, &cx.key).await {
             Ok(Some(done)) => Ok(done),
@@ -277,7 +300,7 @@ impl Action for SqlserverBackup {
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         if is_held(&mut connection, &cx.key).await? {
             let detail = "a session is still at it".to_owned();
             return Ok(Observed::Running { detail });
@@ -286,7 +309,7 @@ impl Action for SqlserverBackup {
             Some(done) => Observed::Done(done),
             None => Observed::NotStarted {
                 detail: format!(
-                    "msdb has no backup {}; a file {} would be a part of one",
+                    "msdb has no backup {}; a file {} would be a part of one, or one whose history could not be written",
                     cx.key,
                     self.path(&cx.key)
                 ),
@@ -295,7 +318,7 @@ impl Action for SqlserverBackup {
     }
 
     async fn prove(&self, cx: &Cx) -> Result<(), ActionError> {
-        let mut connection = connect(&self.patient(), true).await?;
+        let mut connection = connect(&self.patient(), false).await?;
         let known = self.found(&mut connection, &cx.key).await?.unwrap_or_default().result;
         let is = |name: &str| known.get(name) == Some(&json!(true));
         if !is("copy_only") || !is("checksums") || is("damaged") {

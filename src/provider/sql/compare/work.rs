@@ -115,7 +115,7 @@ impl Sums<'_> {
                     return Ok(());
                 }
                 let at = parsed(cells, 0, |text| match bucket {
-                    Bucket::Step(range) => text.parse().ok().map(|steps| range.place(steps)),
+                    Bucket::Step(range) => text.parse().ok().map(|steps| range.place(counted(steps))),
                     Bucket::Hash { .. } => i64::from_str_radix(text, 16).ok(),
                 })?;
                 // A row's text that is NULL is in no sum. Where the server counts what it hashed, that is seen here.
@@ -227,9 +227,13 @@ fn steps(range: Range, key: &[u8]) -> Result<i64, ActionError> {
         wrong(format!("a key is {seen:?}, which is no whole number; name another key"))
     })?;
     let steps = (key - range.low) / i128::from(range.step());
-    // What lies beyond what steps can count lies beyond an end.
+    Ok(range.place(counted(steps)))
+}
+
+/// What lies beyond what steps can count lies beyond an end.
+fn counted(steps: i128) -> i64 {
     let far = if steps < 0 { i64::MIN } else { i64::MAX };
-    Ok(range.place(i64::try_from(steps).unwrap_or(far)))
+    i64::try_from(steps).unwrap_or(far)
 }
 
 fn parsed<T>(cells: &Cells, index: usize, read: impl Fn(&str) -> Option<T>) -> Result<T, ActionError> {

@@ -9,4 +9,5 @@ pub mod postgres;
 pub mod postgres_state;
 pub mod sqlite;
 pub mod sqlserver;
+pub mod sqlserver_proof;
 pub mod sqlserver_state;

@@ -23,6 +23,7 @@ use crate::provider::sql::sqlserver::writer::{self, is_held, refused, told as se
 use crate::provider::sql::writer::{Found, Writer};
 
 use super::parameters::{Prior, Stand, To, With, bound, foreign, in_doubt, permanent, stand, told, words};
+use super::sqlserver_proof as proof;
 use super::sqlserver_state::{self as place, Seen, State};
 
 /// Somebody else is in the database.
@@ -41,7 +42,7 @@ pub struct Freeze {
 }
 
 async fn identity(target: &ServerTarget) -> Result<(Value, String), ActionError> {
-    let about = sqlserver::reader(target).await?.about().await?;
+    let about = sqlserver::reader(target, false).await?.about().await?;
     Ok((about.identity, about.product))
 }
 
@@ -50,6 +51,10 @@ async fn alter(connection: &mut Connection, cx: &Cx, sql: &str) -> Result<(), Ac
     let begun = Instant::now();
     let signed = format!("/* {} */ {sql}", cx.key);
     let done = loop {
+        if cx.cancel.is_cancelled() {
+            let words = "ended before anything was set";
+            return Err(ActionError::new(ActionErrorKind::Cancelled, words));
+        }
         let ender = connection.cut();
         let setting = sent(connection, &signed);
         tokio::pin!(setting);
@@ -64,7 +69,8 @@ async fn alter(connection: &mut Connection, cx: &Cx, sql: &str) -> Result<(), Ac
         match &done {
             // Sessions of our own that were closed just now take the server a moment to forget.
             Err(Error::Server(told)) if BUSY.contains(&told.code()) && begun.elapsed() < LEAVING => {
-                tokio::time::sleep(BEAT).await;
+                // It ends early where that is asked for, which is looked at before the next try.
+                let _ended = cx.pause(BEAT).await;
             }
             Ok(_) | Err(_) => break done,
         }
@@ -138,7 +144,7 @@ impl Freeze {
         result.insert("prior_state".to_owned(), told(prior));
         result.insert("sessions_ended".to_owned(), json!(ended));
         result.insert("sessions_left".to_owned(), json!([]));
-        result.insert("detector".to_owned(), json!(place::DETECTOR));
+        result.insert("detector".to_owned(), json!(proof::DETECTOR));
         let sessions = ended.map_or_else(String::new, |count| format!("; {count} sessions ended, as far as seen"));
         Outcome {
             summary: format!("{}: {}{sessions}{how}", self.on, words(&prior.set)),
@@ -171,7 +177,7 @@ impl Action for Freeze {
         if self.with.proof {
             notes.push(format!(
                 "proof: a refused write, then five seconds of watching ({})",
-                place::DETECTOR
+                proof::DETECTOR
             ));
         }
         Preview {
@@ -187,10 +193,13 @@ impl Action for Freeze {
 
     async fn check(&self, cx: &Cx) -> Result<Ready, ActionError> {
         let (mut identity, product) = identity(&self.target).await?;
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         let seen = place::seen(&mut connection, &identity).await?;
         if let Some(against) = seen.against {
             return Err(permanent(format!("{}: {against}", self.on)));
+        }
+        if let (true, Some(trial)) = (self.with.proof, &self.trial) {
+            proof::may_try(&mut connection, trial, &seen).await?;
         }
         let prior = self.prior(&mut connection, &seen, cx).await?;
         let mut facts = vec![
@@ -243,12 +252,11 @@ impl Action for Freeze {
                 ..error
             })?;
         }
-        if cx.cancel.is_cancelled() {
-            let words = "ended before anything was set";
-            return Err(ActionError::new(ActionErrorKind::Cancelled, words));
-        }
         let there = match self.with.kills() {
-            true => place::sessions(&mut own.connection).await.ok().map(|there| there.len()),
+            true if place::may_see(&mut own.connection).await? => {
+                place::sessions(&mut own.connection).await.ok().map(|there| there.len())
+            }
+            true => None,
             false => Some(0),
         };
         let name = place::name(&mut own.connection).await?;
@@ -273,7 +281,7 @@ impl Action for Freeze {
             return unknown("what was before is not in the record; look at sys.databases".to_owned());
         };
         let (identity, _) = identity(&self.target).await?;
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         if is_held(&mut connection, &cx.key).await? {
             let detail = "a session is still at it".to_owned();
             return Ok(Observed::Running { detail });
@@ -298,8 +306,8 @@ impl Action for Freeze {
         if !self.with.proof {
             return Ok(());
         }
-        place::refused_write(self.trial.as_ref().unwrap_or(&self.target), cx).await?;
-        place::idle(&self.target, cx).await
+        proof::refused_write(&self.target, self.trial.as_ref(), cx).await?;
+        proof::idle(&self.target, cx).await
     }
 }
 
@@ -363,7 +371,7 @@ impl Action for Thaw {
     }
 
     async fn check(&self, _cx: &Cx) -> Result<Ready, ActionError> {
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         let (identity, seen) = self.now(&mut connection).await?;
         if let Stand::Foreign(words) = stand(&seen.state, &self.to.set, &self.to.before) {
             return Err(foreign(&words));
@@ -401,7 +409,7 @@ impl Action for Thaw {
     }
 
     async fn observe(&self, cx: &Cx) -> Result<Observed, ActionError> {
-        let mut connection = connect(&self.target, true).await?;
+        let mut connection = connect(&self.target, false).await?;
         if is_held(&mut connection, &cx.key).await? {
             let detail = "a session is still at it".to_owned();
             return Ok(Observed::Running { detail });

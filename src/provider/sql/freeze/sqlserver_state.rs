@@ -1,26 +1,18 @@
 //! What a freeze of SQL Server touches: one option of the database. What it was before is written down while writing is
-//! possible; who is there, what writes into the database by itself, and the proof. Must not decide what is done about it.
+//! possible; who is there, and what writes into the database by itself. Must not decide what is done about it.
 //! By Microsoft's documentation, and never run against a SQL Server.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tiberius::error::Error;
 
-use crate::provider::action::{ActionError, ActionErrorKind, Cx, Progress};
-use crate::provider::sql::server::ServerTarget;
+use crate::provider::action::{ActionError, Cx};
 use crate::provider::sql::sqlserver;
-use crate::provider::sql::sqlserver::connect::{Connection, connect};
-use crate::provider::sql::sqlserver::errors::{failed, number};
+use crate::provider::sql::sqlserver::connect::Connection;
+use crate::provider::sql::sqlserver::errors::failed;
 use crate::provider::sql::sqlserver::writer::{one, quoted, there, told};
 
-use super::parameters::{IDLE, Prior, Settings, permanent};
-
-/// What tells that nothing can be written.
-pub const DETECTOR: &str =
-    "sys.databases: READ_ONLY, which cannot change while a session is in the database, and one is";
-
-/// The refusal of a write into a database that is READ_ONLY.
-const READ_ONLY: u32 = 3906;
+use super::parameters::{Prior, Settings, permanent};
 
 /// Whether the database takes writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +58,7 @@ pub async fn seen(connection: &mut Connection, server: &Value) -> Result<Seen, A
                case when d.is_published = 1 or d.is_merge_published = 1 then '1' else '0' end, \
                cast(serverproperty('EngineEdition') as varchar(11)), \
                cast(has_perms_by_name(db_name(), 'DATABASE', 'ALTER') as varchar(11)) \
-               from sys.databases d where d.database_id = db_id()";
+               from sys.databases d where d.name = db_name()";
     let rows = told(connection, sql).await.map_err(wrong)?;
     let row = rows.into_iter().next().unwrap_or_default();
     let cell = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
@@ -133,11 +125,16 @@ pub async fn sessions(connection: &mut Connection) -> Result<Vec<String>, Action
     }
 }
 
-/// Lines for people of who is connected.
-pub async fn connected(connection: &mut Connection) -> Result<Vec<String>, ActionError> {
+/// Whether sessions of others are shown at all: without the right a session sees itself, and counts nobody.
+pub async fn may_see(connection: &mut Connection) -> Result<bool, ActionError> {
     let sql = "select cast(has_perms_by_name(null, null, 'VIEW SERVER STATE') as varchar(11))";
     let may = one(connection, sql).await;
-    if may.map_err(|error| failed(&error, "rights"))? != "1" {
+    Ok(may.map_err(|error| failed(&error, "rights"))? == "1")
+}
+
+/// Lines for people of who is connected.
+pub async fn connected(connection: &mut Connection) -> Result<Vec<String>, ActionError> {
+    if !may_see(connection).await? {
         return Ok(vec![
             "who is connected is not shown to the connection's user; grant VIEW SERVER STATE to see it".to_owned(),
         ]);
@@ -200,66 +197,6 @@ pub async fn forgotten(connection: &mut Connection, prior: &Prior<State>) {
     if let Err(error) = told(connection, &sql).await {
         tracing::info!(%error, "the freeze's marker could not be closed");
     }
-}
-
-/// A write has to be refused, because the database is READ_ONLY and for no other reason.
-pub async fn refused_write(trial: &ServerTarget, cx: &Cx) -> Result<(), ActionError> {
-    let mut connection = connect(trial, false).await?;
-    let wrong = |error: Error| failed(&error, "the proof");
-    told(&mut connection, "begin transaction").await.map_err(wrong)?;
-    let sql = format!(
-        "insert into pointsman_marker([key], run, step, attempt) values ({}, {}, {}, 0)",
-        quoted(&format!("{}-proof", cx.key)),
-        quoted(&cx.run),
-        quoted(&cx.step)
-    );
-    let tried = told(&mut connection, &sql).await;
-    match tried {
-        Err(error) if number(&error) == Some(READ_ONLY) => {
-            let words = format!("a write of {} is refused", trial.user);
-            cx.reporter.progress(Progress::State(words));
-            Ok(())
-        }
-        Err(Error::Server(told)) => Err(permanent(format!(
-            "a write of {} was refused, but not because of the freeze: {} ({}); give it rights on pointsman_marker",
-            trial.user,
-            told.message(),
-            told.code()
-        ))),
-        Err(error) => Err(wrong(error)),
-        Ok(_) => {
-            told(&mut connection, "rollback transaction").await.map_err(wrong)?;
-            Err(permanent(format!(
-                "a write of {} was not refused (it was rolled back); look who opened the database again",
-                trial.user
-            )))
-        }
-    }
-}
-
-/// Nothing can be written for a while: one session stays in the database meanwhile, which keeps it as it is.
-pub async fn idle(target: &ServerTarget, cx: &Cx) -> Result<(), ActionError> {
-    let mut connection = connect(target, true).await?;
-    let nobody = json!({});
-    let before = seen(&mut connection, &nobody).await?;
-    cx.reporter
-        .progress(Progress::State(format!("watching that nothing is written: {DETECTOR}")));
-    cx.pause(IDLE).await?;
-    let after = seen(&mut connection, &nobody).await.map_err(|error| ActionError {
-        kind: ActionErrorKind::Permanent,
-        message: format!(
-            "the session that watched was ended: {}; look who opened the database",
-            error.message
-        ),
-        ..error
-    })?;
-    if before.state == State::frozen() && (&before.state, &before.place) == (&after.state, &after.place) {
-        return Ok(());
-    }
-    Err(permanent(format!(
-        "it was {} and is {} although writes are frozen; look who changed it",
-        before.state.database, after.state.database
-    )))
 }
 
 #[cfg(test)]

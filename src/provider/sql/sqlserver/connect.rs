@@ -45,8 +45,8 @@ impl Ender for Cut {
     }
 }
 
-/// Connects. A session that only `reads` says so, which secondaries of an availability group ask for; it closes nothing
-/// to writes.
+/// Connects. A session that only `reads` says so, which secondaries of an availability group ask for, and which its listener
+/// sends to one of them; it closes nothing to writes.
 pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Connection, ActionError> {
     let mut config = Config::new();
     config.database(&target.database);
@@ -112,8 +112,8 @@ async fn settle(connection: &mut Connection, target: &ServerTarget) -> Result<()
     let waits = target.patience.as_millis();
     let sql = format!(
         "set ansi_nulls on; set ansi_padding on; set ansi_warnings on; set arithabort on; set concat_null_yields_null on; \
-         set quoted_identifier on; set numeric_roundabort off; set xact_abort on; set dateformat ymd; \
-         set lock_timeout {waits}"
+         set quoted_identifier on; set numeric_roundabort off; set xact_abort on; set nocount off; \
+         set dateformat ymd; set lock_timeout {waits}"
     );
     let done = connection.client.simple_query(sql).await;
     let done = match done {

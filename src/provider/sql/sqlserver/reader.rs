@@ -26,10 +26,10 @@ pub struct Reader {
     target: ServerTarget,
 }
 
-/// Connects.
-pub async fn reader(target: &ServerTarget) -> Result<Reader, ActionError> {
+/// Connects. `secondary`: a listener may send it to a secondary, which what belongs to a change must never be read from.
+pub async fn reader(target: &ServerTarget, secondary: bool) -> Result<Reader, ActionError> {
     Ok(Reader {
-        connection: connect(target, true).await?,
+        connection: connect(target, secondary).await?,
         target: target.clone(),
     })
 }

@@ -16,7 +16,7 @@ use super::values::text;
 
 /// Gives a session one state of the database until it ends, where the database allows that. Not where tables are in memory,
 /// which a session of this kind may not read.
-pub const SNAPSHOT: &str = "if exists (select 1 from sys.databases where database_id = db_id() and snapshot_isolation_state = 1) \
+pub const SNAPSHOT: &str = "if exists (select 1 from sys.databases where name = db_name() and snapshot_isolation_state = 1) \
      and not exists (select 1 from sys.filegroups where type = 'FX') \
      begin set transaction isolation level snapshot; begin transaction; end";
 

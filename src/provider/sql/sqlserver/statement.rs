@@ -115,7 +115,8 @@ pub fn read(sql: &str) -> Result<Read, String> {
     let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
     let shape = match (first, object) {
         ("BACKUP" | "RESTORE" | "RECONFIGURE", _) => alone(NO_BLOCK, true),
-        ("CREATE" | "DROP" | "ALTER", "DATABASE") => alone(NO_BLOCK, first == "ALTER"),
+        // Several are dropped one after the other; of one that fails to be created, files may stay.
+        ("CREATE" | "DROP" | "ALTER", "DATABASE") => alone(NO_BLOCK, true),
         ("CREATE" | "DROP" | "ALTER", "FULLTEXT") => alone(NO_BLOCK, false),
         // The right to execute is named so.
         _ if has(&["EXEC"]) || has(&["EXECUTE"]) && !matches!(first, "GRANT" | "REVOKE" | "DENY") => {
@@ -173,7 +174,8 @@ mod tests {
             ("execute p @P1", true),
             ("sp_rename 'a', 'b'", true),
             ("backup database d to disk = 'x'", true),
-            ("create database d", false),
+            ("create database d", true),
+            ("drop database a, b", true),
             ("alter database d set recovery simple", true),
             ("drop fulltext index on t", false),
             ("dbcc checkident('t', reseed, 5)", true),

@@ -198,7 +198,11 @@ async fn find(connection: &mut Connection, key: &str) -> Result<Found, ActionErr
     let done = one(connection, &sql).await;
     Ok(match done.map_err(|error| failed(&error, "the marker row"))?.as_str() {
         "" => Found::Nothing,
-        "1" => Found::Done(result(kept(connection, key).await?.as_deref())),
+        "1" => match kept(connection, key).await? {
+            Some(kept) => Found::Done(result(Some(&kept))),
+            // Its result is written before it is done: a trigger committed the marker in the middle.
+            None => Found::Begun,
+        },
         _ => Found::Begun,
     })
 }
@@ -212,6 +216,28 @@ impl SqlserverWriter {
     /// A statement as the server shows it: whose it is stands before it.
     pub fn signed(&self, sql: &str) -> String {
         format!("/* {} */ {sql}", self.key)
+    }
+
+    /// Where there is no transaction of ours, the statement must have left none open: it would be rolled back with the
+    /// session, and no error says so inside of `sp_executesql`.
+    async fn none(&mut self) -> Result<(), Failure> {
+        let open = one(&mut self.connection, "select cast(@@trancount as varchar(11))").await;
+        let words = match open {
+            Ok(count) if count == "0" => return Ok(()),
+            Ok(count) => format!(
+                "the statement left {count} transactions open, which end with the session and are rolled back; have it \
+                 commit what it begins"
+            ),
+            Err(error) => format!(
+                "whether the statement left a transaction open is not known: {}; look at what it changes",
+                failed(&error, "the transaction").message
+            ),
+        };
+        Err(Failure {
+            error: ActionError::new(ActionErrorKind::Permanent, words),
+            // A part of it may stand whatever its shape is.
+            lost: true,
+        })
     }
 
     /// What the author's statement did must have left our transaction as it was.
@@ -260,7 +286,8 @@ impl Writer for SqlserverWriter {
 
     async fn unmark(&mut self) -> Result<(), Failure> {
         let sql = format!(
-            "delete from pointsman_marker where [key] = {} and applied_at is null",
+            "if @@trancount > 0 rollback transaction; \
+             delete from pointsman_marker where [key] = {} and applied_at is null",
             quoted(&self.key)
         );
         self.own("the marker row", &sql).await
@@ -272,11 +299,21 @@ impl Writer for SqlserverWriter {
         let bound: Vec<Bound<'_>> = params.iter().map(Bound).collect();
         let given: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
         let done = self.connection.client.execute(signed, &given).await;
-        let rows = done.map_err(|error| refused(&error, "the statement"))?.total();
+        let done = done.map_err(|error| refused(&error, "the statement"))?;
+        let counts = done.rows_affected();
         if self.whole {
             self.ours().await?;
+            // The counts of its triggers stand before its own.
+            return Ok(counts.last().copied().unwrap_or_default());
         }
-        Ok(rows)
+        self.none().await?;
+        // The call of a procedure counts nothing itself, after all that it called.
+        Ok(counts
+            .iter()
+            .rev()
+            .find(|count| **count > 0)
+            .copied()
+            .unwrap_or_default())
     }
 
     async fn fence(&mut self, now: &str) -> Result<(), Failure> {
@@ -348,7 +385,19 @@ impl Writer for SqlserverWriter {
         if let Err(error) = told(&mut self.connection, "rollback transaction").await {
             tracing::info!(%error, "the rollback was not answered");
         }
-        None
+        // A trigger may have committed what it was in, and the marker with it, before the statement failed.
+        match self.find().await {
+            Ok(Found::Nothing) => None,
+            Ok(Found::Begun | Found::Done(_)) => Some(
+                "its marker is committed all the same, and a part of it may stand: a trigger may have committed; look at \
+                 what it changes"
+                    .to_owned(),
+            ),
+            Err(error) => Some(format!(
+                "whether a trigger committed a part of it is not known: {}; look at its marker",
+                error.message
+            )),
+        }
     }
 
     fn ender(&self) -> Box<dyn Ender> {
@@ -357,9 +406,10 @@ impl Writer for SqlserverWriter {
 }
 
 /// Whether the mutation of this key was committed: first whether anybody is still at it, then its marker. While somebody is,
-/// its row would be waited for.
+/// its row would be waited for. Without the intent to only read: a listener would send that to a secondary, which may be
+/// behind.
 pub async fn observe(target: &ServerTarget, cx: &Cx, summary: &str) -> Result<Observed, ActionError> {
-    let mut connection = connect(target, true).await?;
+    let mut connection = connect(target, false).await?;
     if is_held(&mut connection, &cx.key).await? {
         return Ok(observed(true, Found::Nothing, summary));
     }
@@ -375,14 +425,14 @@ pub async fn observe(target: &ServerTarget, cx: &Cx, summary: &str) -> Result<Ob
 
 /// Looks before a statement or the fence row: who the server is, whether it takes writes, whether it understands.
 pub async fn look(target: &ServerTarget, sql: Option<(&str, &[Value])>) -> Result<(About, Vec<String>), ActionError> {
-    let mut session = reader(target).await?;
+    let mut session = reader(target, false).await?;
     let about = session.about().await?;
     open(target, &about)?;
     if let Some((sql, params)) = sql {
         session.understands(sql, params).await?;
     }
     let mut facts = vec![about.product.clone()];
-    let mut connection = connect(target, true).await?;
+    let mut connection = connect(target, false).await?;
     if !there(&mut connection, "pointsman_marker").await? {
         facts.push("pointsman_marker, _result and _fence are not there yet and will be made".to_owned());
     }

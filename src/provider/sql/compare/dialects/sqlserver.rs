@@ -171,7 +171,10 @@ impl Dialect for Sqlserver {
             Bucket::Step(range) => {
                 let (low, step) = (range.low, range.step());
                 let name = self.quote(&ask.leading()?.column.name);
-                format!("(cast({name} as bigint)-({low}))/{step}")
+                // Between both ends of a bigint lies more than one holds. A decimal divides into digits after the point,
+                // which may be rounded up: what is left over is taken off before.
+                let above = format!("(cast({name} as decimal(38,0))-({low}))");
+                format!("cast(({above}-{above}%{step})/{step} as decimal(38,0))")
             }
             Bucket::Hash { digits } => {
                 let key: Vec<Field> = ask.key.iter().filter_map(|at| ask.fields.get(*at)).cloned().collect();
@@ -194,7 +197,7 @@ impl Dialect for Sqlserver {
         Some(format!(
             "select convert(varchar(20), t.object_id)+' closed '+convert(varchar(11), d.database_id)+' '+\
              convert(varchar(23), d.create_date, 121)+' '+{ASKING}, 0 \
-             from sys.tables t cross join sys.databases d where t.object_id in ({}) and d.database_id = db_id() \
+             from sys.tables t cross join sys.databases d where t.object_id in ({}) and d.name = db_name() \
              and (d.is_read_only = 1 or d.source_database_id is not null) and d.is_in_standby = 0 and d.state = 0 \
              and {KNOWN} order by t.object_id",
             Self::ids(tables)?
@@ -210,7 +213,7 @@ impl Dialect for Sqlserver {
              from sys.tables t cross join sys.databases d cross join (select count_big(*) files, \
              sum(s.num_of_bytes_written) bytes from sys.dm_io_virtual_file_stats(db_id(), null) s \
              join sys.database_files f on f.file_id = s.file_id where f.type = 1) l \
-             where t.object_id in ({}) and t.is_filetable = 0 and d.database_id = db_id() and d.is_read_only = 0 \
+             where t.object_id in ({}) and t.is_filetable = 0 and d.name = db_name() and d.is_read_only = 0 \
              and d.delayed_durability = 0 \
              and d.is_in_standby = 0 and d.state = 0 and l.files = 1 \
              and cast(databasepropertyex(db_name(), 'Updateability') as nvarchar(60)) = 'READ_WRITE' and {KNOWN} \
@@ -264,6 +267,7 @@ fn fractioned(whole: &str, name: &str, fraction: u32) -> String {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::provider::sql::compare::cursor::Range;
     use crate::provider::sql::compare::kind::Column;
     use crate::provider::sql::reading::reads;
     use crate::provider::sql::server::Engine;
@@ -279,6 +283,24 @@ mod tests {
             },
             form,
         }
+    }
+
+    #[test]
+    fn steps_are_counted_between_both_ends_of_a_bigint() {
+        let fields = [field(Kind::Integer, "bigint", Form::Whole)];
+        let table = TableName::parse("dbo.t");
+        let ask = Ask {
+            table: &table,
+            filter: "",
+            fields: &fields,
+            key: &[0],
+            bucket: Bucket::Step(Range::EVERYTHING),
+            own: None,
+        };
+        let sums = Sqlserver.sums(&ask).unwrap();
+        let above = "(cast([c] as decimal(38,0))-(0))";
+        let bucket = format!("(select cast(({above}-{above}%1)/1 as decimal(38,0)) b, ");
+        assert!(sums.contains(&bucket), "{sums}");
     }
 
     #[test]
