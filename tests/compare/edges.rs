@@ -224,6 +224,34 @@ async fn rows_longer_than_a_packet_are_not_hashed_by_the_server() {
     assert_eq!(exact("b"), (false, true));
 }
 
+/// Single rows everywhere are single rows; a fault of all rows is told by a sample.
+#[tokio::test]
+async fn rows_that_differ_in_every_part_are_all_listed() {
+    let (Some(source), Some(target)) = (Base::new(Kind::Sqlite).await, Base::new(Kind::Sqlite).await) else {
+        return;
+    };
+    for key in ["integer primary key", "text primary key"] {
+        for base in [&source, &target] {
+            base.run("drop table if exists t").await;
+            base.run(&format!("create table t(id {key} not null, v int)")).await;
+            base.run(
+                "with recursive n(n) as (select 1 union all select n + 1 from n where n < 20000) \
+                 insert into t select n, n from n",
+            )
+            .await;
+        }
+        target.run("update t set v = -1 where id % 100 = 7").await;
+        let outcome = rows(&source, &target, "t").await;
+        assert_eq!(outcome.tables[0].differences.len(), 200, "{key}");
+        assert_eq!(outcome.tables[0].cut, None, "{key}");
+        target.run("update t set v = v + 1").await;
+        let outcome = rows(&source, &target, "t").await;
+        let said = outcome.tables[0].cut.clone().unwrap_or_default();
+        assert!(said.starts_with("most rows differ"), "{key}: {said}");
+        assert!(outcome.tables[0].differences.len() < 2_000, "{key}");
+    }
+}
+
 /// A server's own settings make no answer shorter.
 #[tokio::test]
 async fn a_limit_of_the_server_is_none_of_the_comparison() {

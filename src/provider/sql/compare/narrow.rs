@@ -19,7 +19,8 @@ use super::work::{Found, Rows, Sums, Transport};
 
 /// Rows of differing buckets that are held at a time.
 const HELD: u64 = 32_768;
-/// A range of more rows than that in which more than half of the buckets differ is no matter of single rows.
+/// A range of more rows than that in which most buckets differ is looked at by one of them: where most of its rows differ,
+/// it is no matter of single rows.
 const SYSTEMATIC: u64 = 8_192;
 /// How often a table's part without ranges is read whole to name the rows of it that differ.
 const SCANS: u32 = 16;
@@ -134,14 +135,28 @@ impl TableJob {
             let total = here.keys().chain(there.keys()).collect::<HashSet<_>>().len();
             let mut unlike = unlike.as_slice();
             let rows = part.sums.0.rows.max(part.sums.1.rows);
-            if rows > SYSTEMATIC && unlike.len() * 2 > total {
-                part.cut = Some(format!(
-                    "most rows differ ({} of {total} parts of the keys from {} on): a mapping, a time zone or a collation rather \
-                     than single rows; only a sample is listed",
-                    unlike.len(),
-                    range.low
-                ));
-                unlike = unlike.get(..1).unwrap_or_default();
+            if self.gathered().differences.len() >= LISTED {
+                part.cut = Some(format!("only the first {LISTED} rows that differ are listed"));
+                return Ok(part);
+            }
+            if rows > SYSTEMATIC
+                && unlike.len() * 2 > total
+                && let Some(((at, rows), rest)) = unlike.split_first()
+                && *rows <= HELD
+            {
+                let sample = self.rows(&[range.bucket(*at)], pair).await;
+                if most(&sample, *rows) {
+                    part.cut = Some(format!(
+                        "most rows differ ({} of {total} parts of the keys from {} on): a mapping, a time zone or a collation \
+                         rather than single rows; only a sample is listed",
+                        unlike.len(),
+                        range.low
+                    ));
+                    unlike = &[];
+                } else {
+                    unlike = rest;
+                }
+                part.take(sample)?;
             }
             let mut group: Vec<Range> = Vec::new();
             let mut held = 0;
@@ -270,13 +285,22 @@ impl TableJob {
         let mut unlike = unlike.as_slice();
         let total = here.keys().chain(there.keys()).collect::<HashSet<_>>().len();
         let rows = part.sums.0.rows.max(part.sums.1.rows);
-        if rows > SYSTEMATIC && unlike.len() * 2 > total {
-            part.cut = Some(format!(
-                "most rows differ ({} of {total} parts): a mapping, a time zone or a collation rather than single rows; only a \
-                 sample is listed",
-                unlike.len()
-            ));
-            unlike = unlike.get(..1).unwrap_or_default();
+        if rows > SYSTEMATIC
+            && unlike.len() * 2 > total
+            && let Some(((at, rows), rest)) = unlike.split_first()
+        {
+            let sample = self.listed(filters, bucket, Some(HashSet::from([*at])), pair).await;
+            if most(&sample, *rows) {
+                part.cut = Some(format!(
+                    "most rows differ ({} of {total} parts): a mapping, a time zone or a collation rather than single rows; only \
+                     a sample is listed",
+                    unlike.len()
+                ));
+                unlike = &[];
+            } else {
+                unlike = rest;
+            }
+            part.take(sample)?;
         }
         let mut group = HashSet::new();
         let mut held = 0;
@@ -302,6 +326,12 @@ impl TableJob {
         }
         Ok(part)
     }
+}
+
+/// Whether most of so many rows differ.
+fn most(sample: &Result<Part, ActionError>, rows: u64) -> bool {
+    let unlike = sample.as_ref().map_or(0, |part| part.differences.len());
+    u64::try_from(unlike).is_ok_and(|unlike| unlike * 2 > rows)
 }
 
 /// A key that two rows have names neither.
