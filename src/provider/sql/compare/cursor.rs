@@ -93,6 +93,8 @@ pub struct Cursor {
     width: i128,
     begun: bool,
     ended: bool,
+    /// Keys of ranges that were taken, and of which nobody has told yet what was found.
+    taken: i128,
     /// Nothing was found in the last range: the next key is asked for before the next one.
     pub sparse: bool,
     /// Ranges that were compared before, in order.
@@ -112,6 +114,7 @@ impl Cursor {
             width: 1,
             begun: false,
             ended: false,
+            taken: 0,
             sparse: false,
             done,
         };
@@ -158,12 +161,14 @@ impl Cursor {
         self.begun = true;
         self.ended = last;
         self.next = high;
+        self.taken += high - range.low;
         Some(range)
     }
 
     /// What a range had in it.
     pub fn found(&mut self, range: &Range, rows: u64) {
         let width = range.high - range.low;
+        self.taken -= width;
         if rows == 0 {
             self.sparse = true;
             return;
@@ -179,10 +184,10 @@ impl Cursor {
         self.next = self.next.max(next.unwrap_or(self.high));
     }
 
-    /// The share of the keys that ranges were taken of.
+    /// The share of the keys that is behind it, of ranges that are not compared yet nothing.
     pub fn share(&self) -> f64 {
         let span = (self.high - self.low).max(0) + 1;
-        ((self.next - self.low) as f64 / span as f64).clamp(0.0, 1.0)
+        ((self.next - self.low - self.taken) as f64 / span as f64).clamp(0.0, 1.0)
     }
 
     /// From where the next range begins.

@@ -215,6 +215,10 @@ impl Meter {
 
     /// The share of the rows that are expected, from 0 to 1.
     pub fn share(&self) -> f64 {
+        // As long as nothing tells how large anything is, what was seen is no share of it.
+        if self.parts().iter().all(|part| part.expected().is_none()) {
+            return 0.0;
+        }
         let (rows, expected) = self.standing();
         share(rows, expected)
     }
@@ -315,6 +319,11 @@ mod tests {
         meter.begin(0, None);
         meter.add(0, 100, 0, &[]);
         meter.reached(0, 0.25);
+        let other = Meter::default();
+        other.plan(std::iter::once("a".to_owned()));
+        other.begin(0, None);
+        other.add(0, 100, 0, &[]);
+        assert_eq!(other.share(), 0.0);
         // The other is taken for one like it.
         assert_eq!(meter.share(), 0.125);
         meter.begin(1, Some(100));
