@@ -198,7 +198,8 @@ impl Dialect for Mysql {
             .collect();
         // Other engines do not keep the time, and one that is not in the cache any more has forgotten it.
         Some(format!(
-            "select if(update_time is null and (select count(*) from information_schema.tables) > @@table_definition_cache, null, \
+            "select if(update_time is null and (select count(*) from information_schema.tables where table_schema not in \
+             ('information_schema', 'performance_schema', 'mysql', 'sys')) > @@table_definition_cache, null, \
              concat_ws(' ', table_name, create_time, ifnull(update_time, '-'))), \
              update_time >= now() - interval 1 second from information_schema.tables \
              where table_type <> 'VIEW' and engine in ('InnoDB', 'MyISAM', 'Aria') and ({}) order by table_schema, table_name",
@@ -211,7 +212,8 @@ impl Dialect for Mysql {
     }
 
     fn watch(&self) -> &'static str {
-        "UPDATE_TIME of every table (information_schema.tables)"
+        "UPDATE_TIME of every table (information_schema.tables), which a server with more tables than its \
+         table_definition_cache may forget"
     }
 }
 
