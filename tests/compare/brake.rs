@@ -144,7 +144,9 @@ impl Ledger for Rising {
         Box::pin(async move {
             if self.kept.fetch_add(1, Ordering::Relaxed) == 1 {
                 self.lag.run("update delay set seconds = 9").await;
+                let deadline = Instant::now() + Duration::from_secs(60);
                 while self.brake.holding().is_none() {
+                    assert!(Instant::now() < deadline, "it is not held");
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }

@@ -82,23 +82,12 @@ impl TableJob {
         let cancel = &self.shared.cancel;
         let kind = |transport: Transport| format!("{} {}", self.label, transport.words());
         let rows = |sums: &BTreeMap<i64, Sum>| sums.values().map(|sum| sum.rows).sum();
-        let Pair {
-            source: near,
-            target: far,
-        } = pair;
-        // Whoever waited for a turn looks again whether it may ask.
-        let here = async {
-            self.shared.free().await?;
-            source.perform(near, &one, cancel).await
-        };
-        let there = async {
-            self.shared.free().await?;
-            target.perform(far, &other, cancel).await
-        };
+        let here = source.perform(&mut pair.source, &one, cancel);
+        let there = target.perform(&mut pair.target, &other, cancel);
         let (kinds, rows) = ((kind(transports.0), kind(transports.1)), &rows);
         let (here, there) = tokio::join!(
-            source.pace.run(&kinds.0, here, rows),
-            target.pace.run(&kinds.1, there, rows)
+            source.pace.run(&kinds.0, self.shared.free(), here, rows),
+            target.pace.run(&kinds.1, self.shared.free(), there, rows)
         );
         Ok((here?, there?))
     }

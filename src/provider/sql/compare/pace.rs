@@ -53,15 +53,18 @@ impl Pace {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a range of a kind as soon as it is its turn. `rows`: how many rows the answer was made of.
+    /// Asks for a range of a kind as soon as it is its turn and it is `ready`, which is no burden of the server's. `rows`: how
+    /// many rows the answer was made of.
     pub async fn run<T, E>(
         &self,
         kind: &str,
+        ready: impl Future<Output = Result<(), E>>,
         asking: impl Future<Output = Result<T, E>>,
         rows: impl FnOnce(&T) -> u64,
     ) -> Result<T, E> {
         // It is never closed.
         let turn = self.turns.acquire().await.ok();
+        ready.await?;
         let begun = Instant::now();
         let answer = asking.await?;
         if !self.may_keep(kind, begun.elapsed(), rows(&answer))
@@ -135,7 +138,7 @@ mod tests {
                     running.fetch_sub(1, Ordering::Relaxed);
                     Ok::<(), Infallible>(())
                 };
-                pace.run("t", asking, |()| 1_000).await
+                pace.run("t", std::future::ready(Ok(())), asking, |()| 1_000).await
             });
         }
         while each.join_next().await.is_some() {}
@@ -175,11 +178,18 @@ mod tests {
             Ok::<(), Infallible>(())
         };
         for (kind, took) in [("narrow", 1), ("wide", 60), ("wide", 60), ("narrow", 1)] {
-            assert!(pace.run(kind, asking(took), |()| 1_000).await.is_ok());
+            assert!(
+                pace.run(kind, std::future::ready(Ok(())), asking(took), |()| 1_000)
+                    .await
+                    .is_ok()
+            );
         }
         assert_eq!(pace.words(), None);
         // A range of nothing says nothing of the server.
-        assert!(pace.run("narrow", asking(600), |()| 0).await.is_ok());
+        let ready = std::future::ready(Ok(()));
+        assert!(pace.run("narrow", ready, asking(600), |()| 0).await.is_ok());
+        // Nor does what it was held for.
+        assert!(pace.run("narrow", asking(600), asking(1), |()| 1_000).await.is_ok());
         assert_eq!(pace.words(), None);
     }
 }

@@ -44,8 +44,8 @@ pub struct Side {
     database: Database,
     anchor: Mutex<Anchor>,
     watcher: Mutex<Option<Box<dyn Session>>>,
-    /// The watch's session broke.
-    lost: AtomicBool,
+    /// The watch has had a session.
+    watched: AtomicBool,
 }
 
 /// The session whose state the others share, as long as it is open.
@@ -90,7 +90,7 @@ impl Side {
             database,
             anchor: Mutex::default(),
             watcher: Mutex::default(),
-            lost: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -257,20 +257,20 @@ impl Side {
         let mut watcher = self.watcher.lock().await;
         let mut rows = Vec::new();
         for sql in asked.into_iter().flatten() {
-            if watcher.is_none() {
+            // A session whose answer nobody has waited for is not asked again: it would give that one.
+            let mut session = match watcher.take() {
+                Some(session) => session,
                 // What a session says that began later may leave out what was written before.
-                if self.lost.load(Ordering::Relaxed) && !self.dialect.anew() {
-                    return None;
+                None if self.watched.load(Ordering::Relaxed) && !self.dialect.anew() => return None,
+                None => {
+                    let opened = tokio::time::timeout(OPENING, self.database.session()).await;
+                    opened.ok()?.ok()?
                 }
-                let opened = tokio::time::timeout(OPENING, self.database.session()).await;
-                *watcher = opened.ok().and_then(Result::ok);
-            }
-            let answer = tokio::time::timeout(SILENT, all(&mut **watcher.as_mut()?, &sql)).await;
-            let Ok(Ok(told)) = answer else {
-                *watcher = None;
-                self.lost.store(true, Ordering::Relaxed);
-                return None;
             };
+            self.watched.store(true, Ordering::Relaxed);
+            let answer = tokio::time::timeout(SILENT, all(&mut *session, &sql)).await;
+            let told = answer.ok()?.ok()?;
+            *watcher = Some(session);
             // A view, or a table that is not there, is not watched; a file is, as a whole. What is NULL tells nothing.
             let known = told.iter().all(|row| row.first().is_some_and(Option::is_some));
             if known && !told.is_empty() && (self.database.stamp().is_some() || told.len() >= tables.len()) {
