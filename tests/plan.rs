@@ -12,19 +12,11 @@ const SOUND: &str = include_str!("fixtures/sound.yaml");
 #[test]
 fn what_a_later_version_executes_is_understood_and_refused_by_run() {
     let place = Place::new();
-    let text = SOUND
-        .replace("sql.query", "sql.compare_objects")
-        .replace(
-            "        with:\n          sql: select 1\n        outputs: { rows: result.rows }\n",
-            "",
-        )
-        .replace(
-            "  lab: { kind: lab }\n",
-            "  staging:\n    kind: rehearsal\n    approvals: typed\n    connections:\n      \
-             source: { uses: sqlserver, host: 127.0.0.1, database: erp, user: cutover }\n      \
-             target: { uses: sqlserver, host: 127.0.0.1, database: new, user: cutover }\n",
-        );
-    let text = text.replacen("on: source", "on: [source, target]", 1);
+    let text = SOUND.replace(
+        "  lab: { kind: lab }\n",
+        "  staging:\n    kind: rehearsal\n    approvals: signed\n    connections:\n      \
+         source: { uses: sqlite, path: source.db }\n      target: { uses: sqlite, path: target.db }\n",
+    );
     let path = place.path("later.yaml");
     fs::write(&path, text).unwrap();
     let file = path.display().to_string();
@@ -33,9 +25,7 @@ fn what_a_later_version_executes_is_understood_and_refused_by_run() {
         .program(&["run", &file, "--env", "staging", "--as", "cutover", "--headless"])
         .expect(2);
     assert!(
-        ended
-            .err
-            .contains("not available yet: sql.compare_objects on sqlserver"),
+        ended.err.contains("not available yet: signed approvals"),
         "{}",
         ended.err
     );

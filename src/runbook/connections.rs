@@ -65,7 +65,7 @@ fn is_later(uses: &str, kind: &str) -> bool {
         // What backs an engine up by command says so itself.
         "sql.query" | "sql.assert" | "sql.wait" | "sql.compare" | "sql.exec" | "sql.fence" | "sql.freeze_writes"
         | "sql.thaw_writes" | "sql.backup" => false,
-        "sql.compare_objects" => kind == "sqlserver",
+
         _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
     }
 }

@@ -27,6 +27,7 @@ mod sqlserver;
 mod sqlserver_changes;
 mod sqlserver_freeze;
 mod sqlserver_night;
+mod sqlserver_objects;
 mod standby;
 mod tds_front;
 mod tls;

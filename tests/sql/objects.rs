@@ -99,6 +99,140 @@ async fn every_sort_of_difference_has_its_name_on_mysql() {
     assert_eq!(ignored.result["differences"], json!(0));
 }
 
+/// What a catalogue leaves out for somebody is no equality.
+#[tokio::test]
+async fn what_an_account_may_not_see_is_told_on_mysql() {
+    let Some(server) = databases::mariadb() else { return };
+    let (source, target) = (server.database().await, server.database().await);
+    for database in [&source, &target] {
+        database
+            .run("create table t(id bigint auto_increment primary key)")
+            .await;
+        database.run("create procedure p() select 1").await;
+        database
+            .run("create sequence s start with 1 increment by 1 nocache")
+            .await;
+        database
+            .run("create sequence d start with -1 increment by -1 nocache")
+            .await;
+    }
+    source
+        .run("create trigger tr before update on t for each row set new.id = new.id")
+        .await;
+    let name = &source.target.database;
+    let role = format!("looks_{name}");
+    for sql in [
+        format!(
+            "create user if not exists '{name}'@'127.0.0.1' identified by '{}'",
+            databases::PASSWORD
+        ),
+        format!("grant select on {name}.* to '{name}'@'127.0.0.1'"),
+        format!("create role {role}"),
+        format!("grant trigger, show view, event on {name}.* to {role}"),
+        format!("grant select on mysql.proc to {role}"),
+        format!("grant {role} to '{name}'@'127.0.0.1'"),
+    ] {
+        source.run(&sql).await;
+    }
+    let mut limited = source.target.clone();
+    limited.user.clone_from(name);
+    let compares = |target| {
+        action(
+            "sql.compare_objects",
+            json!({ "expect": "differences >= 0" }),
+            &[target, &limited],
+        )
+    };
+    let blind = compares(&source.target);
+    let ready = blind.check(&cx("pm-objects")).await.unwrap();
+    assert!(
+        ready
+            .facts
+            .iter()
+            .any(|fact| fact == "db1: not all is seen of triggers (TRIGGER on the whole schema is needed)"),
+        "{:?}",
+        ready.facts
+    );
+    let found = blind.execute(&cx("pm-objects")).await.unwrap();
+    let unseen = list(&found, "unseen");
+    for words in [
+        "triggers on the target",
+        "views on the target",
+        "events on the target",
+        "routines on the target",
+    ] {
+        assert!(unseen.iter().any(|told| told.starts_with(words)), "{words}: {unseen:?}");
+    }
+    assert!(
+        !unseen.iter().any(|told| told.contains("tables and columns")),
+        "{unseen:?}"
+    );
+    // Without being asked it does not hold.
+    let strict = action(
+        "sql.compare_objects",
+        json!({ "ignore": ["trigger *", "user *", "grant *"] }),
+        &[&limited, &limited],
+    );
+    assert!(
+        strict
+            .execute(&cx("pm-objects"))
+            .await
+            .unwrap_err()
+            .message
+            .contains("not seen")
+    );
+    let left_out = action(
+        "sql.compare_objects",
+        json!({ "ignore": ["trigger*", "view*", "event*", "routine*", "user*", "grant*"] }),
+        &[&limited, &limited],
+    );
+    left_out.execute(&cx("pm-objects")).await.unwrap();
+    // What a role sees, which the account is in when it logs in, is seen.
+    source
+        .run(&format!("set default role {role} for '{name}'@'127.0.0.1'"))
+        .await;
+    let ready = blind.check(&cx("pm-objects")).await.unwrap();
+    assert_eq!(ready.facts, Vec::<String>::new());
+    // A sequence that would give again what its source has given.
+    for _ in 0..3 {
+        source.run("do nextval(s)").await;
+        target.run("do nextval(d)").await;
+    }
+    let found = compared(&source, &target, json!({})).await;
+    assert_eq!(list(&found, "behind"), ["sequence s is at 1, and at 4 on the source"]);
+    let found = compared(&target, &source, json!({})).await;
+    assert_eq!(list(&found, "behind"), ["sequence d is at -1, and at -4 on the source"]);
+}
+
+#[tokio::test]
+async fn a_sequence_of_no_column_is_not_behind_its_source_on_postgres() {
+    let Some(server) = databases::postgres() else { return };
+    let (source, target) = (server.database().await, server.database().await);
+    for database in [&source, &target] {
+        database
+            .run("create sequence invoices; create sequence down increment -1")
+            .await;
+    }
+    source
+        .run("select nextval('invoices') from generate_series(1, 900)")
+        .await;
+    let ignore = json!({ "ignore": ["role *"] });
+    let found = compared(&source, &target, ignore.clone()).await;
+    assert_eq!(
+        list(&found, "behind"),
+        ["sequence public.invoices is at 1, and at 900 on the source"]
+    );
+    let other_way = compared(&target, &source, ignore).await;
+    assert_eq!(other_way.result["differences"], json!(0), "{}", other_way.summary);
+    target
+        .run("drop sequence down; create sequence down increment -2")
+        .await;
+    let left_out = json!({ "ignore": ["role *", "sequence public.invoices"] });
+    let found = compared(&source, &target, left_out).await;
+    assert_eq!(list(&found, "different"), ["sequence public.down"]);
+    assert_eq!(list(&found, "behind"), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn across_engines_what_both_have_words_for() {
     let (Some(maria), Some(postgres)) = (databases::mariadb(), databases::postgres()) else {

@@ -15,14 +15,154 @@ pub struct Lookup {
     pub sql: &'static str,
 }
 
+/// Whether somebody sees all that there is: a catalogue that leaves out what one may not see does not say so.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight {
+    pub told: Told,
+    /// What is needed for it, for people.
+    pub needs: &'static str,
+}
+
+/// How a server tells whether somebody sees all.
+#[derive(Debug, Clone, Copy)]
+pub enum Told {
+    /// By a query that gives 1.
+    By(&'static str),
+    /// By its list of grants (MySQL, MariaDB): one of these privileges on the schema or on all of them.
+    Schema(&'static [&'static str]),
+    /// One of these privileges on all schemas, or SELECT on a table.
+    Everywhere(&'static [&'static str], &'static str),
+}
+
+/// Lookups that are allowed and known together.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The first version of a server that has such objects.
+    pub since: u32,
+    pub sight: Option<Sight>,
+    /// Rows are columns of keys: kind, the key's own number, definition, table, column, and of a foreign key the table and
+    /// the column that it refers to. Their name is made of all of them.
+    pub keyed: bool,
+    pub lookups: &'static [Lookup],
+}
+
+impl Section {
+    /// What any version has, and anybody sees.
+    pub const fn of(lookups: &'static [Lookup]) -> Self {
+        Self {
+            since: 0,
+            sight: None,
+            keyed: false,
+            lookups,
+        }
+    }
+}
+
+/// Where a counter stands, and which way it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub at: i128,
+    pub down: bool,
+}
+
+impl Position {
+    /// Whether it has not come as far as another place.
+    pub const fn before(self, other: i128) -> bool {
+        if self.down { self.at > other } else { self.at < other }
+    }
+}
+
 /// The objects of one side.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Inventory {
+    /// A definition in several rows is put together as they come.
     pub objects: BTreeMap<(String, String), String>,
+    /// Sequences by name, as they stand.
+    pub positions: BTreeMap<String, Position>,
     /// Counters that would give out what is there already.
     pub behind: Vec<String>,
     /// What could not be looked up, and why.
-    pub unseen: Vec<String>,
+    pub unseen: Vec<Unseen>,
+}
+
+/// What could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    pub what: String,
+    pub why: String,
+}
+
+impl Inventory {
+    /// A row of kind, name and definition. What the server keeps to itself is unseen.
+    pub fn object(&mut self, what: &str, [kind, name, definition]: [Option<String>; 3]) {
+        let (Some(kind), Some(name)) = (kind, name) else {
+            return self.hidden(what, "the server does not tell the name of one");
+        };
+        let Some(definition) = definition else {
+            let what = format!("{kind} {name}");
+            return self.hidden(
+                &what,
+                "the server does not tell its definition: it is encrypted, or not for this user",
+            );
+        };
+        let known = self.objects.entry((kind, name)).or_default();
+        if !known.is_empty() {
+            known.push('\n');
+        }
+        known.push_str(&definition);
+    }
+
+    /// Rows of keys, each in the order of its columns.
+    pub fn keys(&mut self, what: &str, rows: Vec<Vec<Option<String>>>) {
+        struct Key {
+            kind: String,
+            definition: String,
+            table: String,
+            columns: Vec<String>,
+            to: String,
+            others: Vec<String>,
+        }
+        let mut keys: BTreeMap<(String, String), Key> = BTreeMap::new();
+        for row in rows {
+            let Some(cells) = row.into_iter().collect::<Option<Vec<String>>>() else {
+                self.hidden(what, "the server does not tell all of one");
+                continue;
+            };
+            let Ok([kind, id, definition, table, column, to, other]) = <[String; 7]>::try_from(cells) else {
+                self.hidden(what, "a row of another shape came");
+                continue;
+            };
+            let key = keys.entry((kind.clone(), id)).or_insert_with(|| Key {
+                kind,
+                definition,
+                table,
+                columns: Vec::new(),
+                to,
+                others: Vec::new(),
+            });
+            key.columns.push(column);
+            key.others.push(other);
+        }
+        for key in keys.into_values() {
+            let to = match key.to.is_empty() {
+                true => String::new(),
+                false => format!(" -> {}({})", key.to, key.others.join(",")),
+            };
+            let name = format!("{}({}){to}", key.table, key.columns.join(","));
+            self.object(what, [Some(key.kind), Some(name), Some(key.definition)]);
+        }
+    }
+
+    /// What was not seen, once.
+    pub fn hidden(&mut self, what: &str, why: &str) {
+        let unseen = Unseen {
+            what: what.to_owned(),
+            why: why.to_owned(),
+        };
+        if !self.unseen.contains(&unseen) {
+            self.unseen.push(unseen);
+        }
+    }
 }
 
 /// How two sides differ.
@@ -76,11 +216,21 @@ pub fn differences(source: &Inventory, target: &Inventory, ignore: &[String]) ->
     let extra = target.objects.keys().filter(|key| !source.objects.contains_key(*key));
     found.extra = extra.map(named).filter(|name| counts(name)).collect();
     found.behind = target.behind.iter().filter(|name| counts(name)).cloned().collect();
+    for (name, there) in &target.positions {
+        let Some(here) = source.positions.get(name).filter(|here| there.before(here.at)) else {
+            continue;
+        };
+        let words = format!("sequence {name} is at {}, and at {} on the source", there.at, here.at);
+        if counts(&words) && counts(&format!("sequence {name}")) {
+            found.behind.push(words);
+        }
+    }
     let sides = [("source", &source.unseen), ("target", &target.unseen)];
     for (side, unseen) in sides {
+        let unseen = unseen.iter().filter(|unseen| counts(&unseen.what));
         found
             .unseen
-            .extend(unseen.iter().map(|what| format!("{what} on the {side}")));
+            .extend(unseen.map(|unseen| format!("{} on the {side} ({})", unseen.what, unseen.why)));
     }
     found
 }

@@ -1,7 +1,7 @@
 //! Where PostgreSQL's catalogue has each kind of object. Owns the texts of its questions only; the tool's own tables and
 //! what belongs to an extension or to the system are left out.
 
-use super::inventory::Lookup;
+use super::inventory::{Lookup, Section};
 
 macro_rules! ours {
     ($name:literal) => {
@@ -14,7 +14,7 @@ macro_rules! ours {
 }
 
 /// For a comparison with another PostgreSQL.
-pub const NATIVE: &[Lookup] = &[
+pub const NATIVE: &[Section] = &[Section::of(&[
     Lookup {
         what: "tables and columns",
         sql: concat!(
@@ -24,6 +24,15 @@ pub const NATIVE: &[Lookup] = &[
              from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
              left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
              where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and",
+            ours!("c.relname")
+        ),
+    },
+    Lookup {
+        what: "sequences",
+        sql: concat!(
+            "select 'sequence', format('%I.%I', n.nspname, c.relname), format_type(q.seqtypid, null) || ' start ' || q.seqstart \
+             || ' by ' || q.seqincrement || ' from ' || q.seqmin || ' to ' || q.seqmax || case when q.seqcycle then ' cycle' else '' end \
+             from pg_sequence q join pg_class c on c.oid = q.seqrelid join pg_namespace n on n.oid = c.relnamespace where",
             ours!("c.relname")
         ),
     },
@@ -98,10 +107,10 @@ pub const NATIVE: &[Lookup] = &[
               select 'schema', nspname::text, pg_get_userbyid(nspowner)::text from pg_namespace \
               where nspname not in ('pg_catalog', 'information_schema') and nspname not like 'pg\\_t%'",
     },
-];
+])];
 
 /// For a comparison with another engine: what both have words for.
-pub const NEUTRAL: &[Lookup] = &[
+pub const NEUTRAL: &[Section] = &[Section::of(&[
     Lookup {
         what: "tables and views",
         sql: concat!(
@@ -137,7 +146,7 @@ pub const NEUTRAL: &[Lookup] = &[
             ours!("c.relname")
         ),
     },
-];
+])];
 
 /// Counters: their name, the query of the next number, the query of the highest that is there.
 pub const COUNTERS: &str = concat!(
@@ -147,5 +156,15 @@ pub const COUNTERS: &str = concat!(
      from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
      where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped \
      and pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname) is not null and",
+    ours!("c.relname")
+);
+
+/// Sequences that no column owns: the query of where one stands, and which way it goes; NULL where one may not be read.
+pub const POSITIONS: &str = concat!(
+    "select format('%I.%I', n.nspname, c.relname), case when has_sequence_privilege(c.oid, 'select') then \
+     format('select last_value, %L from %I.%I', case when q.seqincrement < 0 then 'down' else 'up' end, n.nspname, c.relname) end \
+     from pg_sequence q join pg_class c on c.oid = q.seqrelid join pg_namespace n on n.oid = c.relnamespace \
+     where not exists (select 1 from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass \
+     and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')) and",
     ours!("c.relname")
 );
