@@ -86,18 +86,6 @@ impl Request<'_> {
         }
     }
 
-    /// The SQLite connection at a position, for what no other engine can do yet.
-    pub fn sql(&self, connections: &Connections, position: usize) -> Result<SqliteTarget, BuildError> {
-        match self.database(connections, position)? {
-            Database::Sqlite(target) => Ok(target),
-            Database::Server(target) => Err(BuildError::NotAvailable(format!(
-                "{} on {}",
-                self.uses,
-                target.engine.word()
-            ))),
-        }
-    }
-
     /// The database at a position, of any engine.
     pub fn database(&self, connections: &Connections, position: usize) -> Result<Database, BuildError> {
         match connections.at(self.on, position)? {

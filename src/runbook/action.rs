@@ -36,7 +36,6 @@ impl Builder<'_> {
             .first()
             .and_then(|name| self.connections.get(name))
             .map(|connection| connection.uses.clone());
-        self.later_engines(spec, &on);
         let with = self.parameters(node, spec, engine.as_deref());
         if matches!(spec.uses, "shell.command" | "ssh.command") {
             self.command(node, &with);

@@ -59,31 +59,7 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Whether an action cannot act on an engine in this version, though it can on others.
-fn is_later(uses: &str, kind: &str) -> bool {
-    match uses {
-        // What backs an engine up by command says so itself.
-        "sql.query" | "sql.assert" | "sql.wait" | "sql.compare" | "sql.exec" | "sql.fence" | "sql.freeze_writes"
-        | "sql.thaw_writes" | "sql.backup" => false,
-
-        _ => matches!(kind, "mysql" | "postgres" | "sqlserver"),
-    }
-}
-
 impl Builder<'_> {
-    /// Tells of an action that exists, and not yet on the engines that it names.
-    pub(super) fn later_engines(&mut self, spec: &ActionSpec, on: &[String]) {
-        let named = on
-            .iter()
-            .filter_map(|name| Some(self.connections.get(name)?.uses.clone()));
-        let kinds: Vec<String> = named
-            .filter(|kind| spec.available && is_later(spec.uses, kind))
-            .collect();
-        for kind in kinds {
-            self.later(format!("{} on {kind}", spec.uses));
-        }
-    }
-
     pub(super) fn connections(&mut self, root: &Node, node: &Node) {
         let shared = root
             .get("connections")

@@ -19,7 +19,7 @@ fn lab(bench: &Bench) -> &Lab {
 }
 
 /// A bench whose task has loaded everything.
-async fn loaded() -> Bench {
+pub async fn loaded() -> Bench {
     let bench = Bench::lab().await.unwrap();
     let start = bench.action("dms.start", json!({ "task": bench.names.task }));
     bench.perform(&*start, "pm-start").await.unwrap();

@@ -23,6 +23,8 @@
 //! | both | refusals of credentials, throttling, lost replies | none by themselves | `proxy.rs` in front of them, and microburst 0.10.0, which words them by AWS's own models |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../databases/mod.rs"]
+mod databases;
 #[path = "../peers/mod.rs"]
 mod peers;
 
@@ -31,6 +33,7 @@ mod bench;
 mod cloudwatch;
 mod demands;
 mod dms;
+mod dms_servers;
 mod dms_tables;
 mod dns;
 mod fault_table;

@@ -244,6 +244,7 @@ async fn hashed(base: &Base, column: Column) -> String {
                     high: 1_000,
                     first: true,
                     last: true,
+                    parts: 128,
                 }),
             },
             transport,

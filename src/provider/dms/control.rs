@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use aws_sdk_databasemigration::operation::RequestId;
 use aws_sdk_databasemigration::types::StartReplicationTaskTypeValue;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::aws::accept::note;
 use crate::provider::aws::lag::SHOWN;
 use crate::provider::aws::{AwsTarget, Sent, accepted, classify};
-use crate::provider::connection::{BuildError, SqliteTarget};
+use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
-use crate::provider::sql::sqlite::{blocking, reader, rows, user_tables};
+use crate::provider::sql::database::Database;
+use crate::provider::sql::replicated::{MOST, Target};
 
 use super::task::{Task, client, describe, writer};
 
@@ -41,7 +42,7 @@ enum Verb {
 /// A change of a task's state.
 pub struct Control {
     aws: AwsTarget,
-    sql: Option<SqliteTarget>,
+    sql: Option<Database>,
     task: String,
     verb: Verb,
 }
@@ -52,7 +53,7 @@ fn permanent(words: String) -> ActionError {
 
 impl Control {
     /// From its parameters.
-    pub fn new(request: &Request<'_>, aws: AwsTarget, sql: Option<SqliteTarget>) -> Result<Self, BuildError> {
+    pub fn new(request: &Request<'_>, aws: AwsTarget, sql: Option<Database>) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
         let verb = match request.uses {
             "dms.start" => Verb::Start,
@@ -67,28 +68,20 @@ impl Control {
         })
     }
 
-    /// Rows of every table of the target, where a target is named.
+    /// Rows of every table of the target, as far as they are counted, where a target is named.
     async fn target_rows(&self) -> Result<Vec<(String, u64)>, ActionError> {
-        let Some(target) = self.sql.clone() else {
+        let Some(target) = &self.sql else {
             return Ok(Vec::new());
         };
-        blocking(move || {
-            let session = reader(&target)?;
-            let mut counts = Vec::new();
-            // Tables that DMS keeps there for itself are no rows of anybody's.
-            let tables = user_tables(&session)?;
-            for table in tables.into_iter().filter(|table| !table.starts_with("awsdms_")) {
-                let sql = format!("select count(*) from \"{}\"", table.replace('"', "\"\""));
-                let count = rows(&session, &sql, &[])?
-                    .result()
-                    .get("value")
-                    .and_then(Value::as_u64)
-                    .unwrap_or(0);
-                counts.push((table, count));
-            }
-            Ok(counts)
-        })
-        .await
+        let mut target = Target::open(target).await?;
+        let mut counts = Vec::new();
+        // Tables that DMS and this tool keep there for themselves are no rows of anybody's.
+        let kept = |name: &str| ["awsdms_", "pointsman_"].iter().any(|own| name.starts_with(own));
+        for table in target.tables().await?.into_iter().filter(|table| !kept(&table.name)) {
+            let count = target.filled(&table).await?;
+            counts.push((table.to_string(), count));
+        }
+        Ok(counts)
     }
 
     /// A first start prepares the target's tables as the task is set up to: every preparation but one takes rows away, so
@@ -207,11 +200,10 @@ impl Action for Control {
             let preparation = task.preparation.clone().unwrap_or_else(|| "unknown".to_owned());
             facts.push(format!("target table preparation: {preparation}"));
             let counts = self.target_rows().await?;
-            facts.extend(
-                counts
-                    .iter()
-                    .map(|(table, count)| format!("target {table}: {count} rows")),
-            );
+            facts.extend(counts.iter().map(|(table, count)| match *count < MOST {
+                true => format!("target {table}: {count} rows"),
+                false => format!("target {table}: {count} rows or more"),
+            }));
             self.spares(&task, &counts)?;
         }
         let mut identity = self.aws.identity_json();

@@ -142,7 +142,7 @@ pub const ACTIONS: &[ActionSpec] = &[
 pub fn build(request: &Request<'_>, connections: &Connections) -> Result<Box<dyn Action>, BuildError> {
     let aws = request.aws(connections, 0)?;
     let sql = if request.on.len() > 1 {
-        Some(request.sql(connections, 1)?)
+        Some(request.database(connections, 1)?)
     } else {
         None
     };

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use crate::provider::action::{Action, ActionError, ActionErrorKind, Cx, Observed, Outcome, Preview, Progress, Ready};
 use crate::provider::again::time;
 use crate::provider::aws::AwsTarget;
-use crate::provider::connection::{BuildError, SqliteTarget};
+use crate::provider::connection::BuildError;
 use crate::provider::registry::Request;
 use crate::provider::span::Within;
-use crate::provider::sql::sqlite::{blocking, reader, rows, user_tables};
+use crate::provider::sql::database::Database;
+use crate::provider::sql::replicated::Target;
 
 use super::lag::{self, behind};
 use super::tables::{Tables, Validity};
@@ -45,7 +46,7 @@ const EXCEPTIONS: &str = "awsdms_apply_exceptions";
 /// A wait.
 pub struct Wait {
     aws: AwsTarget,
-    sql: Option<SqliteTarget>,
+    sql: Option<Database>,
     with: Parameters,
     until: Until,
 }
@@ -73,12 +74,7 @@ impl Held {
 
 impl Wait {
     /// From its parameters.
-    pub fn new(
-        request: &Request<'_>,
-        aws: AwsTarget,
-        sql: Option<SqliteTarget>,
-        until: Until,
-    ) -> Result<Self, BuildError> {
+    pub fn new(request: &Request<'_>, aws: AwsTarget, sql: Option<Database>, until: Until) -> Result<Self, BuildError> {
         let with: Parameters = request.parameters()?;
         if until == Until::Drained && (sql.is_none() || with.fence.is_none()) {
             return Err(BuildError::Parameter("needs on: [aws, target] and fence".to_owned()));
@@ -143,35 +139,28 @@ impl Wait {
 
     /// Whether the fence row has been read on the target.
     async fn fence_arrived(&self) -> Result<bool, ActionError> {
-        let (Some(target), Some(token)) = (self.sql.clone(), self.with.fence.clone()) else {
+        let (Some(target), Some(token)) = (&self.sql, &self.with.fence) else {
             return Ok(true);
         };
-        blocking(move || {
-            let session = reader(&target)?;
-            let found = rows(
-                &session,
-                "select 1 from pointsman_fence where token = ?",
-                &[Value::from(token)],
-            )?;
-            Ok(found.count > 0)
-        })
-        .await
+        Target::open(target).await?.fence(token).await
     }
 
-    /// How many changes DMS could not apply to the target, by the table that it keeps there; nothing where there is none.
+    /// How many changes DMS could not apply to the target, by the tables that it keeps there, in a schema of its own or not;
+    /// nothing where there is none.
     async fn exceptions(&self) -> Result<Option<u64>, ActionError> {
-        let Some(target) = self.sql.clone() else {
+        let Some(target) = &self.sql else {
             return Ok(None);
         };
-        blocking(move || {
-            let session = reader(&target)?;
-            if !user_tables(&session)?.iter().any(|table| table == EXCEPTIONS) {
-                return Ok(None);
-            }
-            let counted = rows(&session, &format!("select count(*) from {EXCEPTIONS}"), &[])?;
-            Ok(counted.result().get("value").and_then(Value::as_u64))
-        })
-        .await
+        let mut target = Target::open(target).await?;
+        let mut counted = None;
+        let tables = target.tables().await?;
+        for table in tables
+            .iter()
+            .filter(|table| table.name.eq_ignore_ascii_case(EXCEPTIONS))
+        {
+            counted = Some(counted.unwrap_or(0) + target.count(table).await?);
+        }
+        Ok(counted)
     }
 
     /// Changes that could not be applied since the gate are missing on the target, whatever the fence says.

@@ -13,6 +13,7 @@ pub mod objects;
 pub mod postgres;
 pub mod query;
 pub mod reading;
+pub mod replicated;
 pub mod rows;
 pub mod server;
 pub mod session;

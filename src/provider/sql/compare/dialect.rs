@@ -119,6 +119,11 @@ pub trait Dialect: Send + Sync {
         "count(*)"
     }
 
+    /// A statement that counts rows of a table, whose name is in quotes, up to so many.
+    fn some(&self, table: &str, most: u64) -> String {
+        format!("select count(*) from (select 1 n from {table} limit {most}) x")
+    }
+
     /// What hides rows or values of a table from who reads it.
     async fn remarks(&self, session: &mut dyn Session, name: &TableName) -> Result<Remarks, ActionError> {
         let _none = (session, name);
@@ -220,7 +225,7 @@ pub async fn catalogue(session: &mut dyn Session, sql: &str) -> Result<Vec<Vec<S
 pub fn row_text(
     fields: &[Field],
     exact: impl Fn(&Field) -> Option<String>,
-    measured: impl Fn(&str) -> String,
+    measured: impl Fn(&str) -> Vec<String>,
     or_null: impl Fn(&str) -> String,
     join: impl Fn(&[String]) -> String,
 ) -> Option<String> {
@@ -230,8 +235,16 @@ pub fn row_text(
             parts.push("','".to_owned());
         }
         let text = exact(field)?;
-        let text = if field.form.is_free() { measured(&text) } else { text };
-        parts.push(if field.column.nullable { or_null(&text) } else { text });
+        let own = if field.form.is_free() {
+            measured(&text)
+        } else {
+            vec![text]
+        };
+        match own.as_slice() {
+            [one] if field.column.nullable => parts.push(or_null(one)),
+            several if field.column.nullable => parts.push(or_null(&join(several))),
+            _ => parts.extend(own),
+        }
     }
     Some(join(&parts))
 }

@@ -43,6 +43,13 @@ pub async fn session(target: &ServerTarget) -> Result<SqlserverSession, ActionEr
     })
 }
 
+/// The same on the primary: a secondary, where a listener may send what only reads, may be behind.
+pub async fn primary(target: &ServerTarget) -> Result<SqlserverSession, ActionError> {
+    Ok(SqlserverSession {
+        connection: connect(target, false).await?,
+    })
+}
+
 #[async_trait]
 impl Session for SqlserverSession {
     async fn each(&mut self, sql: &str, sink: &mut Sink<'_>) -> Result<(), ActionError> {

@@ -16,7 +16,8 @@ impl Mysql {
         row_text(
             fields,
             |field| self.exact(field),
-            |text| format!("concat(length({text}),':',{text})"),
+            // Texts that are joined within one that is joined take a fifth longer.
+            |text| vec![format!("length({text})"), "':'".to_owned(), text.to_owned()],
             |text| format!("ifnull({text},'N')"),
             |parts| format!("concat({})", parts.join(",")),
         )
@@ -125,6 +126,7 @@ impl Dialect for Mysql {
             Form::Date if column.kind == Kind::Date => name,
             // Digits are added as text: a cast would make NULL of a day that is none.
             Form::DateTime(fraction) if column.kind == Kind::Date => more(&format!("{name},' 00:00:00'"), 0, fraction),
+            Form::DateTime(fraction) | Form::Time(fraction) if fraction <= own && !column.nullable => name,
             Form::DateTime(fraction) | Form::Time(fraction) => more(&name, own, fraction),
             Form::Uuid if column.kind == Kind::Uuid => format!("lower({name})"),
             // A text may be none, and is not measured.
@@ -152,12 +154,12 @@ impl Dialect for Mysql {
     }
 
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
-        // A row's text that the server makes NULL of would be left out of the sum on both sides: it is summed as something
-        // that no other sum has, and the rows decide. Counting it would mean to hash every row twice.
+        // A row's text that the server makes NULL of would be left out of the sum on both sides: it is summed as a number that
+        // no other question has, and the rows decide. Counting it would mean to hash every row twice.
         let sums = format!(
-            "count(*), null, \
-             sum(ifnull(cast(conv(left(sha2({},256),16),16,10) as unsigned),cast(rand()*4611686018427387904 as unsigned))) from {}",
+            "count(*), null, sum(ifnull(cast(conv(left(sha2({},256),16),16,10) as unsigned),{})) from {}",
             self.row(ask.fields)?,
+            rand::random::<u64>() >> 2,
             self.table(ask.table)
         );
         match ask.bucket {

@@ -16,7 +16,7 @@ impl Postgres {
         row_text(
             fields,
             |field| self.exact(field),
-            |text| format!("octet_length(convert_to({text},'UTF8'))||':'||{text}"),
+            |text| vec![format!("octet_length(convert_to({text},'UTF8'))||':'||{text}")],
             |text| format!("coalesce({text},'N')"),
             |parts| parts.join("||"),
         )

@@ -47,7 +47,7 @@ impl Sqlserver {
         row_text(
             fields,
             |field| self.exact(field),
-            |text| format!("cast(datalength({text}) as varchar(20))+':'+{text}"),
+            |text| vec![format!("cast(datalength({text}) as varchar(20))+':'+{text}")],
             |text| format!("isnull({text},'N')"),
             // Texts are joined from the left, and short ones would make a short one.
             |parts| format!("cast('' as varchar(max))+{}", parts.join("+")),
@@ -84,6 +84,10 @@ impl Dialect for Sqlserver {
 
     fn count(&self) -> &'static str {
         "count_big(*)"
+    }
+
+    fn some(&self, table: &str, most: u64) -> String {
+        format!("select count_big(*) from (select top ({most}) 1 n from {table}) x")
     }
 
     async fn describe(&self, session: &mut dyn Session, name: &TableName) -> Result<Option<Table>, ActionError> {
