@@ -7,7 +7,7 @@ use crate::runbook::catalogue::{ActionSpec, Catalogue};
 
 use super::action::Action;
 use super::aws::AwsTarget;
-use super::connection::{BuildError, Connections, HttpTarget, SqliteTarget, Target};
+use super::connection::{BuildError, Connections, HttpTarget, Target};
 use super::sql::database::Database;
 use super::ssh::target::SshTarget;
 use super::{cloudwatch, dms, dns, http, manual, rds, shell, sql, ssh, tcp};

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::builder::Builder;
-use super::catalogue::ActionSpec;
 use super::environment::LAB;
 use super::expression::has_expression;
 use super::fault::{Place, nearest};

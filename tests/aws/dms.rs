@@ -91,7 +91,7 @@ async fn a_first_start_empties_no_target(bench: Bench) {
         assert!(error.message.contains("no target is named to count them"), "{error:?}");
         let error = counting.check(&cx).await.unwrap_err();
         assert_eq!(error.kind, ActionErrorKind::Permanent);
-        assert!(error.message.contains("take the rows of kept"), "{error:?}");
+        assert!(error.message.contains("could take the rows of kept"), "{error:?}");
         assert!(error.message.contains(preparation), "{error:?}");
     }
     proxy.arm(

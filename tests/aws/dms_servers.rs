@@ -9,7 +9,7 @@ use pointsman::provider::sql::server::{Engine, ServerTarget};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::databases::{self, Database};
+use crate::databases;
 use crate::dms_tables::loaded;
 use crate::proxy::{Fault, Proxy};
 
@@ -25,17 +25,10 @@ fn action(uses: &str, aws: &AwsTarget, target: &ServerTarget, with: Value) -> Bo
     build(&request, &connections).unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn each() -> Vec<Database> {
-    let mut each = Vec::new();
-    for server in databases::both() {
-        each.push(server.database().await);
-    }
-    each
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_empties_no_server() {
-    for there in each().await {
+    for server in databases::both() {
+        let there = server.database().await;
         let bench = Bench::lab().await.unwrap();
         let proxy = Proxy::start(bench.endpoint()).await;
         let with = json!({ "task": bench.names.task });
@@ -63,7 +56,7 @@ async fn a_first_start_empties_no_server() {
         let error = start.check(&cx).await.unwrap_err();
         assert_eq!(error.kind, ActionErrorKind::Permanent);
         assert!(
-            error.message.contains(&format!("take the rows of {schema}.kept")),
+            error.message.contains(&format!("could take the rows of {schema}.kept")),
             "{error}"
         );
         // Where nothing is taken it is enough to know that there are some.
@@ -79,7 +72,8 @@ async fn a_first_start_empties_no_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replication_to_a_server_is_drained_once_its_fence_is_there() {
-    for there in each().await {
+    for server in databases::both() {
+        let there = server.database().await;
         let bench = loaded().await;
         let with = json!({ "task": bench.names.task, "fence": "pm-fence" });
         let drained = action("dms.wait_drained", &bench.target, &there.target, with);
@@ -149,4 +143,44 @@ async fn a_replication_to_a_server_is_drained_once_its_fence_is_there() {
         );
         drained.execute(&bench.cx("pm-wait", ready.identity)).await.unwrap();
     }
+}
+
+/// What a server leaves out for somebody is not nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_shown_all_tables_is_told_so() {
+    let Some(server) = databases::mariadb() else { return };
+    let there = server.database().await;
+    let name = &there.target.database;
+    for sql in [
+        format!(
+            "create user '{name}'@'127.0.0.1' identified by '{}'",
+            databases::PASSWORD
+        ),
+        format!("grant select on {name}.* to '{name}'@'127.0.0.1'"),
+    ] {
+        there.run(&sql).await;
+    }
+    let mut limited = there.target.clone();
+    limited.user.clone_from(name);
+    let bench = Bench::lab().await.unwrap();
+    let proxy = Proxy::start(bench.endpoint()).await;
+    let aws = bench.through(&proxy.url());
+    let cx = bench.cx("pm-x", Value::Null);
+    let start = action("dms.start", &aws, &limited, json!({ "task": bench.names.task }));
+    proxy.arm(
+        "DescribeReplicationTasks",
+        Fault::Rewrite("DO_NOTHING", "DROP_AND_CREATE"),
+        1,
+    );
+    let error = start.check(&cx).await.unwrap_err();
+    assert!(error.message.contains("is not shown all of them"), "{error}");
+    // A task that prepares nothing takes nothing.
+    start.check(&cx).await.unwrap();
+    let with = json!({ "task": bench.names.task, "fence": "pm-fence" });
+    let drained = action("dms.wait_drained", &aws, &limited, with);
+    let error = drained.check(&cx).await.unwrap_err();
+    assert_eq!(error.kind, ActionErrorKind::Permanent);
+    assert!(error.message.contains("awsdms_apply_exceptions is not seen"), "{error}");
+    there.run("create table awsdms_apply_exceptions (n integer)").await;
+    drained.check(&cx).await.unwrap();
 }

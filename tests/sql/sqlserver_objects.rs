@@ -93,7 +93,7 @@ fn usual() -> Catalogue {
             ["index", "dbo.orders.by_customer", "NONCLUSTERED: placed desc"],
         )
         .with(
-            "N'foreign key'",
+            "f.is_system_named = 0",
             [
                 "foreign key",
                 "dbo.orders.fk",
@@ -101,7 +101,7 @@ fn usual() -> Catalogue {
             ],
         )
         .with(
-            "N'trigger' else",
+            "sys.sql_modules m join",
             ["trigger", "dbo.orders.audit", "as caller create trigger audit …"],
         )
         .with("N'user' end", ["user", "erp", "SQL_USER dbo login erp"])
@@ -174,7 +174,7 @@ async fn every_sort_of_difference_has_its_name() {
     other.told.remove("N'login'");
     other = other.with("N'login'", ["login", "erp", "SQL_LOGIN 0x99 in orders"]);
     other.told.remove("N'job'");
-    other.told.remove("N'trigger' else");
+    other.told.remove("sys.sql_modules m join");
     other.told.remove("max([id])");
     other = other.with("max([id])", ["901"]);
     other.told.remove("N'select '''");
@@ -187,9 +187,78 @@ async fn every_sort_of_difference_has_its_name() {
         list(&found, "behind"),
         [
             "counter dbo.orders.id gives 901, and 901 is there",
-            "sequence dbo.invoices is at 76, and at 77 on the source"
+            "sequence dbo.invoices gives 76, and 77 on the source"
         ]
     );
+}
+
+/// What the server named itself has another name on every server.
+#[tokio::test]
+async fn keys_without_a_name_of_their_own_are_their_columns() {
+    let keys = |columns: &[(&str, &str)], to: &str| {
+        let mut catalogue = usual();
+        for (id, column) in columns {
+            let cells = ["unique key", *id, "NONCLUSTERED unique", "dbo.t", *column, "", ""];
+            catalogue = catalogue.with("k.is_system_named = 1 and", cells);
+        }
+        catalogue.with(
+            "f.is_system_named = 1",
+            ["foreign key", "9", " on delete NO_ACTION", "dbo.t", "a", to, "id"],
+        )
+    };
+    let Some(same) = sides(
+        keys(&[("1", "a"), ("2", "b")], "dbo.x"),
+        keys(&[("8", "b"), ("9", "a")], "dbo.x"),
+    ) else {
+        return;
+    };
+    let equal = compared(&same, json!({})).await;
+    assert_eq!(equal.result["differences"], json!(0), "{}", equal.summary);
+    let other = sides(
+        keys(&[("1", "a"), ("2", "b")], "dbo.x"),
+        keys(&[("1", "a"), ("1", "b")], "dbo.y"),
+    )
+    .unwrap();
+    let found = compared(&other, json!({})).await;
+    let missing = [
+        "foreign key dbo.t(a) -> dbo.x(id)",
+        "unique key dbo.t(a)",
+        "unique key dbo.t(b)",
+    ];
+    assert_eq!(list(&found, "missing"), missing);
+    assert_eq!(
+        list(&found, "extra"),
+        ["foreign key dbo.t(a) -> dbo.y(id)", "unique key dbo.t(a,b)"]
+    );
+}
+
+/// Before 2017 a server does not tell whether a sequence has given the number at which it stands.
+#[tokio::test]
+async fn where_a_sequence_may_stand_at_either_of_two_numbers_nothing_is_said_of_it() {
+    let at = |version, cells: &str| {
+        let mut catalogue = usual();
+        catalogue.version = Some(version);
+        catalogue.told.remove("N'select '''");
+        catalogue.with("N'select '''", ["dbo.invoices", cells])
+    };
+    for (here, there, sort) in [
+        ("select '77', 'up', '78'", "select '77', 'up', '78'", "unseen"),
+        ("select '77', 'up', '78'", "select '77', 'up', '77'", "unseen"),
+        ("select '77', 'up', '78'", "select '76', 'up', '76'", "behind"),
+        ("select '77', 'up', '78'", "select '78', 'up', '78'", "none"),
+        ("select '-7', 'down', '-8'", "select '-6', 'down', '-6'", "behind"),
+    ] {
+        let Some(sides) = sides(at("13", here), at("16", there)) else {
+            return;
+        };
+        let found = compared(&sides, json!({})).await;
+        for each in ["unseen", "behind"] {
+            let told = list(&found, each)
+                .iter()
+                .any(|words| words.starts_with("sequence dbo.invoices "));
+            assert_eq!(told, sort == each, "{here} {there}: {}", found.summary);
+        }
+    }
 }
 
 #[tokio::test]
@@ -221,7 +290,7 @@ async fn a_counter_that_counts_down_is_behind_the_other_way() {
 
 #[tokio::test]
 async fn what_is_not_shown_is_told_and_is_no_equality() {
-    let mut limited = usual().hidden("N'trigger' else", "routine", "dbo.secret");
+    let mut limited = usual().hidden("sys.sql_modules m join", "routine", "dbo.secret");
     limited.limited = true;
     limited.refused.push(("msdb.dbo.sysjobs", 229));
     let Some(sides) = sides(usual(), limited) else { return };

@@ -68,12 +68,14 @@ impl Control {
         })
     }
 
-    /// Rows of every table of the target, as far as they are counted, where a target is named.
-    async fn target_rows(&self) -> Result<Vec<(String, u64)>, ActionError> {
+    /// Rows of every table of the target, as far as they are counted, where a target is named; and what its user needs to be
+    /// shown all tables.
+    async fn target_rows(&self) -> Result<(Vec<(String, u64)>, Option<&'static str>), ActionError> {
         let Some(target) = &self.sql else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         };
         let mut target = Target::open(target).await?;
+        let blind = target.blind().await?;
         let mut counts = Vec::new();
         // Tables that DMS and this tool keep there for themselves are no rows of anybody's.
         let kept = |name: &str| ["awsdms_", "pointsman_"].iter().any(|own| name.starts_with(own));
@@ -81,12 +83,12 @@ impl Control {
             let count = target.filled(&table).await?;
             counts.push((table.to_string(), count));
         }
-        Ok(counts)
+        Ok((counts, blind))
     }
 
     /// A first start prepares the target's tables as the task is set up to: every preparation but one takes rows away, so
     /// that nothing may be there.
-    fn spares(&self, task: &Task, counts: &[(String, u64)]) -> Result<(), ActionError> {
+    fn spares(&self, task: &Task, counts: &[(String, u64)], blind: Option<&str>) -> Result<(), ActionError> {
         let preparation = task.preparation.as_deref();
         if task.started.is_some() || preparation == Some(KEEPS) {
             return Ok(());
@@ -103,9 +105,16 @@ impl Control {
                 self.task
             )));
         }
+        if let Some(needs) = blind {
+            return Err(permanent(format!(
+                "{} would prepare the target's tables ({how}), and its connection's user is not shown all of them; grant it \
+                 {needs}, or set TargetTablePrepMode to {KEEPS}",
+                self.task
+            )));
+        }
         if !filled.is_empty() {
             return Err(permanent(format!(
-                "{} would prepare the target's tables ({how}) and take the rows of {}; empty the target first, or set TargetTablePrepMode to {KEEPS}",
+                "{} would prepare the target's tables ({how}) and could take the rows of {}; empty the target first, or set TargetTablePrepMode to {KEEPS}",
                 self.task,
                 filled.join(", ")
             )));
@@ -199,12 +208,15 @@ impl Action for Control {
         if self.verb == Verb::Start {
             let preparation = task.preparation.clone().unwrap_or_else(|| "unknown".to_owned());
             facts.push(format!("target table preparation: {preparation}"));
-            let counts = self.target_rows().await?;
+            let (counts, blind) = self.target_rows().await?;
+            if let Some(target) = &self.sql {
+                facts.push(format!("the target is {target}"));
+            }
             facts.extend(counts.iter().map(|(table, count)| match *count < MOST {
                 true => format!("target {table}: {count} rows"),
                 false => format!("target {table}: {count} rows or more"),
             }));
-            self.spares(&task, &counts)?;
+            self.spares(&task, &counts, blind)?;
         }
         let mut identity = self.aws.identity_json();
         if let Some(fields) = identity.as_object_mut() {

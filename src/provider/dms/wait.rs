@@ -160,6 +160,15 @@ impl Wait {
         {
             counted = Some(counted.unwrap_or(0) + target.count(table).await?);
         }
+        if counted.is_none()
+            && let Some(needs) = target.blind().await?
+        {
+            let words = format!(
+                "{EXCEPTIONS} is not seen on the target, and its user is not shown all tables; grant it SELECT on the schema \
+                 where DMS keeps it (awsdms_control unless ControlSchema says otherwise), or {needs}"
+            );
+            return Err(ActionError::new(ActionErrorKind::Permanent, words));
+        }
         Ok(counted)
     }
 

@@ -7,9 +7,11 @@ use crate::provider::action::{ActionError, ActionErrorKind};
 use super::compare::dialect::{Dialect, literal, named};
 use super::compare::kind::TableName;
 use super::database::Database;
+use super::objects::gather::sees;
+use super::objects::inventory::{Sight, Told};
 use super::server::Engine;
 use super::session::{Session, all};
-use super::{mysql, postgres, sqlite_session, sqlserver};
+use super::{mysql, objects, postgres, sqlite_session, sqlserver};
 
 /// No more rows of a table are counted: that there are some is what matters, and a count of all would read them all.
 pub const MOST: u64 = 1_000;
@@ -18,15 +20,23 @@ pub const MOST: u64 = 1_000;
 pub struct Target {
     session: Box<dyn Session>,
     dialect: &'static dyn Dialect,
+    /// What this user needs, to be shown all tables, where the engine shows only some and does not say so.
+    sight: Option<Sight>,
     /// Gives schema and name of every table that is somebody's own; the schema is nothing where the engine has none.
     tables: &'static str,
 }
+
+const EVERYWHERE: Sight = Sight {
+    told: Told::Everywhere(&["SELECT"], ""),
+    needs: "SELECT on all schemas",
+};
 
 const SQLITE: &str = "select null, name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\' \
      and name not like 'lab\\_%' escape '\\' order by name";
 const POSTGRES: &str = "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace \
      where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('pg_catalog', 'information_schema') \
-     and n.nspname not like 'pg\\_t%' order by 1, 2";
+     and n.nspname not like 'pg\\_t%' and not exists (select 1 from pg_depend e where e.objid = c.oid and e.deptype = 'e') \
+     order by 1, 2";
 const MYSQL: &str = "select table_schema, table_name from information_schema.tables \
      where table_schema not in ('mysql', 'sys', 'information_schema', 'performance_schema') \
      and table_type in ('BASE TABLE', 'SYSTEM VERSIONED') order by 1, 2";
@@ -36,12 +46,19 @@ const SQLSERVER: &str = "select s.name, t.name from sys.tables t join sys.schema
 impl Target {
     /// Connects.
     pub async fn open(database: &Database) -> Result<Self, ActionError> {
-        let (session, tables): (Box<dyn Session>, _) = match database {
-            Database::Sqlite(target) => (Box::new(sqlite_session::session(target).await?), SQLITE),
+        let (session, tables, sight): (Box<dyn Session>, _, _) = match database {
+            Database::Sqlite(target) => (Box::new(sqlite_session::session(target).await?), SQLITE, None),
             Database::Server(target) => match target.engine {
-                Engine::Postgres => (Box::new(postgres::session::session(target).await?), POSTGRES),
-                Engine::Mysql => (Box::new(mysql::session::session(target).await?), MYSQL),
-                Engine::Sqlserver => (Box::new(sqlserver::session::primary(target).await?), SQLSERVER),
+                Engine::Postgres => (Box::new(postgres::session::session(target).await?), POSTGRES, None),
+                Engine::Mysql => (
+                    Box::new(mysql::session::session(target).await?),
+                    MYSQL,
+                    Some(EVERYWHERE),
+                ),
+                Engine::Sqlserver => {
+                    let session = sqlserver::session::primary(target).await?;
+                    (Box::new(session), SQLSERVER, Some(objects::sqlserver::DATABASE))
+                }
             },
         };
         let word = match database {
@@ -51,6 +68,7 @@ impl Target {
         Ok(Self {
             session,
             dialect: named(word),
+            sight,
             tables,
         })
     }
@@ -69,14 +87,34 @@ impl Target {
         Ok(named.collect())
     }
 
+    /// What this user needs to be shown all tables, and has not; nothing where all are shown.
+    pub async fn blind(&mut self) -> Result<Option<&'static str>, ActionError> {
+        let Some(sight) = self.sight else { return Ok(None) };
+        Ok((!sees(&mut *self.session, &sight).await?).then_some(sight.needs))
+    }
+
+    /// Refuses to count what something hides rows of.
+    async fn open_to_all(&mut self, table: &TableName) -> Result<(), ActionError> {
+        let remarks = self.dialect.remarks(&mut *self.session, table).await?;
+        match remarks.problems.first() {
+            Some(problem) => {
+                let words = format!("the target's {table} cannot be counted: {problem}");
+                Err(ActionError::new(ActionErrorKind::Permanent, words))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// How many rows a table has, up to `MOST`.
     pub async fn filled(&mut self, table: &TableName) -> Result<u64, ActionError> {
+        self.open_to_all(table).await?;
         let of = self.dialect.table(table);
         self.number(&self.dialect.some(&of, MOST)).await
     }
 
     /// How many rows a table has.
     pub async fn count(&mut self, table: &TableName) -> Result<u64, ActionError> {
+        self.open_to_all(table).await?;
         let (count, of) = (self.dialect.count(), self.dialect.table(table));
         self.number(&format!("select {count} from {of}")).await
     }

@@ -13,7 +13,7 @@ use crate::provider::sql::database::Database;
 
 use super::gather::open;
 use super::inventory::differences;
-use super::sqlserver;
+use super::{mysql, sqlserver};
 
 /// What engines have no common words for.
 const ACROSS: &[&str] = &[
@@ -77,6 +77,7 @@ impl Objects {
         match kind(&self.source) {
             _ if self.across() => ACROSS,
             "sqlserver" => sqlserver::NOT_COMPARED,
+            "mysql" => mysql::NOT_COMPARED,
             _ => &[],
         }
     }

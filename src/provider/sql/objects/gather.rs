@@ -37,7 +37,10 @@ async fn session(database: &Database) -> Result<Box<dyn Session>, ActionError> {
                 let _mariadb_has_none = all(&mut session, "set session information_schema_stats_expiry = 0").await;
                 Box::new(session)
             }
-            Engine::Sqlserver => Box::new(sqlserver::session::session(target).await?),
+            Engine::Sqlserver => {
+                // A secondary has logins, jobs and linked servers of its own, and may be behind.
+                Box::new(sqlserver::session::primary(target).await?)
+            }
         },
     })
 }
@@ -68,13 +71,15 @@ pub async fn open(database: &Database, across: bool) -> Result<Side<'_>, ActionE
             },
             Engine::Sqlserver => {
                 let version = one(&mut *session, sqlserver_instance::VERSION).await?;
-                let version = version.and_then(|text| text.parse().ok()).unwrap_or_default();
-                let sequenced = !across && version >= super::sqlserver::SEQUENCED;
+                let version = version.and_then(|text| text.parse().ok()).ok_or_else(|| {
+                    let words = format!("{target}: it does not tell its version, and so not what it has");
+                    ActionError::new(ActionErrorKind::Permanent, words)
+                })?;
                 Questions {
                     version,
                     sections: either(super::sqlserver::NATIVE, sqlserver_neutral::NEUTRAL),
                     counters: sqlserver_instance::counters(version),
-                    positions: Some(sqlserver_instance::POSITIONS).filter(|_| sequenced),
+                    positions: sqlserver_instance::positions(version).filter(|_| !across),
                 }
             }
         },
@@ -89,6 +94,19 @@ pub async fn open(database: &Database, across: bool) -> Result<Side<'_>, ActionE
 async fn one(session: &mut dyn Session, sql: &str) -> Result<Option<String>, ActionError> {
     let rows = all(session, sql).await?;
     Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+}
+
+/// Whether this user is shown all that there is.
+pub async fn sees(session: &mut dyn Session, sight: &Sight) -> Result<bool, ActionError> {
+    Ok(match sight.told {
+        Told::By(sql) => one(session, sql).await?.as_deref() == Some("1"),
+        Told::Schema(_) | Told::Everywhere(..) => {
+            let grants = all(session, "show grants").await?;
+            let grants: Vec<String> = grants.into_iter().flatten().flatten().collect();
+            let schema = one(session, "select database()").await?;
+            super::mysql::shows(sight.told, &grants, &schema.unwrap_or_default())
+        }
+    })
 }
 
 impl Side<'_> {
@@ -112,15 +130,7 @@ impl Side<'_> {
     }
 
     async fn sees(&mut self, sight: &Sight) -> Result<bool, ActionError> {
-        Ok(match sight.told {
-            Told::By(sql) => one(&mut *self.session, sql).await?.as_deref() == Some("1"),
-            Told::Schema(_) | Told::Everywhere(..) => {
-                let grants = all(&mut *self.session, "show grants").await?;
-                let grants: Vec<String> = grants.into_iter().flatten().flatten().collect();
-                let schema = one(&mut *self.session, "select database()").await?;
-                super::mysql::shows(sight.told, &grants, &schema.unwrap_or_default())
-            }
-        })
+        sees(&mut *self.session, sight).await
     }
 
     /// All that it has.
@@ -144,12 +154,12 @@ impl Side<'_> {
             }
         }
         for sql in self.questions.counters.clone() {
-            for row in all(&mut *self.session, sql).await? {
+            for row in self.told("counters", sql, &mut found).await? {
                 self.counter(row, &mut found).await?;
             }
         }
         if let Some(sql) = self.questions.positions {
-            for row in all(&mut *self.session, sql).await? {
+            for row in self.told("sequences", sql, &mut found).await? {
                 self.position(row, &mut found).await?;
             }
         }
@@ -157,65 +167,95 @@ impl Side<'_> {
     }
 
     async fn look(&mut self, lookup: &Lookup, keyed: bool, found: &mut Inventory) -> Result<(), ActionError> {
-        match all(&mut *self.session, lookup.sql).await {
-            Ok(rows) if keyed => found.keys(lookup.what, rows),
-            Ok(rows) => {
-                for row in rows {
-                    found.object(lookup.what, cells(row));
-                }
+        let rows = self.told(lookup.what, lookup.sql, found).await?;
+        if keyed {
+            found.keys(lookup.what, rows);
+        } else {
+            for row in rows {
+                found.object(lookup.what, cells(row));
             }
-            // What the user may not see is told; a session whose statement failed is not used again.
-            Err(error) if error.kind == ActionErrorKind::Permanent => {
-                found.hidden(lookup.what, &error.message);
-                self.session = session(self.database).await?;
-            }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// A row of a sequence's name, and the query of where it stands and of its way.
+    /// What the server tells. What the user may not see is hidden; a session whose statement failed is not used again.
+    async fn told(
+        &mut self,
+        what: &str,
+        sql: &str,
+        found: &mut Inventory,
+    ) -> Result<Vec<Vec<Option<String>>>, ActionError> {
+        match all(&mut *self.session, sql).await {
+            Err(error) if error.kind == ActionErrorKind::Permanent => {
+                found.hidden(what, &error.message);
+                self.session = session(self.database).await?;
+                Ok(Vec::new())
+            }
+            told => told,
+        }
+    }
+
+    /// A row of a sequence's name, and the query of what it gives next, of its way, and of what it may give next at most.
     async fn position(&mut self, row: Vec<Option<String>>, found: &mut Inventory) -> Result<(), ActionError> {
         let [Some(name), sql] = cells(row) else { return Ok(()) };
+        let what = format!("sequence {name}");
         let told = match sql {
-            Some(sql) => all(&mut *self.session, &sql).await?.into_iter().next(),
+            Some(sql) => self.told(&what, &sql, found).await?.into_iter().next(),
             None => None,
         };
-        let [at, way] = cells(told.unwrap_or_default());
-        match at.and_then(|text| text.parse().ok()) {
-            Some(at) => {
+        let [next, way, most] = cells(told.unwrap_or_default());
+        match next.as_deref().and_then(whole) {
+            Some(next) => {
+                let most = most.as_deref().and_then(whole).unwrap_or(next);
                 let down = way.as_deref() == Some(DOWN);
-                found.positions.insert(name, Position { at, down });
+                found.positions.insert(name, Position { next, most, down });
             }
-            None => found.hidden(&format!("sequence {name}"), UNTOLD),
+            None => found.hidden(&what, UNTOLD),
         }
         Ok(())
     }
 
     /// A row of a counter's name, the query of its next number, the query of the highest that is there, and its way.
     async fn counter(&mut self, row: Vec<Option<String>>, found: &mut Inventory) -> Result<(), ActionError> {
-        let [name, next, highest, way] = cells(row);
-        let (Some(name), Some(next), Some(highest)) = (name, next, highest) else {
+        let [Some(name), next, highest, way] = cells(row) else {
             found.hidden("a counter", UNTOLD);
             return Ok(());
         };
-        let number = |text: Option<String>| text.and_then(|text| text.parse::<i128>().ok());
-        let next = number(one(&mut *self.session, &next).await?);
-        let Some(highest) = number(one(&mut *self.session, &highest).await?) else {
+        let what = format!("counter {name}");
+        let (Some(next), Some(highest)) = (next, highest) else {
+            found.hidden(&what, UNTOLD);
             return Ok(());
         };
-        let down = way.as_deref() == Some(DOWN);
-        match next {
-            None => found.hidden(&format!("counter {name}"), UNTOLD),
-            Some(next) if next == highest || (Position { at: next, down }).before(highest) => {
-                found
-                    .behind
-                    .push(format!("counter {name} gives {next}, and {highest} is there"));
+        let mut numbers = [None, None];
+        for (number, sql) in numbers.iter_mut().zip([next, highest]) {
+            let unseen = found.unseen.len();
+            let told = self.told(&what, &sql, found).await?;
+            if found.unseen.len() > unseen {
+                return Ok(());
             }
-            Some(_) => {}
+            *number = told.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        }
+        let [next, highest] = numbers;
+        // Where there is no row, nothing can be given again.
+        let Some(highest) = highest else { return Ok(()) };
+        let (Some(next), Some(highest)) = (next.as_deref().and_then(whole), whole(&highest)) else {
+            found.hidden(&what, UNTOLD);
+            return Ok(());
+        };
+        let stands = Position::exact(next, way.as_deref() == Some(DOWN));
+        if next == highest || stands.before(highest) {
+            found
+                .behind
+                .push(format!("counter {name} gives {next}, and {highest} is there"));
         }
         Ok(())
     }
+}
+
+/// A whole number, whose places after the point may be written where they are zeros.
+fn whole(text: &str) -> Option<i128> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    whole.parse().ok().filter(|_| places.bytes().all(|digit| digit == b'0'))
 }
 
 const UNTOLD: &str = "the server does not tell where it stands";

@@ -58,17 +58,37 @@ impl Section {
     }
 }
 
-/// Where a counter stands, and which way it goes.
+/// What a sequence gives next, and which way it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    pub at: i128,
+    pub next: i128,
+    /// The furthest that it may be: some servers do not tell it exactly.
+    pub most: i128,
     pub down: bool,
 }
 
 impl Position {
-    /// Whether it has not come as far as another place.
-    pub const fn before(self, other: i128) -> bool {
-        if self.down { self.at > other } else { self.at < other }
+    /// Where its server tells it exactly.
+    pub const fn exact(next: i128, down: bool) -> Self {
+        Self { next, most: next, down }
+    }
+
+    /// Whether it may give what comes before a number.
+    pub const fn before(self, number: i128) -> bool {
+        if self.down {
+            self.next > number
+        } else {
+            self.next < number
+        }
+    }
+
+    /// Whether it gives what comes before a number for sure.
+    const fn surely_before(self, number: i128) -> bool {
+        if self.down {
+            self.most > number
+        } else {
+            self.most < number
+        }
     }
 }
 
@@ -217,12 +237,23 @@ pub fn differences(source: &Inventory, target: &Inventory, ignore: &[String]) ->
     found.extra = extra.map(named).filter(|name| counts(name)).collect();
     found.behind = target.behind.iter().filter(|name| counts(name)).cloned().collect();
     for (name, there) in &target.positions {
-        let Some(here) = source.positions.get(name).filter(|here| there.before(here.at)) else {
+        let Some(here) = source.positions.get(name).filter(|here| there.before(here.most)) else {
             continue;
         };
-        let words = format!("sequence {name} is at {}, and at {} on the source", there.at, here.at);
-        if counts(&words) && counts(&format!("sequence {name}")) {
-            found.behind.push(words);
+        if !counts(&format!("sequence {name}")) {
+            continue;
+        }
+        if there.surely_before(here.next) {
+            found.behind.push(format!(
+                "sequence {name} gives {}, and {} on the source",
+                there.next, here.next
+            ));
+        } else {
+            found.unseen.push(format!(
+                "sequence {name} on either side (a server before 2017 does not tell whether it gave {} already; restart the \
+                 target's beyond the source's)",
+                there.next
+            ));
         }
     }
     let sides = [("source", &source.unseen), ("target", &target.unseen)];

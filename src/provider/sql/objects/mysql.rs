@@ -20,6 +20,20 @@ const ROUTINES: Sight = Sight {
     needs: "SELECT everywhere, or on mysql.proc, or SHOW_ROUTINE",
 };
 
+/// Others' grants are shown to who may read the schema that keeps them.
+const USERS: Sight = Sight {
+    told: Told::Everywhere(&["SELECT"], "`mysql`.*"),
+    needs: "SELECT on the schema mysql",
+};
+
+/// What has no lookup here.
+pub const NOT_COMPARED: &[&str] = &[
+    "grants on everything, on tables and on routines",
+    "increments, bounds and caches of sequences",
+    "partitions and comments",
+    "settings of the server",
+];
+
 /// For a comparison with another MySQL or MariaDB.
 pub const NATIVE: &[Section] = &[
     Section {
@@ -95,12 +109,15 @@ pub const NATIVE: &[Section] = &[
               where r.routine_schema = database()",
         }])
     },
-    Section::of(&[Lookup {
-        what: "users and grants",
-        sql: "select 'user', concat(user, '@', host), '' from mysql.user union all \
+    Section {
+        sight: Some(USERS),
+        ..Section::of(&[Lookup {
+            what: "users and grants",
+            sql: "select 'user', concat(user, '@', host), '' from mysql.user union all \
               select 'grant', grantee, concat_ws(' ', group_concat(concat(privilege_type, is_grantable) order by privilege_type)) \
               from information_schema.schema_privileges where table_schema = database() group by grantee",
-    }]),
+        }])
+    },
 ];
 
 /// For a comparison with another engine: what both have words for.
@@ -165,7 +182,10 @@ pub fn shows(told: Told, grants: &[String], schema: &str) -> bool {
         match told {
             Told::By(_) => false,
             Told::Schema(any) => has(any) && (place == "*.*" || names(place, schema)),
-            Told::Everywhere(any, table) => has(any) && place == "*.*" || has(&["SELECT"]) && place == table,
+            Told::Everywhere(any, table) => {
+                let kept = place == table || !table.is_empty() && place == "`mysql`.*";
+                has(any) && place == "*.*" || has(&["SELECT"]) && kept
+            }
         }
     })
 }
@@ -199,6 +219,7 @@ mod tests {
             (routines, "GRANT ALL PRIVILEGES ON `erp_1`.* TO `u`@`%`", false),
             (routines, "GRANT SHOW_ROUTINE ON *.* TO `u`@`%`", true),
             (routines, "GRANT SELECT ON `mysql`.`proc` TO `role`", true),
+            (routines, "GRANT SELECT ON `mysql`.* TO `role`", true),
             (routines, "GRANT SELECT (`name`) ON `mysql`.`proc` TO `role`", false),
             (routines, "GRANT USAGE ON *.* TO `u`@`%`", false),
         ] {

@@ -148,21 +148,23 @@ pub const NEUTRAL: &[Section] = &[Section::of(&[
     },
 ])];
 
-/// Counters: their name, the query of the next number, the query of the highest that is there.
+/// Counters: their name, the query of the next number, the query of the highest that is there, and whether they count down.
 pub const COUNTERS: &str = concat!(
     "select format('%I.%I.%I', n.nspname, c.relname, a.attname), \
-     format('select last_value + is_called::int from %s', pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)), \
-     format('select max(%I) from %I.%I', a.attname, n.nspname, c.relname) \
+     format('select last_value + case when is_called then %s else 0 end from %s', q.seqincrement, q.seqrelid::regclass), \
+     format('select %s(%I) from %I.%I', case when q.seqincrement < 0 then 'min' else 'max' end, a.attname, n.nspname, c.relname), \
+     case when q.seqincrement < 0 then 'down' else 'up' end \
      from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
-     where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped \
-     and pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname) is not null and",
+     join pg_sequence q on q.seqrelid = pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname)::regclass \
+     where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and",
     ours!("c.relname")
 );
 
-/// Sequences that no column owns: the query of where one stands, and which way it goes; NULL where one may not be read.
+/// Sequences that no column owns: the query of what one gives next, and which way it goes; NULL where one may not be read.
 pub const POSITIONS: &str = concat!(
     "select format('%I.%I', n.nspname, c.relname), case when has_sequence_privilege(c.oid, 'select') then \
-     format('select last_value, %L from %I.%I', case when q.seqincrement < 0 then 'down' else 'up' end, n.nspname, c.relname) end \
+     format('select last_value + case when is_called then %s else 0 end, %L from %I.%I', q.seqincrement, \
+     case when q.seqincrement < 0 then 'down' else 'up' end, n.nspname, c.relname) end \
      from pg_sequence q join pg_class c on c.oid = q.seqrelid join pg_namespace n on n.oid = c.relnamespace \
      where not exists (select 1 from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass \
      and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')) and",

@@ -13,12 +13,46 @@ macro_rules! bytes {
     };
 }
 
+macro_rules! index {
+    () => {
+        "i.type_desc + case i.is_primary_key when 1 then N' primary key' else N'' end \
+         + case i.is_unique_constraint when 1 then N' unique key' else N'' end \
+         + case i.is_unique when 1 then N' unique' else N'' end + case i.is_disabled when 1 then N' disabled' else N'' end \
+         + case i.ignore_dup_key when 1 then N' ignore_dup_key' else N'' end \
+         + case i.has_filter when 1 then N' where ' + i.filter_definition else N'' end"
+    };
+}
+
+/// What a foreign key does.
+macro_rules! acts {
+    () => {
+        "N' on delete ' + f.delete_referential_action_desc + N' on update ' + f.update_referential_action_desc \
+         + case f.is_disabled when 1 then N' disabled' else N'' end \
+         + case f.is_not_trusted when 1 then N' not trusted' else N'' end \
+         + case f.is_not_for_replication when 1 then N' not for replication' else N'' end"
+    };
+}
+
+/// Where foreign keys are, a row for each of their columns.
+macro_rules! foreign {
+    () => {
+        " from sys.foreign_keys f join sys.foreign_key_columns k on k.constraint_object_id = f.object_id \
+         join sys.tables t on t.object_id = f.parent_object_id join sys.schemas s on s.schema_id = t.schema_id \
+         join sys.columns c on c.object_id = k.parent_object_id and c.column_id = k.parent_column_id \
+         join sys.tables r on r.object_id = k.referenced_object_id join sys.schemas a on a.schema_id = r.schema_id \
+         join sys.columns b on b.object_id = k.referenced_object_id and b.column_id = k.referenced_column_id \
+         where t.is_ms_shipped = 0 and t.name not like N'pointsman[_]%'"
+    };
+}
+
 /// A catalogue shows only what somebody may see, and does not say that there is more.
 pub const DATABASE: Sight = Sight {
     told: Told::By(
-        "select cast(has_perms_by_name(quotename(db_name()), 'DATABASE', 'VIEW DEFINITION') as varchar(11))",
+        "select case when has_perms_by_name(quotename(db_name()), 'DATABASE', 'VIEW DEFINITION') = 1 and not exists \
+         (select 1 from sys.database_permissions where state = 'D' and permission_name in ('VIEW DEFINITION', 'CONTROL') \
+         and (grantee_principal_id in (0, user_id()) or is_member(user_name(grantee_principal_id)) = 1)) then '1' else '0' end",
     ),
-    needs: "VIEW DEFINITION on the database",
+    needs: "VIEW DEFINITION on the database, denied for no schema and no object,",
 };
 
 const TABLES: Lookup = Lookup {
@@ -38,7 +72,8 @@ const TABLES: Lookup = Lookup {
          + case when c.default_object_id = 0 then N'' when d.object_id is null then N' default ' \
          + object_name(c.default_object_id) else N' default ' + d.definition end \
          + case c.rule_object_id when 0 then N'' else N' rule ' + object_name(c.rule_object_id) end \
-         + case c.is_sparse when 1 then N' sparse' else N'' end + case c.is_rowguidcol when 1 then N' rowguidcol' else N'' end",
+         + case c.xml_collection_id when 0 then N'' else N' xml ' + coalesce((select g.name from sys.xml_schema_collections g \
+         where g.xml_collection_id = c.xml_collection_id), N'') end + case c.is_sparse when 1 then N' sparse' else N'' end + case c.is_rowguidcol when 1 then N' rowguidcol' else N'' end",
         bytes!(),
         " from sys.tables t join sys.schemas s on s.schema_id = t.schema_id join sys.columns c on c.object_id = t.object_id \
          join sys.types y on y.user_type_id = c.user_type_id \
@@ -58,49 +93,74 @@ const CAPTURED: Lookup = Lookup {
     ),
 };
 
-/// Of a key that the server named itself, only the sort is a name that both sides have.
 const INDEXES: Lookup = Lookup {
     what: "indexes, primary and unique keys",
     sql: concat!(
-        "select N'index', s.name + N'.' + o.name + N'.' + case when k.object_id is null then i.name \
-         when i.is_primary_key = 1 then N'(primary key)' else N'(unique key)' end",
+        "select N'index', s.name + N'.' + o.name + N'.' + i.name",
         bytes!(),
-        ", i.type_desc + case i.is_primary_key when 1 then N' primary key' else N'' end \
-         + case i.is_unique_constraint when 1 then N' unique key' else N'' end \
-         + case i.is_unique when 1 then N' unique' else N'' end + case i.is_disabled when 1 then N' disabled' else N'' end \
-         + case i.ignore_dup_key when 1 then N' ignore_dup_key' else N'' end \
-         + case i.has_filter when 1 then N' where ' + i.filter_definition else N'' end \
-         + coalesce(N': ' + c.name + case x.is_descending_key when 1 then N' desc' else N'' end \
+        ", ",
+        index!(),
+        " + coalesce(N': ' + c.name + case x.is_descending_key when 1 then N' desc' else N'' end \
          + case x.is_included_column when 1 then N' included' else N'' end, N'')",
         bytes!(),
         " from sys.indexes i join sys.objects o on o.object_id = i.object_id join sys.schemas s on s.schema_id = o.schema_id \
          left join sys.index_columns x on x.object_id = i.object_id and x.index_id = i.index_id \
          left join sys.columns c on c.object_id = x.object_id and c.column_id = x.column_id \
-         left join sys.key_constraints k on k.parent_object_id = i.object_id and k.unique_index_id = i.index_id \
-         and k.is_system_named = 1 \
          where i.type > 0 and i.is_hypothetical = 0 and o.type in ('U', 'V') and o.is_ms_shipped = 0 \
-         and o.name not like N'pointsman[_]%' \
+         and o.name not like N'pointsman[_]%' and not exists (select 1 from sys.key_constraints k \
+         where k.parent_object_id = i.object_id and k.unique_index_id = i.index_id and k.is_system_named = 1) \
          order by i.object_id, i.index_id, x.is_included_column, x.key_ordinal, c.name"
+    ),
+};
+
+/// A key that the server named itself has another name on every server: its table and its columns are its name.
+const UNNAMED_KEYS: Lookup = Lookup {
+    what: "primary and unique keys without a name of their own",
+    sql: concat!(
+        "select case i.is_primary_key when 1 then N'primary key' else N'unique key' end, \
+         convert(nvarchar(11), i.object_id) + N'.' + convert(nvarchar(11), i.index_id), ",
+        index!(),
+        bytes!(),
+        ", s.name + N'.' + o.name",
+        bytes!(),
+        ", c.name + case x.is_descending_key when 1 then N' desc' else N'' end",
+        bytes!(),
+        ", N'', N'' from sys.indexes i join sys.objects o on o.object_id = i.object_id \
+         join sys.schemas s on s.schema_id = o.schema_id \
+         join sys.key_constraints k on k.parent_object_id = i.object_id and k.unique_index_id = i.index_id \
+         join sys.index_columns x on x.object_id = i.object_id and x.index_id = i.index_id \
+         join sys.columns c on c.object_id = x.object_id and c.column_id = x.column_id \
+         where k.is_system_named = 1 and x.key_ordinal > 0 and o.is_ms_shipped = 0 and o.name not like N'pointsman[_]%' \
+         order by i.object_id, i.index_id, x.key_ordinal"
     ),
 };
 
 const FOREIGN_KEYS: Lookup = Lookup {
     what: "foreign keys",
     sql: concat!(
-        "select N'foreign key', s.name + N'.' + t.name + N'.' + case f.is_system_named when 1 \
-         then N'(to ' + a.name + N'.' + r.name + N')' else f.name end",
+        "select N'foreign key', s.name + N'.' + t.name + N'.' + f.name",
         bytes!(),
-        ", c.name + N' -> ' + a.name + N'.' + r.name + N'.' + b.name + N' on delete ' + f.delete_referential_action_desc \
-         + N' on update ' + f.update_referential_action_desc + case f.is_disabled when 1 then N' disabled' else N'' end \
-         + case f.is_not_trusted when 1 then N' not trusted' else N'' end \
-         + case f.is_not_for_replication when 1 then N' not for replication' else N'' end",
+        ", c.name + N' -> ' + a.name + N'.' + r.name + N'.' + b.name + ",
+        acts!(),
         bytes!(),
-        " from sys.foreign_keys f join sys.foreign_key_columns k on k.constraint_object_id = f.object_id \
-         join sys.tables t on t.object_id = f.parent_object_id join sys.schemas s on s.schema_id = t.schema_id \
-         join sys.columns c on c.object_id = k.parent_object_id and c.column_id = k.parent_column_id \
-         join sys.tables r on r.object_id = k.referenced_object_id join sys.schemas a on a.schema_id = r.schema_id \
-         join sys.columns b on b.object_id = k.referenced_object_id and b.column_id = k.referenced_column_id \
-         where t.is_ms_shipped = 0 and t.name not like N'pointsman[_]%' order by c.name, b.name"
+        foreign!(),
+        " and f.is_system_named = 0 order by f.object_id, c.name, b.name"
+    ),
+};
+
+const UNNAMED_FOREIGN_KEYS: Lookup = Lookup {
+    what: "foreign keys without a name of their own",
+    sql: concat!(
+        "select N'foreign key', convert(nvarchar(11), f.object_id), ",
+        acts!(),
+        bytes!(),
+        ", s.name + N'.' + t.name",
+        bytes!(),
+        ", c.name, a.name + N'.' + r.name",
+        bytes!(),
+        ", b.name",
+        foreign!(),
+        " and f.is_system_named = 1 order by f.object_id, k.constraint_column_id"
     ),
 };
 
@@ -121,7 +181,8 @@ const CHECKS: Lookup = Lookup {
 const MODULES: Lookup = Lookup {
     what: "views, routines and triggers",
     sql: concat!(
-        "select case when o.type = 'V' then N'view' when o.type = 'TR' then N'trigger' else N'routine' end, \
+        "select case when o.type = 'V' then N'view' when o.type = 'TR' then N'trigger' when o.type = 'D' then N'default' \
+         when o.type = 'R' then N'rule' else N'routine' end, \
          s.name + N'.' + case when o.type = 'TR' then p.name + N'.' else N'' end + o.name",
         bytes!(),
         ", N'as ' + case when m.execute_as_principal_id is null then N'caller' when m.execute_as_principal_id = -2 \
@@ -133,7 +194,7 @@ const MODULES: Lookup = Lookup {
         bytes!(),
         " from sys.sql_modules m join sys.objects o on o.object_id = m.object_id join sys.schemas s on s.schema_id = o.schema_id \
          left join sys.objects p on p.object_id = o.parent_object_id left join sys.triggers t on t.object_id = o.object_id \
-         where o.is_ms_shipped = 0 and o.name not like N'pointsman[_]%' and o.type <> 'D'"
+         where o.is_ms_shipped = 0 and o.name not like N'pointsman[_]%' and (o.type <> 'D' or o.parent_object_id = 0)"
     ),
 };
 
@@ -142,7 +203,9 @@ const DDL_TRIGGERS: Lookup = Lookup {
     sql: concat!(
         "select N'trigger', N'(database).' + t.name",
         bytes!(),
-        ", case t.is_disabled when 1 then N'disabled ' else N'' end + m.definition",
+        ", N'as ' + case when m.execute_as_principal_id is null then N'caller' when m.execute_as_principal_id = -2 \
+         then N'owner' else user_name(m.execute_as_principal_id) end \
+         + case t.is_disabled when 1 then N' disabled ' else N' ' end + m.definition",
         bytes!(),
         " from sys.triggers t left join sys.sql_modules m on m.object_id = t.object_id \
          where t.parent_class = 0 and t.is_ms_shipped = 0"
@@ -189,6 +252,20 @@ const SYNONYMS: Lookup = Lookup {
     ),
 };
 
+const TABLE_TYPES: Lookup = Lookup {
+    what: "columns of table types",
+    sql: concat!(
+        "select N'type', s.name + N'.' + t.name",
+        bytes!(),
+        ", c.name + N' ' + y.name + N'(' + convert(nvarchar(11), c.max_length) + N',' + convert(nvarchar(11), c.precision) \
+         + N',' + convert(nvarchar(11), c.scale) + N')' + case c.is_nullable when 1 then N'' else N' not null' end",
+        bytes!(),
+        " from sys.table_types t join sys.schemas s on s.schema_id = t.schema_id \
+         join sys.columns c on c.object_id = t.type_table_object_id join sys.types y on y.user_type_id = c.user_type_id \
+         order by t.user_type_id, c.column_id"
+    ),
+};
+
 /// A user is worth what its login is: of one that has none on its server, that name is empty.
 const USERS: Lookup = Lookup {
     what: "users, roles and their members",
@@ -214,12 +291,14 @@ const GRANTS: Lookup = Lookup {
         "select N'grant', g.name + N': ' + p.permission_name + case p.class when 0 then N'' when 1 then N' on ' \
          + object_schema_name(p.major_id) + N'.' + object_name(p.major_id) + coalesce(N'.' + col_name(p.major_id, p.minor_id), N'') \
          when 3 then N' on schema ' + schema_name(p.major_id) when 4 then N' on principal ' + user_name(p.major_id) \
-         else N' on ' + p.class_desc end",
+         when 6 then N' on type ' + type_name(p.major_id) \
+         else N' on ' + p.class_desc + N' ' + convert(nvarchar(11), p.major_id) end",
         bytes!(),
         ", p.state_desc",
         bytes!(),
         " from sys.database_permissions p join sys.database_principals g on g.principal_id = p.grantee_principal_id \
-         where p.major_id >= 0 and not (p.class = 1 and object_name(p.major_id) like N'pointsman[_]%')"
+         where p.major_id >= 0 and not (p.class = 1 and coalesce(object_name(p.major_id), N'') like N'pointsman[_]%') \
+         order by p.state_desc"
     ),
 };
 
@@ -242,6 +321,11 @@ const OPTIONS: Lookup = Lookup {
          union all select N'ansi_nulls', convert(nvarchar(11), d.is_ansi_nulls_on) \
          union all select N'ansi_padding', convert(nvarchar(11), d.is_ansi_padding_on) \
          union all select N'quoted_identifier', convert(nvarchar(11), d.is_quoted_identifier_on) \
+         union all select N'ansi_warnings', convert(nvarchar(11), d.is_ansi_warnings_on) \
+         union all select N'ansi_null_default', convert(nvarchar(11), d.is_ansi_null_default_on) \
+         union all select N'arithabort', convert(nvarchar(11), d.is_arithabort_on) \
+         union all select N'concat_null_yields_null', convert(nvarchar(11), d.is_concat_null_yields_null_on) \
+         union all select N'numeric_roundabort', convert(nvarchar(11), d.is_numeric_roundabort_on) \
          union all select N'recursive triggers', convert(nvarchar(11), d.is_recursive_triggers_on) \
          union all select N'trustworthy', convert(nvarchar(11), d.is_trustworthy_on) \
          union all select N'ownership chaining', convert(nvarchar(11), d.is_db_chaining_on) \
@@ -250,12 +334,13 @@ const OPTIONS: Lookup = Lookup {
     ),
 };
 
+/// Where one begins changes with every restart.
 const SEQUENCES: Lookup = Lookup {
     what: "sequences",
     sql: concat!(
         "select N'sequence', s.name + N'.' + q.name",
         bytes!(),
-        ", type_name(q.user_type_id) + N' start ' + convert(nvarchar(40), q.start_value) + N' by ' \
+        ", type_name(q.user_type_id) + N' by ' \
          + convert(nvarchar(40), q.increment) + N' from ' + convert(nvarchar(40), q.minimum_value) + N' to ' \
          + convert(nvarchar(40), q.maximum_value) + case q.is_cycling when 1 then N' cycle' else N'' end",
         bytes!(),
@@ -277,10 +362,16 @@ pub const NATIVE: &[Section] = &[
             DDL_TRIGGERS,
             ASSEMBLIES,
             SYNONYMS,
+            TABLE_TYPES,
             USERS,
             GRANTS,
             OPTIONS,
         ])
+    },
+    Section {
+        sight: Some(DATABASE),
+        keyed: true,
+        ..Section::of(&[UNNAMED_KEYS, UNNAMED_FOREIGN_KEYS])
     },
     Section {
         since: SEQUENCED,
@@ -297,12 +388,16 @@ pub const SEQUENCED: u32 = 11;
 /// What has no lookup here.
 pub const NOT_COMPARED: &[&str] = &[
     "passwords of logins",
-    "filegroups, partitions and compression",
+    "order of columns and of triggers",
+    "filegroups, partitions, compression, fill factors and lock options",
     "statistics",
     "full-text catalogues",
-    "column masks, row security and temporal periods",
+    "memory-optimized tables' durability, column masks and encryption, row security, temporal periods",
+    "contents of XML schema collections",
     "Service Broker's queues and routes",
     "extended properties",
     "bytes of assemblies",
+    "containment and scoped configurations of the database",
+    "login mappings and options of linked servers",
     "alerts, operators and proxies of the Agent",
 ];

@@ -40,13 +40,14 @@ pub const LOGINS: Section = Section {
                 ", N'' from sys.server_role_members x join sys.server_principals r on r.principal_id = x.role_principal_id \
                  join sys.server_principals m on m.principal_id = x.member_principal_id \
                  where m.name not like N'##%' and m.name not like N'NT %\\%' union all select N'server grant', \
-                 g.name + N': ' + p.permission_name + case p.class when 100 then N'' else N' on ' + p.class_desc end",
+                 g.name + N': ' + p.permission_name + case p.class when 100 then N'' when 101 then N' on login ' + suser_name(p.major_id) \
+                 else N' on ' + p.class_desc + N' ' + convert(nvarchar(11), p.major_id) end",
                 bytes!(),
                 ", p.state_desc",
                 bytes!(),
                 " from sys.server_permissions p join sys.server_principals g on g.principal_id = p.grantee_principal_id \
                  where g.name not like N'##%' and g.name not like N'NT %\\%' \
-                 and not (p.class = 105 and g.name = N'public')"
+                 and not (p.class = 105 and g.name = N'public') order by 1, 2, 3"
             ),
         },
         Lookup {
@@ -128,10 +129,31 @@ pub const IDENTITIES: &str = concat!(
     ours!()
 );
 
-/// Sequences that give a column its default. `current_value` is the number given last, or the first if none was: which of
-/// both, servers before 2017 do not say, so that the number itself may be told as the next one there.
+/// What a sequence gives next. `current_value` is the number given last, or the one to begin with if none was since: only
+/// `last_used_value` tells which, and servers before 2017 have none; for them it is the least that it may be.
+macro_rules! next {
+    () => {
+        "case when q.last_used_value is null or q.last_used_value <> q.current_value then convert(decimal(38, 0), q.current_value) \
+         else convert(decimal(38, 0), q.last_used_value) + convert(decimal(38, 0), q.increment) end"
+    };
+}
+
+macro_rules! least {
+    () => {
+        "case when q.current_value = q.start_value then convert(decimal(38, 0), q.start_value) \
+         else convert(decimal(38, 0), q.current_value) + convert(decimal(38, 0), q.increment) end"
+    };
+}
+
+macro_rules! way {
+    () => {
+        "case when convert(decimal(38, 0), q.increment) < 0 then N'down' else N'up' end"
+    };
+}
+
+/// Sequences that give a column its default. Which do is read in its words: what else would tell it, only owners may read.
 macro_rules! sequences {
-    ($next:literal) => {
+    ($next:expr) => {
         concat!(
             "select s.name + N'.' + t.name + N'.' + c.name + N' (' + q.name + N')'",
             bytes!(),
@@ -142,9 +164,11 @@ macro_rules! sequences {
             ", N'select convert(nvarchar(40), convert(decimal(38, 0), ' + case when convert(decimal(38, 0), q.increment) < 0 \
              then N'min' else N'max' end + N'(' + quotename(c.name) + N'))) from ' + quotename(s.name) + N'.' + quotename(t.name)",
             bytes!(),
-            ", case when convert(decimal(38, 0), q.increment) < 0 then N'down' else N'up' end \
-             from sys.sequences q join sys.sql_expression_dependencies e on e.referenced_id = q.object_id \
-             join sys.default_constraints d on d.object_id = e.referencing_id join sys.tables t on t.object_id = d.parent_object_id \
+            ", ",
+            way!(),
+            " from sys.sequences q join sys.schemas o on o.schema_id = q.schema_id \
+             join sys.default_constraints d on charindex(quotename(o.name) + N'.' + quotename(q.name), d.definition) > 0 \
+             join sys.tables t on t.object_id = d.parent_object_id \
              join sys.schemas s on s.schema_id = t.schema_id join sys.columns c on c.object_id = d.parent_object_id \
              and c.column_id = d.parent_column_id where",
             ours!()
@@ -152,35 +176,53 @@ macro_rules! sequences {
     };
 }
 
-/// From SQL Server 2017 on.
-pub const SEQUENCES: &str = sequences!(
-    "coalesce(convert(decimal(38, 0), q.last_used_value) + convert(decimal(38, 0), q.increment), convert(decimal(38, 0), q.start_value))"
-);
+/// Sequences: the query of the number that one gives next, of its way, and of the number that it may give next at most.
+macro_rules! positions {
+    ($next:expr, $most:expr) => {
+        concat!(
+            "select s.name + N'.' + q.name",
+            bytes!(),
+            ", N'select ''' + convert(nvarchar(40), ",
+            $next,
+            ") + N''', ''' + ",
+            way!(),
+            " + N''', ''' + convert(nvarchar(40), ",
+            $most,
+            ") + N''''",
+            bytes!(),
+            " from sys.sequences q join sys.schemas s on s.schema_id = q.schema_id"
+        )
+    };
+}
 
-/// Before.
-pub const SEQUENCES_BEFORE: &str = sequences!(
-    "case when q.current_value = q.start_value then convert(decimal(38, 0), q.start_value) \
-     else convert(decimal(38, 0), q.current_value) + convert(decimal(38, 0), q.increment) end"
-);
-
-/// Sequences: the query of where one stands, and which way it goes.
-pub const POSITIONS: &str = concat!(
-    "select s.name + N'.' + q.name",
-    bytes!(),
-    ", N'select ''' + convert(nvarchar(40), convert(decimal(38, 0), q.current_value)) + N''', ''' \
-     + case when convert(decimal(38, 0), q.increment) < 0 then N'down' else N'up' end + N''''",
-    bytes!(),
-    " from sys.sequences q join sys.schemas s on s.schema_id = q.schema_id"
+const SEQUENCES: &str = sequences!(next!());
+const SEQUENCES_BEFORE: &str = sequences!(least!());
+const POSITIONS: &str = positions!(next!(), next!());
+const POSITIONS_BEFORE: &str = positions!(
+    "convert(decimal(38, 0), q.current_value)",
+    "convert(decimal(38, 0), q.current_value) + convert(decimal(38, 0), q.increment)"
 );
 
 /// Which version a server is.
 pub const VERSION: &str = "select parsename(cast(serverproperty('ProductVersion') as nvarchar(128)), 4)";
 
+/// SQL Server 2017 is the first that tells what a sequence gave last.
+const TELLS: u32 = 14;
+
 /// The questions for counters that a server of a version has.
 pub fn counters(version: u32) -> Vec<&'static str> {
     match version {
         0..SEQUENCED => vec![IDENTITIES],
-        SEQUENCED..14 => vec![IDENTITIES, SEQUENCES_BEFORE],
-        14.. => vec![IDENTITIES, SEQUENCES],
+        SEQUENCED..TELLS => vec![IDENTITIES, SEQUENCES_BEFORE],
+        TELLS.. => vec![IDENTITIES, SEQUENCES],
+    }
+}
+
+/// The question for sequences.
+pub const fn positions(version: u32) -> Option<&'static str> {
+    match version {
+        0..SEQUENCED => None,
+        SEQUENCED..TELLS => Some(POSITIONS_BEFORE),
+        TELLS.. => Some(POSITIONS),
     }
 }
