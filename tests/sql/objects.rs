@@ -1,20 +1,27 @@
 //! What rows do not show, compared on real servers.
 
 use pointsman::provider::action::{ActionErrorKind, Outcome};
+use pointsman::provider::sql::server::ServerTarget;
 use serde_json::{Value, json};
 
 use crate::bench::{action, cx};
 use crate::databases::{self, Database};
 
 async fn compared(source: &Database, target: &Database, with: Value) -> Outcome {
+    compared_at(&source.target, &target.target, with).await
+}
+
+/// What is found, whatever that is.
+pub async fn compared_at(source: &ServerTarget, target: &ServerTarget, with: Value) -> Outcome {
     let mut with = with;
     with["expect"] = json!("differences >= 0");
-    let compares = action("sql.compare_objects", with, &[&source.target, &target.target]);
+    let compares = action("sql.compare_objects", with, &[source, target]);
     compares.check(&cx("pm-objects")).await.unwrap();
     compares.execute(&cx("pm-objects")).await.unwrap()
 }
 
-fn list(outcome: &Outcome, sort: &str) -> Vec<String> {
+/// What a result has of a sort.
+pub fn list(outcome: &Outcome, sort: &str) -> Vec<String> {
     let names = outcome.result[sort].as_array().unwrap().iter();
     names.map(|name| name.as_str().unwrap().to_owned()).collect()
 }

@@ -11,6 +11,7 @@ use crate::bench::{action, cx};
 use crate::databases;
 use crate::mssql::Stage;
 use crate::mssql::front::{Answer, Script, row};
+use crate::objects::{compared_at, list};
 
 type Rows = Vec<Vec<Option<String>>>;
 
@@ -137,20 +138,7 @@ fn sides(source: Catalogue, target: Catalogue) -> Option<Sides> {
 }
 
 async fn compared(sides: &Sides, with: Value) -> Outcome {
-    let mut with = with;
-    with["expect"] = json!("differences >= 0");
-    let compares = action(
-        "sql.compare_objects",
-        with,
-        &[&sides.source.target, &sides.target.target],
-    );
-    compares.check(&cx("pm-objects")).await.unwrap();
-    compares.execute(&cx("pm-objects")).await.unwrap()
-}
-
-fn list(outcome: &Outcome, sort: &str) -> Vec<String> {
-    let names = outcome.result[sort].as_array().unwrap().iter();
-    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    compared_at(&sides.source.target, &sides.target.target, with).await
 }
 
 #[tokio::test]
