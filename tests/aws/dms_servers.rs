@@ -1,6 +1,8 @@
 //! DMS whose target is a database server: what is on it is counted before a first start, and the fence row and what DMS could
 //! not apply are read there. The task is the lab's, the servers are real.
 
+use std::time::Duration;
+
 use pointsman::provider::action::{Action, ActionErrorKind};
 use pointsman::provider::aws::AwsTarget;
 use pointsman::provider::connection::{Connections, Target};
@@ -12,6 +14,9 @@ use crate::bench::Bench;
 use crate::databases;
 use crate::dms_tables::loaded;
 use crate::proxy::{Fault, Proxy};
+
+/// How long a wait may take in all.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn action(uses: &str, aws: &AwsTarget, target: &ServerTarget, with: Value) -> Box<dyn Action> {
     let connections = Connections::new()
@@ -106,7 +111,8 @@ async fn a_replication_to_a_server_is_drained_once_its_fence_is_there() {
             told("the fence row is not on the target yet").await;
             there.run("insert into pointsman_fence values ('pm-fence', '-')").await;
         };
-        let (done, ()) = tokio::join!(waiting, arriving);
+        let both = async { tokio::join!(waiting, arriving) };
+        let (done, ()) = tokio::time::timeout(PATIENCE, both).await.unwrap();
         assert!(done.unwrap().summary.starts_with("drained: "));
         // What could not be applied since the gate is missing there, wherever DMS notes it.
         let control = match there.target.engine {

@@ -12,6 +12,7 @@ macro_rules! bytes {
         " + N'' collate Latin1_General_BIN2"
     };
 }
+pub(super) use bytes;
 
 macro_rules! index {
     () => {
@@ -73,7 +74,8 @@ const TABLES: Lookup = Lookup {
          + object_name(c.default_object_id) else N' default ' + d.definition end \
          + case c.rule_object_id when 0 then N'' else N' rule ' + object_name(c.rule_object_id) end \
          + case c.xml_collection_id when 0 then N'' else N' xml ' + coalesce((select g.name from sys.xml_schema_collections g \
-         where g.xml_collection_id = c.xml_collection_id), N'') end + case c.is_sparse when 1 then N' sparse' else N'' end + case c.is_rowguidcol when 1 then N' rowguidcol' else N'' end",
+         where g.xml_collection_id = c.xml_collection_id), N'') end \
+         + case c.is_sparse when 1 then N' sparse' else N'' end + case c.is_rowguidcol when 1 then N' rowguidcol' else N'' end",
         bytes!(),
         " from sys.tables t join sys.schemas s on s.schema_id = t.schema_id join sys.columns c on c.object_id = t.object_id \
          join sys.types y on y.user_type_id = c.user_type_id \

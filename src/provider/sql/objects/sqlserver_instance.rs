@@ -1,16 +1,10 @@
-//! Where SQL Server's instance has what a database needs of it: logins, the Agent's jobs, linked servers; what its counters
-//! give next; and what it has in common with other engines. Owns the texts of its questions only.
+//! Where SQL Server's instance has what a database needs of it: logins, the Agent's jobs, linked servers; and what a
+//! database's counters and sequences give next. Owns the texts of its questions only.
 //!
 //! Source: Microsoft, "System catalog views", "SQL Server Agent tables". Never run against a SQL Server.
 
 use super::inventory::{Lookup, Section, Sight, Told};
-use super::sqlserver::SEQUENCED;
-
-macro_rules! bytes {
-    () => {
-        " + N'' collate Latin1_General_BIN2"
-    };
-}
+use super::sqlserver::{SEQUENCED, bytes};
 
 /// Without it somebody sees the own login and few others.
 const INSTANCE: Sight = Sight {
