@@ -48,16 +48,28 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         })?
         .map_err(|error| failed(&error, &target.to_string()))?;
     let version: Option<String> = session
-        .query_first("select version()")
+        .query_first(VERSION)
         .await
         .map_err(|error| failed(&error, &target.to_string()))?;
     let maria = version.as_deref().is_some_and(is_maria);
     if !maria {
-        // MySQL 8 tells what it knew of a table a day ago; older ones have no such setting.
-        let _older = session
-            .query_drop("set session information_schema_stats_expiry = 0")
-            .await;
+        // Older ones have no such setting.
+        let _older = session.query_drop(FRESH).await;
     }
+    for sql in settings(target, maria, reads) {
+        let done = session.query_drop(sql).await;
+        done.map_err(|error| failed(&error, &target.to_string()))?;
+    }
+    Ok(session)
+}
+
+/// Which version a server is.
+pub const VERSION: &str = "select version()";
+/// MySQL 8 tells what it knew of a table a day ago.
+pub const FRESH: &str = "set session information_schema_stats_expiry = 0";
+
+/// What a session is set to and bounded by.
+pub fn settings(target: &ServerTarget, maria: bool, reads: bool) -> Vec<String> {
     let limit = if maria {
         format!("max_statement_time = {}", target.patience.as_secs_f64())
     } else {
@@ -69,7 +81,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         "do 0"
     };
     let waits = target.patience.as_secs().max(1);
-    for sql in [
+    vec![
         // Where a text ends is told from its words alone (`tokens.rs`), so a backslash has to mean the same everywhere.
         "set session sql_mode = replace(replace(@@session.sql_mode, 'NO_BACKSLASH_ESCAPES', ''), 'PAD_CHAR_TO_FULL_LENGTH', '')"
             .to_owned(),
@@ -80,11 +92,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         // No server's setting makes an answer shorter than it is.
         "set session sql_select_limit = 18446744073709551615".to_owned(),
         closed.to_owned(),
-    ] {
-        let done = session.query_drop(sql).await;
-        done.map_err(|error| failed(&error, &target.to_string()))?;
-    }
-    Ok(session)
+    ]
 }
 
 /// Whether a server that says this version is MariaDB.

@@ -2,6 +2,8 @@
 
 pub mod connect;
 pub mod errors;
+pub mod login;
+pub mod packets;
 pub mod reader;
 pub mod session;
 pub mod values;
