@@ -50,7 +50,7 @@ async fn mariadb_lets_through_what_a_step_never_sends() {
         (into.as_str(), false),
     ] {
         let mut session = mysql::session::session(&database.target).await.unwrap();
-        assert_eq!(refuses(&mut session, sql).await, refused, "{sql}");
+        assert_eq!(refuses(&mut *session, sql).await, refused, "{sql}");
         if sql == "select f()" || sql == "select nextval(s)" {
             continue;
         }
@@ -94,7 +94,7 @@ async fn postgresql_lets_through_what_a_step_never_sends() {
         (copy.as_str(), false),
     ] {
         let mut session = postgres::session::session(&database.target).await.unwrap();
-        assert_eq!(refuses(&mut session, sql).await, refused, "{sql}");
+        assert_eq!(refuses(&mut *session, sql).await, refused, "{sql}");
         let error = rows(&database.target, sql, &[]).await.unwrap_err();
         assert_eq!(error.kind, ActionErrorKind::Permanent, "{sql}");
         let ours = error.message.contains("the statement is refused");
