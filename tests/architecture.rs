@@ -92,10 +92,12 @@ const ONLY: &[(&str, &[&str])] = &[
             "provider/tcp/",
             "provider/http/",
             "provider/sql/postgres/",
+            "provider/sql/mysql/",
         ],
     ),
     ("tokio_postgres", &["provider/sql/postgres/", "provider/sql/freeze/"]),
     ("mysql_async", &["provider/sql/mysql/", "provider/sql/freeze/"]),
+    ("mysql_common", &["provider/sql/mysql/"]),
     (
         "tiberius",
         &[

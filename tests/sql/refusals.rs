@@ -94,7 +94,7 @@ async fn postgresql_lets_through_what_a_step_never_sends() {
         (copy.as_str(), false),
     ] {
         let mut session = postgres::session::session(&database.target).await.unwrap();
-        assert_eq!(refuses(&mut *session, sql).await, refused, "{sql}");
+        assert_eq!(refuses(&mut session, sql).await, refused, "{sql}");
         let error = rows(&database.target, sql, &[]).await.unwrap_err();
         assert_eq!(error.kind, ActionErrorKind::Permanent, "{sql}");
         let ours = error.message.contains("the statement is refused");
