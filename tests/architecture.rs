@@ -98,6 +98,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["provider/sql/postgres/", "provider/sql/freeze/"]),
     ("mysql_async", &["provider/sql/mysql/", "provider/sql/freeze/"]),
     ("mysql_common", &["provider/sql/mysql/"]),
+    ("aws_lc_rs::rsa", &["provider/sql/mysql/"]),
     (
         "tiberius",
         &[

@@ -230,7 +230,7 @@ async fn hashed(base: &Base, column: Column) -> String {
     let table = TableName::parse("t");
     let mut session = base.place().session().await.unwrap();
     let mut said = Vec::new();
-    for transport in [Transport::Pushed, Transport::Streamed, Transport::Written] {
+    for transport in [Transport::Pushed, Transport::Streamed] {
         let sums = Sums {
             dialect: named(base.place().word()),
             ask: Ask {
@@ -253,8 +253,6 @@ async fn hashed(base: &Base, column: Column) -> String {
         said.push(format!("{:?}", sums.run(&mut *session).await));
     }
     assert!(said[1].starts_with("Ok("), "{said:?}");
-    // Not every engine writes rows as texts; what one does is what they are.
-    assert!(said[2] == said[1] || said[2].contains("cannot write"), "{said:?}");
     if said[0] == said[1] {
         "the same".to_owned()
     } else {

@@ -16,6 +16,7 @@ mod backup;
 mod bench;
 mod ends;
 mod freeze;
+mod mysql_packets;
 mod night;
 mod objects;
 mod params;

@@ -13,7 +13,7 @@ use crate::databases;
 async fn session(target: &ServerTarget) -> Box<dyn Session> {
     match target.engine {
         Engine::Postgres => Box::new(postgres::session::session(target).await.unwrap()),
-        Engine::Mysql => mysql::session::session(target).await.unwrap(),
+        Engine::Mysql => Box::new(mysql::session::session(target).await.unwrap()),
         Engine::Sqlserver => panic!("another test's"),
     }
 }

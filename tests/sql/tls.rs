@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use pointsman::provider::action::ActionErrorKind;
 use pointsman::provider::sql::database::Reader;
+use pointsman::provider::sql::mysql::session::session;
 use pointsman::provider::sql::server::{Engine, Protection, ServerTarget};
+use pointsman::provider::sql::session::all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use serde_json::json;
@@ -87,17 +89,36 @@ async fn a_server_is_who_its_certificate_says() {
             assert_eq!(text, [json!("a'b"), json!(1)]);
         }
 
+        // What a comparison reads by.
+        if server.engine == Engine::Mysql {
+            for (host, protection, secret) in [
+                ("localhost", verified(), true),
+                ("127.0.0.1", Protection::Unverified, true),
+                ("127.0.0.1", Protection::Off, false),
+            ] {
+                let mut opened = session(&by(host, protection)).await.unwrap();
+                let told = all(&mut opened, "show session status like 'Ssl_cipher'").await.unwrap();
+                let cipher = told[0][1].clone().unwrap_or_default();
+                assert_eq!(!cipher.is_empty(), secret, "{told:?}");
+            }
+        }
+
         let without = Protection::Verified { ca: None };
         for (target, why) in [
             (by("localhost", without), "under ca:"),
             (by("127.0.0.1", verified()), "for this name"),
         ] {
-            let error = Reader::open(&target).await.err().unwrap();
-            assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
-            assert!(
-                error.message.contains("certificate") && error.message.contains(why),
-                "{error}"
-            );
+            let mut errors = vec![Reader::open(&target).await.err().unwrap()];
+            if server.engine == Engine::Mysql {
+                errors.push(session(&target).await.err().unwrap());
+            }
+            for error in errors {
+                assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
+                assert!(
+                    error.message.contains("certificate") && error.message.contains(why),
+                    "{error}"
+                );
+            }
         }
         let nothing = Protection::Verified {
             ca: Some(issued.path("nothing.pem")),

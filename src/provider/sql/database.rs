@@ -137,7 +137,7 @@ impl Database {
             Self::Sqlite(target) => Box::new(sqlite_session::session(target).await?),
             Self::Server(target) => match target.engine {
                 Engine::Postgres => Box::new(postgres::session::session(target).await?),
-                Engine::Mysql => mysql::session::session(target).await?,
+                Engine::Mysql => Box::new(mysql::session::session(target).await?),
                 Engine::Sqlserver => Box::new(sqlserver::session::session(target).await?),
             },
         })

@@ -50,7 +50,11 @@ impl Target {
             Database::Sqlite(target) => (Box::new(sqlite_session::session(target).await?), SQLITE, None),
             Database::Server(target) => match target.engine {
                 Engine::Postgres => (Box::new(postgres::session::session(target).await?), POSTGRES, None),
-                Engine::Mysql => (mysql::session::session(target).await?, MYSQL, Some(EVERYWHERE)),
+                Engine::Mysql => (
+                    Box::new(mysql::session::session(target).await?),
+                    MYSQL,
+                    Some(EVERYWHERE),
+                ),
                 Engine::Sqlserver => {
                     let session = sqlserver::session::primary(target).await?;
                     (Box::new(session), SQLSERVER, Some(objects::sqlserver::DATABASE))

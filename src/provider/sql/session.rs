@@ -26,11 +26,13 @@ impl Cells {
     }
 
     /// The next cell is NULL.
+    #[inline]
     pub fn null(&mut self) {
         self.ends.push((self.bytes.len(), true));
     }
 
     /// The next cell.
+    #[inline]
     pub fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.ends.push((self.bytes.len(), false));
@@ -43,6 +45,7 @@ impl Cells {
     }
 
     /// The next cell, where there may be none.
+    #[inline]
     pub fn push_or_null(&mut self, text: Option<&[u8]>) {
         match text {
             Some(text) => self.push(text),
@@ -61,6 +64,7 @@ impl Cells {
     }
 
     /// A cell; nothing where it is NULL or where there is none.
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let (end, null) = *self.ends.get(index)?;
         let begin = index

@@ -40,6 +40,37 @@ pub fn write(text: &[u8], scale: Option<u32>, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether `write` would write the number with so many digits after the point as it is.
+pub fn is_written(text: &[u8], scale: u32) -> bool {
+    let negative = matches!(text, [b'-', ..]);
+    let number = if negative {
+        text.get(1..).unwrap_or_default()
+    } else {
+        text
+    };
+    let scale = usize::try_from(scale).unwrap_or(usize::MAX);
+    let whole = match scale {
+        0 => number,
+        scale => {
+            let Some(at) = number.len().checked_sub(scale).and_then(|at| at.checked_sub(1)) else {
+                return false;
+            };
+            let (whole, fraction) = number.split_at(at);
+            match fraction {
+                [b'.', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => whole,
+                _ => return false,
+            }
+        }
+    };
+    // Nothing is nothing, whatever its sign.
+    let leads = match whole {
+        b"0" => !negative,
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    leads && whole.iter().all(u8::is_ascii_digit)
+}
+
 fn integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -67,10 +98,26 @@ fn put(negative: bool, whole: &[u8], fraction: &[u8], scale: Option<u32>, out: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn written(text: &str, scale: Option<u32>) -> Option<String> {
         let mut out = Vec::new();
         write(text.as_bytes(), scale, &mut out).then(|| String::from_utf8_lossy(&out).into_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_would_be_written(text in "[-+]?[01]{0,3}[.]?[0-2]{0,3}e?", scale in 0..4_u32) {
+            let as_it_is = written(&text, Some(scale)).as_deref() == Some(&text);
+            prop_assert!(!is_written(text.as_bytes(), scale) || as_it_is, "{text} {scale}");
+        }
+    }
+
+    #[test]
+    fn most_numbers_are_seen_to_be_written() {
+        for (text, scale) in [("0", 0), ("-7", 0), ("0.50", 2), ("12.34", 2), ("-10.340", 3)] {
+            assert!(is_written(text.as_bytes(), scale), "{text}");
+        }
     }
 
     #[test]

@@ -136,21 +136,9 @@ pub trait Dialect: Send + Sync {
     /// An expression that gives the value as a text that `Form::write` reads.
     fn plain(&self, field: &Field) -> String;
 
-    /// How many times faster rows have to come than sums of their hashes for their reading to be the cheaper one, for the
-    /// server and for this program together.
-    fn reading(&self) -> u32 {
-        3
-    }
-
     /// A statement that gives buckets, rows, rows whose hash is in the sum (NULL where that is seen by other means), and sums
     /// of hashes; none where the engine cannot write one of the fields.
     fn sums(&self, ask: &Ask<'_>) -> Option<String>;
-
-    /// A statement that gives each row as the text that is hashed, where that is cheaper to read than the row itself; none
-    /// where it is not, or where the engine cannot write one of the fields.
-    fn texts(&self, _ask: &Ask<'_>) -> Option<String> {
-        None
-    }
 
     /// A statement whose answer changes when somebody writes to one of `tables`; none where the engine has none. A row for
     /// each, with what changes, whether something is being written, and where the engine counts late: what stays as it is

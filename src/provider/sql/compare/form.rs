@@ -46,7 +46,13 @@ impl Form {
         let start = out.len();
         let read = match self {
             Self::Whole => whole(text, out),
-            Self::Fixed(scale) => boolean(text, out) || decimal::write(text, Some(scale), out),
+            Self::Fixed(scale) => {
+                let as_it_is = decimal::is_written(text, scale);
+                if as_it_is {
+                    out.extend_from_slice(text);
+                }
+                as_it_is || boolean(text, out) || decimal::write(text, Some(scale), out)
+            }
             Self::Loose => boolean(text, out) || decimal::write(text, None, out),
             Self::Float { single } => float(text, single, out),
             Self::Text => {
@@ -139,12 +145,16 @@ fn fraction<'a>(text: &'a [u8], least: u32, out: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
+/// Whether a byte is what a shape has there: a digit for `9`, else itself.
+const fn like(byte: u8, shape: u8) -> bool {
+    match shape {
+        b'9' => byte.is_ascii_digit(),
+        other => byte == other,
+    }
+}
+
 fn shaped(text: &[u8], shape: &[u8]) -> bool {
-    text.len() == shape.len()
-        && text.iter().zip(shape).all(|(byte, shape)| match shape {
-            b'9' => byte.is_ascii_digit(),
-            other => byte == other,
-        })
+    text.len() == shape.len() && text.iter().zip(shape).all(|(byte, shape)| like(*byte, *shape))
 }
 
 fn date(text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -197,6 +207,23 @@ fn time(text: &[u8], digits: u32, out: &mut Vec<u8>) -> bool {
 }
 
 fn date_time(text: &[u8], digits: u32, out: &mut Vec<u8>) -> bool {
+    // Most come as they are to be written.
+    if let Some((moment, rest)) = text.split_first_chunk::<19>()
+        && moment
+            .iter()
+            .zip(b"9999-99-99 99:99:99")
+            .fold(true, |same, (byte, shape)| same & like(*byte, *shape))
+        && match rest {
+            [] => digits == 0,
+            [b'.', rest @ ..] => {
+                digits > 0 && u32::try_from(rest.len()) == Ok(digits) && rest.iter().all(u8::is_ascii_digit)
+            }
+            _ => false,
+        }
+    {
+        out.extend_from_slice(text);
+        return true;
+    }
     let (day, rest) = text.split_at(text.len().min(10));
     if !shaped(day, b"9999-99-99") {
         return false;
@@ -399,5 +426,27 @@ fn fraction_note(source: &Column, target: &Column, one: u32, other: u32, notes: 
             "{}: {} keeps {other} of {one} digits of a second; values that had more are shown as changed",
             source.name, target.declared
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_is_written_the_same_by_the_short_way_and_the_long_one(
+            text in "202[0-9]-1[0-9]-[01][0-9][ T][0-2][0-9]:59:0[0-9]([.,][0-2]{0,7})?[+ ]?",
+            digits in 0..8_u32,
+        ) {
+            // A zone at its end is read by the long way alone.
+            let write = |text: &str| {
+                let mut out = Vec::new();
+                Form::DateTime(digits).write(text.as_bytes(), &mut out).then_some(out)
+            };
+            let long = write(&format!("{text}Z"));
+            prop_assert_eq!(write(&text), long, "{}", text);
+        }
     }
 }

@@ -241,13 +241,7 @@ impl TableJob {
         let bucket = Bucket::Hash { digits };
         let filters = (self.question.filter(filters.0), self.question.filter(filters.1));
         let filters = (filters.0.as_str(), filters.1.as_str());
-        // Texts of rows do not say by which text the key is hashed.
-        let reads = |transport| match transport {
-            Transport::Pushed => Transport::Pushed,
-            Transport::Written | Transport::Streamed => Transport::Streamed,
-        };
         let used = self.transports();
-        let used = (reads(used.0), reads(used.1));
         let (mut here, mut there) = match self.sums(filters, bucket, used, pair).await {
             Err(error) if used != STREAMED && error.kind == ActionErrorKind::Permanent => {
                 self.reads_instead(&format!("{}; all rows are read instead", error.message));

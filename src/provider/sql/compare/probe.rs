@@ -69,36 +69,29 @@ impl TableJob {
             transport: Transport::Streamed,
             heard: None,
         };
-        let cancel = &self.shared.cancel;
-        self.shared.free().await?;
-        let begun = Instant::now();
-        let here = side.perform(slot, &sums, cancel).await?;
-        let streamed = begun.elapsed();
+        let here = self.timed(side, &sums, slot).await?;
         if !hashes {
-            return Ok((here, Transport::Streamed));
+            return Ok((here.out, Transport::Streamed));
         }
-        let mut best = (Transport::Streamed, streamed);
-        for transport in [Transport::Written, Transport::Pushed] {
-            sums.transport = transport;
-            let Some(took) = self.agrees(side, &sums, &here, slot).await? else {
-                continue;
-            };
-            let servers = self.shared.hashing == Hashing::Servers && transport == Transport::Pushed;
-            let before = match best.0 {
-                Transport::Streamed => best.1 * side.dialect.reading(),
-                // So short a time is not measured exactly, and who hashes there spares the way here.
-                Transport::Written => best.1 * 5 / 4,
-                Transport::Pushed => best.1,
-            };
-            if servers || took < before {
-                best = (transport, took);
-            }
+        sums.transport = Transport::Pushed;
+        let Some(there) = self.agrees(side, &sums, &here.out, slot).await? else {
+            return Ok((here.out, Transport::Streamed));
+        };
+        let mut reading = here.took;
+        if self.shared.hashing == Hashing::Faster && there < reading {
+            // Whoever comes first finds the rows on the disk; the next one, in the server's memory.
+            sums.transport = Transport::Streamed;
+            reading = reading.min(self.timed(side, &sums, slot).await?.took);
         }
-        Ok((here, best.0))
+        let used = if self.shared.hashing == Hashing::Servers || there < reading {
+            Transport::Pushed
+        } else {
+            Transport::Streamed
+        };
+        Ok((here.out, used))
     }
 
-    /// How long it takes another way to give the sums of the rows that were read, its server and this program, which may be at
-    /// it at the same time; nothing where it does not, or gives others.
+    /// How long it takes the server to give the sums of the rows that were read; nothing where it does not, or gives others.
     async fn agrees(
         &self,
         side: &Side,
@@ -106,26 +99,8 @@ impl TableJob {
         here: &BTreeMap<i64, Sum>,
         slot: &mut Option<Box<dyn Session>>,
     ) -> Result<Option<Duration>, ActionError> {
-        let offered = match sums.transport {
-            Transport::Written => side.dialect.texts(&sums.ask),
-            Transport::Pushed => side.dialect.sums(&sums.ask),
-            Transport::Streamed => None,
-        };
-        if offered.is_none() {
-            return Ok(None);
-        }
-        self.shared.free().await?;
-        let begun = Instant::now();
-        let mut own = Duration::ZERO;
-        let mut work = std::pin::pin!(side.perform(slot, sums, &self.shared.cancel));
-        let done = poll_fn(|cx| {
-            let begun = Instant::now();
-            let polled = work.as_mut().poll(cx);
-            own += begun.elapsed();
-            polled
-        });
-        let words = match done.await {
-            Ok(there) if there == *here => return Ok(Some(begun.elapsed() + own)),
+        let words = match self.timed(side, sums, slot).await {
+            Ok(there) if there.out == *here => return Ok(Some(there.took)),
             Ok(_) => format!(
                 "{}: the server's own hashes are not those of the rows that it sends; its rows are read instead",
                 side.role
@@ -139,4 +114,31 @@ impl TableJob {
         self.gathered().notes.push(words);
         Ok(None)
     }
+
+    /// Sums, and what they take: the server, this program, which may be at it at the same time, and the way between them.
+    async fn timed(
+        &self,
+        side: &Side,
+        sums: &Sums<'_>,
+        slot: &mut Option<Box<dyn Session>>,
+    ) -> Result<Timed, ActionError> {
+        self.shared.free().await?;
+        let begun = Instant::now();
+        let mut own = Duration::ZERO;
+        let mut work = std::pin::pin!(side.perform(slot, sums, &self.shared.cancel));
+        let done = poll_fn(|cx| {
+            let begun = Instant::now();
+            let polled = work.as_mut().poll(cx);
+            own += begun.elapsed();
+            polled
+        });
+        let out = done.await?;
+        let took = begun.elapsed() + own;
+        Ok(Timed { out, took })
+    }
+}
+
+struct Timed {
+    out: BTreeMap<i64, Sum>,
+    took: Duration,
 }

@@ -153,7 +153,6 @@ impl TableJob {
                 let ask = self.ask(side.role == "source", "", bucket);
                 let pushed = match transport {
                     Transport::Pushed => side.dialect.sums(&ask),
-                    Transport::Written => side.dialect.texts(&ask),
                     Transport::Streamed => None,
                 };
                 let sql = pushed.unwrap_or_else(|| side.dialect.rows(ask.table, ask.fields, ""));

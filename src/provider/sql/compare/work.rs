@@ -10,8 +10,7 @@ use crate::provider::sql::session::{Cells, Session, all};
 
 use super::cursor::Range;
 use super::dialect::{Ask, Bucket, Dialect};
-use super::form::Form;
-use super::row::{Composer, Sum, hash, nth};
+use super::row::{Composer, Sum, hash};
 use super::side::Work;
 
 /// Who hashes the rows.
@@ -19,8 +18,6 @@ use super::side::Work;
 pub enum Transport {
     /// The server: only sums travel.
     Pushed,
-    /// This program, of a text for each row, which the server writes.
-    Written,
     /// This program: rows travel as they are.
     Streamed,
 }
@@ -30,7 +27,6 @@ impl Transport {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Pushed => "hashed by the server",
-            Self::Written => "written by the server and hashed here",
             Self::Streamed => "read and hashed here",
         }
     }
@@ -92,7 +88,6 @@ impl Work for Sums<'_> {
         Box::pin(async move {
             match self.transport {
                 Transport::Pushed => self.pushed(session).await,
-                Transport::Written => self.written(session).await,
                 Transport::Streamed => self.streamed(session).await,
             }
         })
@@ -140,31 +135,6 @@ impl Sums<'_> {
             return self.streamed(session).await;
         }
         Ok(sums)
-    }
-
-    async fn written(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {
-        let (Some(sql), Bucket::Step(range)) = (self.dialect.texts(&self.ask), self.ask.bucket) else {
-            return Err(wrong("the engine cannot write these rows itself"));
-        };
-        let forms: Vec<Form> = self.ask.fields.iter().map(|field| field.form).collect();
-        let leading = self.ask.key.first().copied().unwrap_or(0);
-        let mut sums = Running::default();
-        let mut left_out = false;
-        session
-            .each(&sql, &mut |cells| {
-                // A row may be longer than the server lets a text be: it makes NULL of it.
-                let Some(text) = cells.get(0) else {
-                    left_out = true;
-                    return Ok(());
-                };
-                sums.add(steps(range, nth(text, &forms, leading))?, hash(text));
-                Ok(())
-            })
-            .await?;
-        if left_out {
-            return self.streamed(session).await;
-        }
-        Ok(sums.all())
     }
 
     async fn streamed(&self, session: &mut dyn Session) -> Result<BTreeMap<i64, Sum>, ActionError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, SslOpts};
+use mysql_async::{Conn, Error, OptsBuilder, SslOpts};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
@@ -37,30 +37,41 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         .pass(target.password.as_deref())
         .prefer_socket(false)
         .ssl_opts(tls);
-    let mut session = tokio::time::timeout(CONNECTING, Conn::new(options))
-        .await
-        .map_err(|_elapsed| {
-            let words = format!(
-                "{target}: no connection within {} s; is it up, and may this machine reach it?",
-                CONNECTING.as_secs()
-            );
-            ActionError::new(ActionErrorKind::Transient, words)
-        })?
+    let mut session = in_time(target, Conn::new(options))
+        .await?
         .map_err(|error| failed(&error, &target.to_string()))?;
-    let version: Option<String> = session
-        .query_first(VERSION)
-        .await
+    in_time(target, begin(&mut session, target, reads))
+        .await?
         .map_err(|error| failed(&error, &target.to_string()))?;
+    Ok(session)
+}
+
+/// Sets a session to what it is to be.
+async fn begin(session: &mut Conn, target: &ServerTarget, reads: bool) -> Result<(), Error> {
+    let version: Option<String> = session.query_first(VERSION).await?;
     let maria = version.as_deref().is_some_and(is_maria);
     if !maria {
-        // Older ones have no such setting.
-        let _older = session.query_drop(FRESH).await;
+        match session.query_drop(FRESH).await {
+            // Older ones have no such setting.
+            Ok(()) | Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     for sql in settings(target, maria, reads) {
-        let done = session.query_drop(sql).await;
-        done.map_err(|error| failed(&error, &target.to_string()))?;
+        session.query_drop(sql).await?;
     }
-    Ok(session)
+    Ok(())
+}
+
+/// What a server has to do at once.
+pub async fn in_time<T>(target: &ServerTarget, work: impl Future<Output = T>) -> Result<T, ActionError> {
+    tokio::time::timeout(CONNECTING, work).await.map_err(|_elapsed| {
+        let words = format!(
+            "{target}: no connection within {} s; is it up, and may this machine reach it?",
+            CONNECTING.as_secs()
+        );
+        ActionError::new(ActionErrorKind::Transient, words)
+    })
 }
 
 /// Which version a server is.

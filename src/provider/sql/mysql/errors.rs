@@ -1,5 +1,7 @@
 //! What errors of MySQL and MariaDB mean for a read. Source: the error references of MySQL 8.4 and of MariaDB.
 
+use std::io::ErrorKind;
+
 use mysql_async::{DriverError, Error, IoError};
 
 use crate::provider::action::{ActionError, ActionErrorKind};
@@ -22,6 +24,7 @@ const LOGIN: &str = "check user and password, and from where the user may come";
 const RIGHT: &str = "grant it to the connection's user";
 const WRITES: &str = "the statement would write; use sql.exec for what changes something";
 const LIMIT: &str = "the connection's timeout says how long a statement may take";
+const ACCOUNT: &str = "give the account caching_sha2_password, mysql_native_password or ed25519";
 const LATER: &str = "try again when there is room";
 
 /// What may go well later is transient; what is not here is refused.
@@ -77,6 +80,9 @@ const KNOWN: &[Known] = &[
         Permanent,
         "the server prepares no such statement; ask the same by a select from information_schema",
     ),
+    // ER_NET_PACKET_TOO_LARGE, ER_CLIENT_INTERACTION_TIMEOUT
+    known(1153, Permanent, "raise max_allowed_packet of the server"),
+    known(4031, Transient, "the server ended the session, which was idle for long"),
     // ER_QUERY_INTERRUPTED, ER_CONNECTION_KILLED
     known(1317, Transient, "somebody ended the statement"),
     known(1927, Transient, "somebody ended the session"),
@@ -102,6 +108,12 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
         }
         Error::Io(IoError::Io(cause)) => match refusal(cause) {
             Some(words) => (Permanent, words),
+            // What is asked for that is not done.
+            None if cause.kind() == ErrorKind::Unsupported => (Permanent, cause.to_string()),
+            // What was said makes no sense, or nothing was said.
+            None if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) => {
+                (Transient, format!("{cause}; try again"))
+            }
             None => (Transient, format!("{cause}; is it up, and may this machine reach it?")),
         },
         Error::Driver(DriverError::NoClientSslFlagFromServer) => {
@@ -109,6 +121,18 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
             (Permanent, words.to_owned())
         }
         Error::Driver(DriverError::ConnectionClosed) => (Transient, "the connection was cut; try again".to_owned()),
+        Error::Driver(DriverError::CleartextPluginDisabled) => (
+            Permanent,
+            format!("the server asks for the password in clear text, which is not sent; {ACCOUNT}"),
+        ),
+        Error::Driver(DriverError::MysqlOldPasswordDisabled) => (
+            Permanent,
+            format!("the server asks for a proof of before MySQL 4.1, which is not given; {ACCOUNT}"),
+        ),
+        Error::Driver(DriverError::UnknownAuthPlugin { name }) => (
+            Permanent,
+            format!("the server asks for {name}, a way of logging in that is not known here; {ACCOUNT}"),
+        ),
         Error::Driver(_) | Error::Other(_) | Error::Url(_) => (Permanent, error.to_string()),
     };
     ActionError::new(kind, format!("{what}: {words}"))

@@ -1,22 +1,25 @@
-//! Logging in by packets, as the driver would. Where the server wants a way that is not here nothing comes of it, and the
-//! driver is asked instead. Must not send a password in the clear but within TLS.
+//! Logging in by packets, in the ways that the driver knows. Must not send a password in the clear but within TLS.
 //!
-//! Source: MySQL, "Client/Server protocol", section "Connection phase"; the packets themselves are mysql_common's.
+//! Source: MySQL, "Client/Server protocol", sections "Connection phase" and "Authentication methods"; MariaDB, "Connection";
+//! the packets themselves are mysql_common's.
 
 use std::io;
+use std::time::Duration;
 
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use mysql_async::consts::CapabilityFlags;
-use mysql_async::{Error, IoError, ServerError};
+use mysql_async::{DriverError, Error, IoError, ServerError};
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{ServerName, SubjectPublicKeyInfoDer};
 
 use crate::provider::sql::server::ServerTarget;
 
-use super::packets::{Packets, wrong};
+use super::packets::{Packets, unheard};
 
 /// The most that a packet may have.
 const MOST: u32 = 1 << 30;
@@ -30,6 +33,11 @@ const REFUSED: u8 = 0xFF;
 /// What `caching_sha2_password` says: it knows the password; or it wants all of it.
 const KNOWN: u8 = 3;
 const WHOLE: u8 = 4;
+/// What asks it for the key that the password is encrypted with where there is no TLS.
+const KEY: u8 = 2;
+
+/// A server ends what takes longer than it may. One that says nothing for so long after that has gone.
+const GONE: Duration = Duration::from_secs(60);
 
 /// A conversation, and the server's number of it.
 pub struct Login {
@@ -65,16 +73,13 @@ pub fn refused(packet: &[u8]) -> Error {
     })
 }
 
-/// Logs in; nothing where the driver has to.
-pub async fn login(
-    target: &ServerTarget,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-) -> Result<Option<Login>, Error> {
+/// Logs in.
+pub async fn login(target: &ServerTarget, tls: Option<(TlsConnector, ServerName<'static>)>) -> Result<Login, Error> {
     let stream = TcpStream::connect((target.host.as_str(), target.port))
         .await
         .map_err(broken)?;
     stream.set_nodelay(true).map_err(broken)?;
-    let mut packets = Packets::new(Box::new(stream));
+    let mut packets = Packets::new(Box::new(stream), target.patience + GONE);
     let greeting = packets.next().await.map_err(broken)?.to_vec();
     if greeting.first() == Some(&REFUSED) {
         return Err(refused(&greeting));
@@ -92,26 +97,23 @@ pub async fn login(
     }
     let needed = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
     let common = wanted & greeting.capabilities();
-    let plain = secret && !common.contains(CapabilityFlags::CLIENT_SSL);
+    if secret && !common.contains(CapabilityFlags::CLIENT_SSL) {
+        return Err(DriverError::NoClientSslFlagFromServer.into());
+    }
+    if !common.contains(needed) {
+        return Err(broken(unheard("the server is older than MySQL 4.1")));
+    }
     let plugin = match greeting.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
         _ => AuthPlugin::MysqlNativePassword,
     };
-    if plain || !common.contains(needed) {
-        // The driver has words for it.
-        return Ok(None);
-    }
-    let mut nonce = greeting.nonce();
-    nonce.resize(20, 0);
+    let nonce = greeting.nonce();
     if let Some((connector, name)) = tls {
         packets
             .send(&serialized(&SslRequest::new(common, MOST, COLLATION)))
             .await
             .map_err(broken)?;
-        let number = packets.number();
-        let stream = packets.into_stream().map_err(broken)?;
-        let stream = connector.connect(name, stream).await.map_err(broken)?;
-        packets = Packets::new(Box::new(stream)).going_on(number);
+        packets = packets.within(&connector, name).await.map_err(broken)?;
     }
     let password = target.password.as_deref();
     let proof = plugin.gen_data(password, &nonce);
@@ -127,49 +129,122 @@ pub async fn login(
     );
     packets.send(&serialized(&response)).await.map_err(broken)?;
     let id = greeting.connection_id();
-    Ok(admitted(&mut packets, plugin.into_owned(), password, secret)
-        .await?
-        .then_some(Login { packets, id }))
+    let mut talk = Talk {
+        packets,
+        plugin: plugin.into_owned(),
+        nonce,
+        password,
+        secret,
+    };
+    talk.admitted().await?;
+    Ok(Login {
+        packets: talk.packets,
+        id,
+    })
 }
 
-/// Answers until the server lets somebody in; false where it asks for what only the driver can.
-async fn admitted(
-    packets: &mut Packets,
-    mut plugin: AuthPlugin<'static>,
-    password: Option<&str>,
+/// A login that has begun.
+struct Talk<'a> {
+    packets: Packets,
+    plugin: AuthPlugin<'static>,
+    nonce: Vec<u8>,
+    password: Option<&'a str>,
+    /// Nobody else hears it.
     secret: bool,
-) -> Result<bool, Error> {
-    let mut switched = false;
-    loop {
-        let packet = packets.next().await.map_err(broken)?.to_vec();
-        match packet.as_slice() {
-            [OK, ..] => return Ok(true),
-            [REFUSED, ..] => return Err(refused(&packet)),
-            [SWITCH, _, ..] if !switched => {
-                switched = true;
-                let asked: AuthSwitchRequest<'_> = ParseBuf(&packet).parse(()).map_err(broken)?;
-                plugin = asked.auth_plugin().into_owned();
-                if !matches!(
-                    plugin,
-                    AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password
-                ) {
-                    return Ok(false);
+}
+
+impl Talk<'_> {
+    /// Answers until the server lets somebody in.
+    async fn admitted(&mut self) -> Result<(), Error> {
+        let mut switched = false;
+        let mut keyed = false;
+        loop {
+            let packet = self.packets.next().await.map_err(broken)?.to_vec();
+            let sha = matches!(self.plugin, AuthPlugin::CachingSha2Password);
+            let parsec = matches!(self.plugin, AuthPlugin::MariadbParsec { .. });
+            match packet.as_slice() {
+                [OK, ..] => return Ok(()),
+                [REFUSED, ..] => return Err(refused(&packet)),
+                [SWITCH] => return Err(DriverError::MysqlOldPasswordDisabled.into()),
+                [SWITCH, ..] if !switched => {
+                    switched = true;
+                    let asked: AuthSwitchRequest<'_> = ParseBuf(&packet).parse(()).map_err(broken)?;
+                    self.switch(&asked).await?;
                 }
-                let answer = plugin.gen_data(password, asked.plugin_data());
-                packets
-                    .send(answer.as_deref().unwrap_or_default())
-                    .await
-                    .map_err(broken)?;
+                [MORE, KNOWN] if sha => {}
+                [MORE, WHOLE] if sha && self.secret => {
+                    let whole = self.whole();
+                    self.answer(&whole).await?;
+                }
+                [MORE, WHOLE] if sha && !keyed => {
+                    keyed = true;
+                    self.answer(&[KEY]).await?;
+                }
+                [MORE, key @ ..] if sha && keyed => {
+                    let sealed = sealed(&self.whole(), &self.nonce, key)?;
+                    self.answer(&sealed).await?;
+                }
+                // The first servers that had it did not say that there is more.
+                [MORE, salt @ ..] | salt @ [b'P', ..] if parsec => {
+                    self.plugin.read_add_data(salt).ok_or(DriverError::InvalidParsecSalt)?;
+                    self.prove().await?;
+                }
+                _ => return Err(broken(unheard("the server answered a login with what is no answer"))),
             }
-            [MORE, KNOWN] if matches!(plugin, AuthPlugin::CachingSha2Password) => {}
-            [MORE, WHOLE] if matches!(plugin, AuthPlugin::CachingSha2Password) && secret => {
-                let mut whole = password.unwrap_or_default().as_bytes().to_vec();
-                whole.push(0);
-                packets.send(&whole).await.map_err(broken)?;
-            }
-            // Without TLS it would have to be encrypted with the server's own key.
-            [MORE, WHOLE] => return Ok(false),
-            _ => return Err(broken(wrong("the server answered a login with what is no answer"))),
         }
     }
+
+    /// Goes on in the way that the server asks for.
+    async fn switch(&mut self, asked: &AuthSwitchRequest<'_>) -> Result<(), Error> {
+        self.plugin = asked.auth_plugin().into_owned();
+        self.nonce = asked.plugin_data().to_vec();
+        match &self.plugin {
+            AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password | AuthPlugin::Ed25519 => {
+                self.prove().await
+            }
+            // It asks for the salt.
+            AuthPlugin::MariadbParsec { .. } => self.answer(&[]).await,
+            AuthPlugin::MysqlOldPassword => Err(DriverError::MysqlOldPasswordDisabled.into()),
+            AuthPlugin::MysqlClearPassword => Err(DriverError::CleartextPluginDisabled.into()),
+            AuthPlugin::Other(name) => Err(DriverError::UnknownAuthPlugin {
+                name: String::from_utf8_lossy(name).into_owned(),
+            }
+            .into()),
+        }
+    }
+
+    /// Proves that the password is known.
+    async fn prove(&mut self) -> Result<(), Error> {
+        let proof = self.plugin.gen_data(self.password, &self.nonce);
+        let proof = proof.as_deref().unwrap_or_default().to_vec();
+        self.answer(&proof).await
+    }
+
+    async fn answer(&mut self, body: &[u8]) -> Result<(), Error> {
+        self.packets.send(body).await.map_err(broken)
+    }
+
+    /// The password as a text that ends.
+    fn whole(&self) -> Vec<u8> {
+        let mut whole = self.password.unwrap_or_default().as_bytes().to_vec();
+        whole.push(0);
+        whole
+    }
+}
+
+/// A password that only the server can read, which has shown its key.
+fn sealed(whole: &[u8], nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, Error> {
+    let unread = |_unread| broken(unheard("the server's key for passwords cannot be read; use TLS"));
+    let hidden: Vec<u8> = whole
+        .iter()
+        .zip(nonce.iter().cycle())
+        .map(|(one, other)| one ^ other)
+        .collect();
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(key).map_err(|error| unread(error.to_string()))?;
+    let key = PublicEncryptingKey::from_der(&key).map_err(|error| unread(error.to_string()))?;
+    let key = OaepPublicEncryptingKey::new(key).map_err(|error| unread(error.to_string()))?;
+    let mut sealed = vec![0; key.ciphertext_size()];
+    key.encrypt(&OAEP_SHA1_MGF1SHA1, &hidden, &mut sealed, None)
+        .map_err(|_long| broken(unheard("the password is too long for the server's key; use TLS")))?;
+    Ok(sealed)
 }

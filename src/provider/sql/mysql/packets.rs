@@ -4,14 +4,19 @@
 //! Source: MySQL, "Client/Server protocol", section "MySQL packets"; MariaDB, "0 - Packet".
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// A packet of this size goes on in the next one.
 const FULL: usize = 0xFF_FFFF;
 /// So much is read at a time.
 const READ: usize = 1 << 17;
 const HEAD: usize = 4;
+/// What an error begins with, and no row.
+const ERROR: u8 = 0xFF;
 
 /// A stream to a server, in the clear or in TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -28,6 +33,8 @@ pub struct Packets {
     whole: Vec<u8>,
     /// The number of the next packet.
     number: u8,
+    /// A server that says nothing for so long has gone.
+    patience: Duration,
 }
 
 /// An answer that is none.
@@ -35,39 +42,43 @@ pub fn wrong(words: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, words)
 }
 
+/// What a server asks for that is not done, or says in a language that is not known.
+pub fn unheard(words: &str) -> io::Error {
+    io::Error::new(ErrorKind::Unsupported, words)
+}
+
 impl Packets {
     /// Over a stream that nothing was read of.
-    pub fn new(stream: Box<dyn Stream>) -> Self {
+    pub fn new(stream: Box<dyn Stream>, patience: Duration) -> Self {
         Self {
             stream,
             bytes: Vec::with_capacity(2 * READ),
             at: 0,
             whole: Vec::new(),
             number: 0,
+            patience,
         }
     }
 
-    /// The stream, where the other side has said all that was to be said so far.
-    pub fn into_stream(self) -> io::Result<Box<dyn Stream>> {
-        match self.bytes.len() == self.at {
-            true => Ok(self.stream),
-            false => Err(wrong("the server spoke before TLS began")),
+    /// Goes on in TLS.
+    pub async fn within(mut self, connector: &TlsConnector, name: ServerName<'static>) -> io::Result<Self> {
+        if self.bytes.len() != self.at {
+            return Err(wrong("the server spoke before TLS began"));
         }
+        self.stream = Box::new(connector.connect(name, self.stream).await?);
+        Ok(self)
     }
 
-    /// Goes on where a conversation was before TLS began.
-    pub fn going_on(mut self, number: u8) -> Self {
-        self.number = number;
-        self
-    }
-
-    /// The number that the next packet has.
-    pub const fn number(&self) -> u8 {
-        self.number
+    /// Leaves nothing here; what there was goes on elsewhere.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(Box::new(tokio::io::empty()), self.patience))
     }
 
     /// Sends the first packet of a new conversation.
     pub async fn begin(&mut self, body: &[u8]) -> io::Result<()> {
+        if self.bytes.len() != self.at {
+            return Err(wrong("the server said more than it was asked"));
+        }
         self.number = 0;
         self.send(body).await
     }
@@ -101,14 +112,19 @@ impl Packets {
 
     /// The next packet.
     pub async fn next(&mut self) -> io::Result<&[u8]> {
-        let (from, size) = self.part().await?;
+        if self.whole.capacity() > 0 {
+            self.whole = Vec::new();
+        }
+        let (from, size) = match self.held(true)? {
+            Some(part) => part,
+            None => self.part(true).await?,
+        };
         if size < FULL {
             return self
                 .bytes
                 .get(from..from + size)
                 .ok_or_else(|| wrong("a packet was lost"));
         }
-        self.whole.clear();
         let mut part = (from, size);
         loop {
             let (from, size) = part;
@@ -117,26 +133,43 @@ impl Packets {
             if size < FULL {
                 return Ok(&self.whole);
             }
-            part = self.part().await?;
+            part = self.part(false).await?;
         }
     }
 
     /// Where the next part of a packet is, and how long.
-    async fn part(&mut self) -> io::Result<(usize, usize)> {
+    async fn part(&mut self, first: bool) -> io::Result<(usize, usize)> {
         self.hold(HEAD).await?;
-        let head = self.bytes.get(self.at..self.at + HEAD).unwrap_or_default();
-        let &[low, middle, high, number] = head else {
-            return Err(wrong("a packet without a head"));
+        let size = self.coming().map_or(0, |(size, _)| size);
+        self.hold(HEAD + size).await?;
+        self.held(first)?.ok_or_else(|| wrong("a packet without a head"))
+    }
+
+    /// How long the part is whose head is here, and its number.
+    #[inline]
+    fn coming(&self) -> Option<(usize, u8)> {
+        let &[low, middle, high, number] = self.bytes.get(self.at..)?.first_chunk()?;
+        let size = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
+        Some((size, number))
+    }
+
+    /// Where the next part is, and how long, if all of it is here. A packet's `first` part may be an error that has a number
+    /// of its own.
+    #[inline]
+    fn held(&mut self, first: bool) -> io::Result<Option<(usize, usize)>> {
+        let Some((size, number)) = self.coming() else {
+            return Ok(None);
         };
-        if number != self.number {
+        let from = self.at + HEAD;
+        if self.bytes.len() - from < size {
+            return Ok(None);
+        }
+        if number != self.number && !(first && self.bytes.get(from) == Some(&ERROR) && size > 0) {
             return Err(wrong("packets came out of order"));
         }
         self.number = number.wrapping_add(1);
-        let size = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
-        self.hold(HEAD + size).await?;
-        let from = self.at + HEAD;
         self.at = from + size;
-        Ok((from, size))
+        Ok(Some((from, size)))
     }
 
     /// Reads until so many bytes are there.
@@ -146,8 +179,16 @@ impl Packets {
                 self.bytes.drain(..self.at);
                 self.at = 0;
             }
-            self.bytes.reserve(READ.max(size));
-            if self.stream.read_buf(&mut self.bytes).await? == 0 {
+            if self.bytes.capacity() > 4 * READ && size <= READ {
+                self.bytes.shrink_to(2 * READ);
+            }
+            self.bytes.reserve(READ.max(size.saturating_sub(self.bytes.len())));
+            let reading = tokio::time::timeout(self.patience, self.stream.read_buf(&mut self.bytes));
+            let read = reading.await.map_err(|_elapsed| {
+                let words = format!("the server has said nothing for {} s", self.patience.as_secs());
+                io::Error::new(ErrorKind::TimedOut, words)
+            })?;
+            if read? == 0 {
                 return Err(io::Error::new(
                     ErrorKind::UnexpectedEof,
                     "the server closed the connection",
@@ -159,6 +200,7 @@ impl Packets {
 }
 
 /// A number of a length at the beginning of `bytes`, which moves beyond it; nothing where it stands for NULL.
+#[inline]
 pub fn length(bytes: &mut &[u8]) -> io::Result<Option<usize>> {
     let short = || wrong("a packet ends too early");
     let (first, rest) = bytes.split_first().ok_or_else(short)?;
@@ -186,6 +228,7 @@ pub fn length(bytes: &mut &[u8]) -> io::Result<Option<usize>> {
 }
 
 /// A value of a row at the beginning of `bytes`, which moves beyond it; nothing where it is NULL.
+#[inline]
 pub fn value<'a>(bytes: &mut &'a [u8]) -> io::Result<Option<&'a [u8]>> {
     let Some(size) = length(bytes)? else { return Ok(None) };
     let (value, rest) = bytes
@@ -200,6 +243,29 @@ pub fn value<'a>(bytes: &mut &'a [u8]) -> io::Result<Option<&'a [u8]>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut packets = Packets::new(Box::new(ours), LONG);
+        let error = packets.next().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("60 s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_error_may_have_any_number_and_a_part_of_a_row_not() {
+        let (ours, mut theirs) = tokio::io::duplex(2 * FULL);
+        theirs.write_all(b"\x03\0\0\x07\xff\xbf\x0f").await.unwrap();
+        let mut packets = Packets::new(Box::new(ours), LONG);
+        assert_eq!(packets.next().await.unwrap(), b"\xff\xbf\x0f");
+        let begin = [&b"\xff\xff\xff\x08"[..], &vec![7; FULL]].concat();
+        theirs.write_all(&begin).await.unwrap();
+        theirs.write_all(b"\x03\0\0\x01\xff\xbf\x0f").await.unwrap();
+        assert_eq!(packets.next().await.unwrap_err().kind(), ErrorKind::InvalidData);
+    }
 
     fn written(values: &[Option<Vec<u8>>]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -228,19 +294,19 @@ mod tests {
             let body: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
             let sent = body.clone();
             let sending = async move {
-                let mut packets = Packets::new(Box::new(theirs));
+                let mut packets = Packets::new(Box::new(theirs), LONG);
                 packets.begin(&sent).await.unwrap();
                 packets.send(b"the next").await.unwrap();
                 packets
             };
             let reading = async move {
-                let mut packets = Packets::new(Box::new(ours));
+                let mut packets = Packets::new(Box::new(ours), LONG);
                 assert!(packets.next().await.unwrap() == body, "{size}");
                 assert_eq!(packets.next().await.unwrap(), b"the next");
                 packets
             };
-            let (_theirs, ours) = tokio::join!(sending, reading);
-            ours.into_stream().unwrap();
+            let (_theirs, mut ours) = tokio::join!(sending, reading);
+            ours.begin(b"nothing was left").await.unwrap();
         }
     }
 
@@ -254,7 +320,7 @@ mod tests {
             let (ours, mut theirs) = tokio::io::duplex(64);
             theirs.write_all(bytes).await.unwrap();
             drop(theirs);
-            let mut packets = Packets::new(Box::new(ours));
+            let mut packets = Packets::new(Box::new(ours), LONG);
             assert_eq!(packets.next().await.unwrap_err().kind(), kind, "{bytes:?}");
         }
         for cut in [

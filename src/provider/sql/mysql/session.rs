@@ -1,37 +1,40 @@
-//! MySQL and MariaDB as a comparison reads them: the text protocol, row after row, by packets of our own where the server lets
-//! somebody log in that way, else by the driver.
+//! MySQL and MariaDB as a comparison reads them: the text protocol, row after row, by packets of our own.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Value};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::provider::action::{ActionError, ActionErrorKind};
-use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
+use crate::provider::sql::server::{Protection, ServerTarget};
 use crate::provider::sql::session::{Cells, Ender, Session, Sink, all};
 use crate::provider::tls::trust::Trust;
 
-use super::connect::{FRESH, VERSION, connect, is_maria, settings};
+use super::connect::{FRESH, VERSION, connect, in_time, is_maria, settings};
 use super::errors::failed;
 use super::login::{Login, broken, login, refused};
-use super::packets::{Packets, length, value, wrong};
+use super::packets::{Packets, length, unheard, value, wrong};
 
-/// A statement.
+/// A statement, and the end of a session.
 const QUERY: u8 = 0x03;
+const QUIT: u8 = 0x01;
 /// What an answer begins with.
 const DONE: u8 = 0x00;
 const FILE: u8 = 0xFB;
 const REFUSED: u8 = 0xFF;
 const END: u8 = 0xFE;
+/// What every column is told with.
+const COLUMN: &[u8] = b"\x03def";
 /// What ends rows is shorter than a row that begins with the same byte.
 const SHORT: usize = 9;
-
-/// A session by the driver.
-pub struct DriverSession {
-    connection: Conn,
-    target: ServerTarget,
-}
+/// SERVER_MORE_RESULTS_EXISTS.
+const FURTHER: u16 = 8;
+/// So long is waited for a server to take a farewell, or to say why it takes no more.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// A session by packets.
 pub struct PacketSession {
@@ -43,67 +46,59 @@ pub struct PacketSession {
 }
 
 /// Opens a session that the server keeps from writing.
-pub async fn session(target: &ServerTarget) -> Result<Box<dyn Session>, ActionError> {
-    let tls = match &target.protection {
+pub async fn session(target: &ServerTarget) -> Result<PacketSession, ActionError> {
+    let trust = match &target.protection {
         Protection::Off => None,
         Protection::Verified { ca } => Some(Trust::new(ca.as_deref(), true).await?),
         Protection::Unverified => Some(Trust::new(None, false).await?),
     };
-    let name = ServerName::try_from(target.host.clone());
-    let (tls, shown) = match (tls, name) {
-        (None, _) => (None, None),
-        (Some(trust), Ok(name)) => {
+    let (tls, shown) = match trust {
+        None => (None, None),
+        Some(trust) => {
+            let name = ServerName::try_from(target.host.clone()).map_err(|_bad| {
+                let words = format!("{target}: no certificate can be for {:?}; check host:", target.host);
+                ActionError::new(ActionErrorKind::Permanent, words)
+            })?;
             let (config, shown) = trust.client(&[])?;
-            (
-                Some((TlsConnector::from(std::sync::Arc::new(config)), name)),
-                Some(shown),
-            )
+            (Some((TlsConnector::from(Arc::new(config)), name)), Some(shown))
         }
-        // The driver has words for it.
-        (Some(_), Err(_)) => return driver(target).await,
     };
-    let opened = tokio::time::timeout(CONNECTING, login(target, tls))
-        .await
-        .map_err(|_elapsed| {
-            let words = format!(
-                "{target}: no connection within {} s; is it up, and may this machine reach it?",
-                CONNECTING.as_secs()
-            );
-            ActionError::new(ActionErrorKind::Transient, words)
-        })?;
-    let opened = opened.map_err(|error| match shown.and_then(|shown| shown.refusal(&target.host)) {
+    let opened = in_time(target, login(target, tls)).await?;
+    let Login { packets, id } = opened.map_err(|error| match shown.and_then(|shown| shown.refusal(&target.host)) {
         Some(words) => ActionError::new(ActionErrorKind::Permanent, format!("{target}: {words}")),
         None => failed(&error, &target.to_string()),
     })?;
-    let Some(Login { packets, id }) = opened else {
-        return driver(target).await;
-    };
     let mut session = PacketSession {
         packets,
         id,
         target: target.clone(),
         within: false,
     };
-    let version = all(&mut session, VERSION).await?.into_iter().flatten().flatten().next();
-    let maria = version.as_deref().is_some_and(is_maria);
-    if !maria {
-        // Older ones have no such setting.
-        let _older = all(&mut session, FRESH).await;
-    }
-    for sql in settings(target, maria, true) {
-        all(&mut session, &sql).await?;
-    }
-    Ok(Box::new(session))
-}
-
-async fn driver(target: &ServerTarget) -> Result<Box<dyn Session>, ActionError> {
-    Ok(Box::new(DriverSession {
-        connection: connect(target, true).await?,
-        target: target.clone(),
-    }))
+    in_time(target, session.begin()).await?.map_err(|error| ActionError {
+        message: format!("{target}: {}", error.message),
+        ..error
+    })?;
+    Ok(session)
 }
 
 impl PacketSession {
+    /// Sets the session to what it is to be.
+    async fn begin(&mut self) -> Result<(), ActionError> {
+        let version = all(self, VERSION).await?.into_iter().flatten().flatten().next();
+        let maria = version.as_deref().is_some_and(is_maria);
+        if !maria
+            && let Err(error) = all(self, FRESH).await
+            && self.within
+        {
+            // Older ones have no such setting, but they say so.
+            return Err(error);
+        }
+        for sql in settings(&self.target.clone(), maria, true) {
+            all(self, &sql).await?;
+        }
+        Ok(())
+    }
+
     /// The answer to a statement, row after row.
     async fn answer(&mut self, sql: &str, sink: &mut Sink<'_>) -> Result<(), ActionError> {
         let lost = |error| failed(&broken(error), "the query");
@@ -111,7 +106,14 @@ impl PacketSession {
         body.push(QUERY);
         body.extend_from_slice(sql.as_bytes());
         self.within = true;
-        self.packets.begin(&body).await.map_err(lost)?;
+        if let Err(error) = self.packets.begin(&body).await {
+            // A server that takes no more may have said why.
+            let said = tokio::time::timeout(MOMENT, self.packets.next()).await;
+            return Err(match said {
+                Ok(Ok(told)) if told.first() == Some(&REFUSED) => failed(&refused(told), "the query"),
+                Ok(_) | Err(_) => lost(error),
+            });
+        }
         let first = self.packets.next().await.map_err(lost)?;
         let columns = match first.first() {
             Some(&REFUSED) => {
@@ -123,7 +125,7 @@ impl PacketSession {
                 self.within = false;
                 return Ok(());
             }
-            Some(&FILE) => return Err(lost(wrong("the server asks for a file of this machine"))),
+            Some(&FILE) => return Err(lost(unheard("the server asks for a file of this machine"))),
             Some(_) | None => {
                 let mut rest = first;
                 let count = length(&mut rest).map_err(lost)?;
@@ -131,17 +133,28 @@ impl PacketSession {
             }
         };
         for _ in 0..columns {
-            self.packets.next().await.map_err(lost)?;
+            let column = self.packets.next().await.map_err(lost)?;
+            if !column.starts_with(COLUMN) {
+                let column = column.to_vec();
+                return Err(self.instead(&column, "a column that is none"));
+            }
         }
         let end = self.packets.next().await.map_err(lost)?;
         if end.first() != Some(&END) || end.len() >= SHORT {
-            return Err(lost(wrong("columns without an end")));
+            let end = end.to_vec();
+            return Err(self.instead(&end, "columns without an end"));
         }
         let mut cells = Cells::default();
         loop {
             let row = self.packets.next().await.map_err(lost)?;
             match row.first() {
-                Some(&END) if row.len() < SHORT => break,
+                Some(&END) if row.len() < SHORT => {
+                    let status = row.get(3..5).and_then(|status| status.try_into().ok());
+                    if status.is_none_or(|status| u16::from_le_bytes(status) & FURTHER != 0) {
+                        return Err(lost(wrong("an answer that goes on after its end")));
+                    }
+                    break;
+                }
                 Some(&REFUSED) => {
                     let error = failed(&refused(row), "the query");
                     self.within = false;
@@ -161,6 +174,31 @@ impl PacketSession {
         }
         self.within = false;
         Ok(())
+    }
+
+    /// What came where something else was due.
+    fn instead(&mut self, packet: &[u8], words: &str) -> ActionError {
+        if packet.first() != Some(&REFUSED) {
+            return failed(&broken(wrong(words)), "the query");
+        }
+        self.within = false;
+        failed(&refused(packet), "the query")
+    }
+}
+
+impl Drop for PacketSession {
+    /// A server that is not told takes a session for lost, and says so in its log.
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if self.within {
+            return;
+        }
+        let mut packets = self.packets.take();
+        runtime.spawn(async move {
+            let _gone = tokio::time::timeout(MOMENT, packets.begin(&[QUIT])).await;
+        });
     }
 }
 
@@ -182,35 +220,6 @@ impl Session for PacketSession {
     }
 }
 
-#[async_trait]
-impl Session for DriverSession {
-    async fn each(&mut self, sql: &str, sink: &mut Sink<'_>) -> Result<(), ActionError> {
-        let wrong = |error: Error| failed(&error, "the query");
-        let mut answer = self.connection.query_iter(sql).await.map_err(wrong)?;
-        let mut cells = Cells::default();
-        while let Some(row) = answer.next().await.map_err(wrong)? {
-            cells.clear();
-            for index in 0..row.len() {
-                match row.as_ref(index) {
-                    Some(Value::NULL) | None => cells.null(),
-                    Some(Value::Bytes(text)) => cells.push(text),
-                    // The text protocol has no other.
-                    Some(other) => {
-                        let words = format!("the query: column {} came as {other:?}, not as text", index + 1);
-                        return Err(ActionError::new(ActionErrorKind::Permanent, words));
-                    }
-                }
-            }
-            sink(&cells)?;
-        }
-        Ok(())
-    }
-
-    fn ender(&self) -> Box<dyn Ender> {
-        Box::new(Kill::of(&self.connection, &self.target))
-    }
-}
-
 /// Ends a session's statement by a connection of its own.
 pub(super) struct Kill {
     pub(super) id: u32,
@@ -218,7 +227,7 @@ pub(super) struct Kill {
 }
 
 impl Kill {
-    /// Of a session.
+    /// Of a session by the driver.
     pub(super) fn of(session: &Conn, target: &ServerTarget) -> Self {
         Self {
             id: session.id(),

@@ -178,12 +178,6 @@ impl Dialect for Mysql {
         }
     }
 
-    fn texts(&self, ask: &Ask<'_>) -> Option<String> {
-        // One text travels for a third less than six fields, and for half of what hashing them takes.
-        let row = self.row(ask.fields)?;
-        Some(format!("select {row} from {}{}", self.table(ask.table), ask.wanted()))
-    }
-
     fn touched(&self, tables: &[TableName]) -> Option<String> {
         let each: Option<Vec<String>> = tables
             .iter()

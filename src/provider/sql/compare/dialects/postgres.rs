@@ -157,11 +157,6 @@ impl Dialect for Postgres {
         }
     }
 
-    fn reading(&self) -> u32 {
-        // COPY in binary takes the server a fifth of what hashing takes.
-        1
-    }
-
     fn sums(&self, ask: &Ask<'_>) -> Option<String> {
         let bucket = match ask.bucket {
             Bucket::Step(range) => {
