@@ -48,6 +48,11 @@ fn program(name: &str) -> Option<PathBuf> {
     folders.sort();
     folders.reverse();
     folders.extend(path.split(':').chain(["/usr/sbin", "/sbin"]).map(PathBuf::from));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    folders.push(target.join("mariadb-plugins"));
     folders
         .into_iter()
         .map(|folder| folder.join(name))
@@ -68,6 +73,17 @@ fn installed(name: &str, package: &str) -> bool {
     let mut out = std::io::stderr();
     writeln!(out, "SKIPPED: {words}").unwrap();
     false
+}
+
+/// A plugin of MariaDB, in a folder that its servers can read; nothing where it cannot be had and need not be.
+pub fn plugin(name: &str) -> Option<tempfile::TempDir> {
+    let file = format!("{name}.so");
+    installed(&file, "mariadb-server").then(|| {
+        let folder = folder();
+        fs::copy(program(&file).unwrap(), folder.path().join(&file)).unwrap();
+        readable(&folder.path().join(&file));
+        folder
+    })
 }
 
 /// PostgreSQL, shared; nothing where it cannot be had and need not be.

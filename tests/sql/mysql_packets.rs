@@ -108,11 +108,27 @@ impl Peer {
     }
 }
 
-/// A server that does so with each connection, and how many there were.
-async fn server<F, W>(script: F) -> (ServerTarget, Arc<AtomicUsize>)
+/// What a server heard.
+struct Heard {
+    /// How many connections there were.
+    count: Arc<AtomicUsize>,
+    /// The last of each.
+    last: mpsc::UnboundedReceiver<Option<Vec<u8>>>,
+}
+
+impl Heard {
+    /// What was heard at last on the next connection that has ended.
+    async fn last(&mut self) -> Option<Vec<u8>> {
+        let last = tokio::time::timeout(Duration::from_secs(60), self.last.recv()).await;
+        last.expect("the connection stays open").unwrap()
+    }
+}
+
+/// A server that does so with each connection, and gives back what it heard at last.
+async fn server<F, W>(script: F) -> (ServerTarget, Heard)
 where
     F: Fn(Peer) -> W + Send + 'static,
-    W: Future<Output = ()> + Send + 'static,
+    W: Future<Output = Option<Vec<u8>>> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = ServerTarget {
@@ -128,14 +144,16 @@ where
     };
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
+    let (heard, last) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
             stream.set_nodelay(true).unwrap();
-            tokio::spawn(script(Peer { stream, number: 0 }));
+            let (played, heard) = (script(Peer { stream, number: 0 }), heard.clone());
+            tokio::spawn(async move { heard.send(played.await) });
         }
     });
-    (target, count)
+    (target, Heard { count, last })
 }
 
 fn xor(one: &[u8], other: &[u8]) -> Vec<u8> {
@@ -157,7 +175,7 @@ fn sha_proof() -> Vec<u8> {
 #[tokio::test]
 async fn a_password_that_the_server_remembers_is_proven() {
     for switched in [false, true] {
-        let (target, count) = server(move |mut peer| async move {
+        let (target, heard) = server(move |mut peer| async move {
             peer.greet(if switched { "mysql_native_password" } else { SHA }, 0)
                 .await;
             let mut proof = peer.login().await;
@@ -168,7 +186,7 @@ async fn a_password_that_the_server_remembers_is_proven() {
             assert_eq!(proof, sha_proof());
             peer.say(b"\x01\x03").await;
             peer.say(OK).await;
-            peer.serve(&[]).await;
+            peer.serve(&[]).await
         })
         .await;
         let mut opened = session(&target).await.unwrap();
@@ -177,7 +195,7 @@ async fn a_password_that_the_server_remembers_is_proven() {
             Some("8.4.0")
         );
         assert_eq!(
-            count.load(Ordering::SeqCst),
+            heard.count.load(Ordering::SeqCst),
             1,
             "an abandoned login counts as a failed one"
         );
@@ -187,9 +205,9 @@ async fn a_password_that_the_server_remembers_is_proven() {
 #[tokio::test]
 async fn a_password_that_the_server_forgot_is_sealed_with_its_key() {
     let key = Arc::new(PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap());
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let (target, count) = server(move |mut peer| {
-        let (key, heard) = (Arc::clone(&key), heard.clone());
+    let (open, mut opened) = mpsc::unbounded_channel();
+    let (target, heard) = server(move |mut peer| {
+        let (key, open_to) = (Arc::clone(&key), open.clone());
         async move {
             peer.greet(SHA, 0).await;
             peer.login().await;
@@ -211,38 +229,39 @@ async fn a_password_that_the_server_forgot_is_sealed_with_its_key() {
             let opener = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::clone(&key)).unwrap();
             let mut open = vec![0; opener.min_output_size()];
             let hidden = opener.decrypt(&OAEP_SHA1_MGF1SHA1, &sealed, &mut open, None).unwrap();
-            heard.send(xor(hidden, NONCE)).unwrap();
+            open_to.send(xor(hidden, NONCE)).unwrap();
             peer.say(OK).await;
-            peer.serve(&[]).await;
+            peer.serve(&[]).await
         }
     })
     .await;
     session(&target).await.unwrap();
-    assert_eq!(hears.recv().await.unwrap(), [PASSWORD.as_bytes(), b"\0"].concat());
-    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(opened.recv().await.unwrap(), [PASSWORD.as_bytes(), b"\0"].concat());
+    assert_eq!(heard.count.load(Ordering::SeqCst), 1);
 }
 
-/// What a login comes to, after how many connections.
-async fn refusal(target: &ServerTarget, count: &AtomicUsize) -> ActionError {
+/// What a login comes to that the client breaks off, or that is refused, in its one connection; nothing is said after that.
+async fn refusal(target: &ServerTarget, mut heard: Heard) -> ActionError {
     let error = session(target).await.err().unwrap();
-    assert_eq!(count.load(Ordering::SeqCst), 1, "{error}");
+    assert_eq!(heard.count.load(Ordering::SeqCst), 1, "{error}");
     assert!(error.message.contains("anna"), "it names the place: {error}");
+    assert_eq!(heard.last().await, None, "{error}");
     error
 }
 
 #[tokio::test]
 async fn a_key_that_is_none_is_told_and_nothing_is_sent() {
-    let (target, count) = server(|mut peer| async move {
+    let (target, heard) = server(move |mut peer| async move {
         peer.greet(SHA, 0).await;
         peer.login().await;
         peer.say(b"\x01\x04").await;
         peer.hear().await.unwrap();
         peer.say(b"\x01-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
             .await;
-        assert_eq!(peer.hear().await, None);
+        peer.hear().await
     })
     .await;
-    let error = refusal(&target, &count).await;
+    let error = refusal(&target, heard).await;
     assert!(error.message.contains("use TLS"), "{error}");
 }
 
@@ -253,29 +272,54 @@ async fn a_password_is_not_shown_to_who_asks_for_it() {
         ("mysql_old_password", "before MySQL 4.1"),
         ("dialog", "dialog"),
     ] {
-        let (target, count) = server(move |mut peer| async move {
+        let (target, heard) = server(move |mut peer| async move {
             peer.greet("mysql_native_password", 0).await;
             peer.login().await;
             peer.say(&[b"\xfe", plugin.as_bytes(), b"\0", NONCE, b"\0"].concat())
                 .await;
-            assert_eq!(peer.hear().await, None);
+            peer.hear().await
         })
         .await;
-        let error = refusal(&target, &count).await;
+        let error = refusal(&target, heard).await;
         assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
         assert!(error.message.contains(words), "{error}");
     }
 }
 
+/// MariaDB, "Authentication plugin - PARSEC": the salt is asked for, then come 32 bytes of our own and a signature.
+#[tokio::test]
+async fn what_is_signed_may_end_in_a_zero() {
+    for (rounds, last) in [(3, Some(b"\x01".to_vec())), (20, None)] {
+        let (target, mut heard) = server(move |mut peer| async move {
+            peer.greet("mysql_native_password", 0).await;
+            peer.login().await;
+            peer.say(&[b"\xfeparsec\0", &NONCE[..], b"uvwxyzABCDE\0"].concat())
+                .await;
+            assert_eq!(peer.hear().await.unwrap(), b"");
+            peer.say(&[&[1, b'P', rounds], &NONCE[..18]].concat()).await;
+            let proof = peer.hear().await?;
+            assert_eq!(proof.len(), 96);
+            peer.say(OK).await;
+            peer.serve(&[]).await
+        })
+        .await;
+        let opened = session(&target).await;
+        assert_eq!(opened.is_ok(), last.is_some(), "{:?}", opened.err());
+        drop(opened);
+        assert_eq!(heard.last().await, last);
+    }
+}
+
 #[tokio::test]
 async fn who_is_refused_was_refused_once() {
-    let (target, count) = server(|mut peer| async move {
+    let (target, heard) = server(|mut peer| async move {
         peer.greet(SHA, 0).await;
         peer.login().await;
         peer.refuse(1045, "Access denied for user 'anna'").await;
+        peer.hear().await
     })
     .await;
-    let error = refusal(&target, &count).await;
+    let error = refusal(&target, heard).await;
     assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
     assert!(error.message.contains("check user and password"), "{error}");
 }
@@ -283,37 +327,35 @@ async fn who_is_refused_was_refused_once() {
 #[tokio::test]
 async fn a_server_without_tls_is_not_logged_in_to() {
     for (able, words) in [(0, "has no TLS"), (SSL, "spoke before TLS began")] {
-        let (mut target, count) = server(move |mut peer| async move {
+        let (mut target, heard) = server(move |mut peer| async move {
             peer.greet(SHA, able).await;
             if able == SSL {
                 peer.number = 2;
                 peer.say(OK).await;
                 assert_eq!(peer.hear().await.unwrap().len(), 32);
             }
-            assert_eq!(peer.hear().await, None);
+            peer.hear().await
         })
         .await;
         target.protection = Protection::Unverified;
-        let error = refusal(&target, &count).await;
+        let error = refusal(&target, heard).await;
         assert!(error.message.contains(words), "{error}");
     }
 }
 
 /// A session with a server that answers `select x` so.
-async fn answering(answer: Vec<Vec<u8>>) -> (PacketSession, mpsc::UnboundedReceiver<Option<Vec<u8>>>) {
-    let (heard, hears) = mpsc::unbounded_channel();
-    let (target, _count) = server(move |mut peer| {
-        let (answer, heard) = (answer.clone(), heard.clone());
+async fn answering(answer: Vec<Vec<u8>>) -> (PacketSession, Heard) {
+    let (target, heard) = server(move |mut peer| {
+        let answer = answer.clone();
         async move {
             peer.greet(SHA, 0).await;
             peer.login().await;
             peer.say(OK).await;
-            let last = peer.serve(&answer).await;
-            heard.send(last).unwrap();
+            peer.serve(&answer).await
         }
     })
     .await;
-    (session(&target).await.unwrap(), hears)
+    (session(&target).await.unwrap(), heard)
 }
 
 fn packets(each: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -381,7 +423,7 @@ async fn an_answer_that_breaks_off_is_no_answer() {
             false,
         ),
     ] {
-        let (mut opened, _hears) = answering(answer).await;
+        let (mut opened, _heard) = answering(answer).await;
         let error = opened.each("select x", &mut |_row| Ok(())).await.unwrap_err();
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(words), "{error}");
@@ -396,7 +438,7 @@ async fn rows_of_any_length_come_whole() {
     let size = u64::try_from(long.len()).unwrap().to_le_bytes();
     let row = [&[0xFE], &size[..], &long, b"\xfb"].concat();
     let short = b"\xfe\x05\0\0\0\0\0\0\0short\x00";
-    let (mut opened, _hears) = answering(packets(&[b"\x02", COLUMN, COLUMN, END, &row, short, END])).await;
+    let (mut opened, _heard) = answering(packets(&[b"\x02", COLUMN, COLUMN, END, &row, short, END])).await;
     let mut seen = Vec::new();
     opened
         .each("select x", &mut |cells| {
@@ -411,11 +453,11 @@ async fn rows_of_any_length_come_whole() {
 
 #[tokio::test]
 async fn a_session_says_that_it_leaves_and_one_within_an_answer_only_goes() {
-    let (opened, mut hears) = answering(Vec::new()).await;
+    let (opened, mut heard) = answering(Vec::new()).await;
     drop(opened);
-    assert_eq!(hears.recv().await.unwrap().unwrap(), b"\x01");
+    assert_eq!(heard.last().await.unwrap(), b"\x01");
 
-    let (mut opened, mut hears) = answering(packets(&[b"\x01", COLUMN, END, b"\x01a", END])).await;
+    let (mut opened, mut heard) = answering(packets(&[b"\x01", COLUMN, END, b"\x01a", END])).await;
     let given_up = opened
         .each("select x", &mut |_row| {
             Err(ActionError::new(ActionErrorKind::Cancelled, "enough"))
@@ -425,5 +467,5 @@ async fn a_session_says_that_it_leaves_and_one_within_an_answer_only_goes() {
     let next = all(&mut opened, "select version()").await.unwrap_err();
     assert!(next.message.contains("not used again"), "{next}");
     drop(opened);
-    assert_eq!(hears.recv().await.unwrap().unwrap(), b"\x03select x");
+    assert_eq!(heard.last().await.unwrap(), b"\x03select x");
 }

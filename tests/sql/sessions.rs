@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use pointsman::provider::action::{ActionError, ActionErrorKind};
+use pointsman::provider::sql::database::Reader;
 use pointsman::provider::sql::server::{Engine, ServerTarget};
 use pointsman::provider::sql::session::{Session, all, each};
 use pointsman::provider::sql::{mysql, postgres};
 use tokio_util::sync::CancellationToken;
 
-use crate::databases;
+use crate::databases::{self, Server};
 
 async fn session(target: &ServerTarget) -> Box<dyn Session> {
     match target.engine {
@@ -45,6 +46,49 @@ async fn rows_come_as_text_and_writes_are_refused() {
         assert_eq!(refused.kind, ActionErrorKind::Permanent);
         assert!(refused.message.contains("would write"), "{refused}");
         assert_eq!(database.text("select count(*) from t").await.unwrap(), "3");
+    }
+}
+
+#[tokio::test]
+async fn an_account_with_ed25519_logs_in() {
+    let Some(plugins) = databases::plugin("auth_ed25519") else {
+        return;
+    };
+    let folder = format!("--plugin-dir={}", plugins.path().display());
+    let Some(server) = Server::mariadb(&[&folder, "--plugin-load-add=auth_ed25519"]) else {
+        return;
+    };
+    let database = server.database().await;
+    database
+        .run("create user edna@'127.0.0.1' identified via ed25519 using password('schön')")
+        .await;
+    let target = |password: &str| ServerTarget {
+        user: "edna".to_owned(),
+        password: Some(password.to_owned()),
+        database: "information_schema".to_owned(),
+        ..database.target.clone()
+    };
+    let mut reading = mysql::session::session(&target("schön")).await.unwrap();
+    let who = all(&mut reading, "select current_user()").await.unwrap();
+    assert_eq!(who[0][0].as_deref(), Some("edna@127.0.0.1"));
+    // The driver takes a zero at the end of what it is to sign for an end, which it is in one login of 256.
+    let mut tries = 0;
+    let mut reader = loop {
+        tries += 1;
+        match Reader::open(&target("schön")).await {
+            Ok(reader) => break reader,
+            Err(error) => assert!(tries < 3, "{error}"),
+        }
+    };
+    reader.about().await.unwrap();
+
+    let wrong = target("another");
+    for error in [
+        mysql::session::session(&wrong).await.err().unwrap(),
+        Reader::open(&wrong).await.err().unwrap(),
+    ] {
+        assert_eq!(error.kind, ActionErrorKind::Permanent, "{error}");
+        assert!(error.message.contains("check user and password"), "{error}");
     }
 }
 

@@ -24,7 +24,7 @@ const LOGIN: &str = "check user and password, and from where the user may come";
 const RIGHT: &str = "grant it to the connection's user";
 const WRITES: &str = "the statement would write; use sql.exec for what changes something";
 const LIMIT: &str = "the connection's timeout says how long a statement may take";
-const ACCOUNT: &str = "give the account caching_sha2_password, mysql_native_password or ed25519";
+const ACCOUNT: &str = "give the account caching_sha2_password, mysql_native_password, ed25519 or PARSEC";
 const LATER: &str = "try again when there is room";
 
 /// What may go well later is transient; what is not here is refused.
@@ -111,7 +111,9 @@ pub fn failed(error: &Error, what: &str) -> ActionError {
             // What is asked for that is not done.
             None if cause.kind() == ErrorKind::Unsupported => (Permanent, cause.to_string()),
             // What was said makes no sense, or nothing was said.
-            None if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) => {
+            None if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut)
+                && cause.raw_os_error().is_none() =>
+            {
                 (Transient, format!("{cause}; try again"))
             }
             None => (Transient, format!("{cause}; is it up, and may this machine reach it?")),

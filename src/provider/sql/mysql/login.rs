@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{ServerName, SubjectPublicKeyInfoDer};
 
 use crate::provider::sql::server::ServerTarget;
 
-use super::packets::{Packets, unheard};
+use super::packets::{Packets, unheard, wrong};
 
 /// The most that a packet may have.
 const MOST: u32 = 1 << 30;
@@ -33,6 +33,10 @@ const REFUSED: u8 = 0xFF;
 /// What `caching_sha2_password` says: it knows the password; or it wants all of it.
 const KNOWN: u8 = 3;
 const WHOLE: u8 = 4;
+/// Bytes that MariaDB has signed.
+const DRAWN: usize = 32;
+/// The most that a server may ask for of PARSEC: 2 to this power times 1,024 rounds. MariaDB has up to 3.
+const ROUNDS: u8 = 8;
 /// What asks it for the key that the password is encrypted with where there is no TLS.
 const KEY: u8 = 2;
 
@@ -149,7 +153,7 @@ struct Talk<'a> {
     plugin: AuthPlugin<'static>,
     nonce: Vec<u8>,
     password: Option<&'a str>,
-    /// Nobody else hears it.
+    /// It goes through TLS: nobody else hears it, where it was verified who listens.
     secret: bool,
 }
 
@@ -169,7 +173,7 @@ impl Talk<'_> {
                 [SWITCH, ..] if !switched => {
                     switched = true;
                     let asked: AuthSwitchRequest<'_> = ParseBuf(&packet).parse(()).map_err(broken)?;
-                    self.switch(&asked).await?;
+                    self.switch(&asked, &packet).await?;
                 }
                 [MORE, KNOWN] if sha => {}
                 [MORE, WHOLE] if sha && self.secret => {
@@ -185,7 +189,10 @@ impl Talk<'_> {
                     self.answer(&sealed).await?;
                 }
                 // The first servers that had it did not say that there is more.
-                [MORE, salt @ ..] | salt @ [b'P', ..] if parsec => {
+                [MORE, salt @ ..] | salt @ [b'P', ..]
+                    if parsec && !keyed && salt.get(1).is_some_and(|rounds| *rounds <= ROUNDS) =>
+                {
+                    keyed = true;
                     self.plugin.read_add_data(salt).ok_or(DriverError::InvalidParsecSalt)?;
                     self.prove().await?;
                 }
@@ -195,15 +202,20 @@ impl Talk<'_> {
     }
 
     /// Goes on in the way that the server asks for.
-    async fn switch(&mut self, asked: &AuthSwitchRequest<'_>) -> Result<(), Error> {
+    async fn switch(&mut self, asked: &AuthSwitchRequest<'_>, packet: &[u8]) -> Result<(), Error> {
         self.plugin = asked.auth_plugin().into_owned();
         self.nonce = asked.plugin_data().to_vec();
         match &self.plugin {
-            AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password | AuthPlugin::Ed25519 => {
+            AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password => self.prove().await,
+            AuthPlugin::Ed25519 => {
+                self.nonce = drawn(packet)?;
                 self.prove().await
             }
-            // It asks for the salt.
-            AuthPlugin::MariadbParsec { .. } => self.answer(&[]).await,
+            AuthPlugin::MariadbParsec { .. } => {
+                self.nonce = drawn(packet)?;
+                // It asks for the salt.
+                self.answer(&[]).await
+            }
             AuthPlugin::MysqlOldPassword => Err(DriverError::MysqlOldPasswordDisabled.into()),
             AuthPlugin::MysqlClearPassword => Err(DriverError::CleartextPluginDisabled.into()),
             AuthPlugin::Other(name) => Err(DriverError::UnknownAuthPlugin {
@@ -229,6 +241,16 @@ impl Talk<'_> {
         let mut whole = self.password.unwrap_or_default().as_bytes().to_vec();
         whole.push(0);
         whole
+    }
+}
+
+/// What MariaDB draws to be signed: 32 bytes of any value, with nothing that ends them.
+fn drawn(packet: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut parts = packet.splitn(2, |byte| *byte == 0);
+    match parts.nth(1) {
+        Some(drawn) if drawn.len() == DRAWN => Ok(drawn.to_vec()),
+        Some([drawn @ .., 0]) if drawn.len() == DRAWN => Ok(drawn.to_vec()),
+        Some(_) | None => Err(broken(wrong("the server asks for a proof of what is no nonce"))),
     }
 }
 

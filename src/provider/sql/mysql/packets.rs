@@ -52,7 +52,7 @@ impl Packets {
     pub fn new(stream: Box<dyn Stream>, patience: Duration) -> Self {
         Self {
             stream,
-            bytes: Vec::with_capacity(2 * READ),
+            bytes: Vec::new(),
             at: 0,
             whole: Vec::new(),
             number: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio_rustls::TlsConnector;
@@ -196,9 +197,13 @@ impl Drop for PacketSession {
             return;
         }
         let mut packets = self.packets.take();
-        runtime.spawn(async move {
+        let mut farewell = Box::pin(async move {
             let _gone = tokio::time::timeout(MOMENT, packets.begin(&[QUIT])).await;
         });
+        // Most are said at once, also where the program ends.
+        if (&mut farewell).now_or_never().is_none() {
+            runtime.spawn(farewell);
+        }
     }
 }
 
@@ -241,8 +246,10 @@ impl Ender for Kill {
     async fn end(&self) {
         let killing = async {
             let mut other = connect(&self.target, true).await?;
-            let done = other.query_drop(format!("kill query {}", self.id)).await;
-            done.map_err(|error| failed(&error, "kill query"))
+            let killed = other.query_drop(format!("kill query {}", self.id));
+            in_time(&self.target, killed)
+                .await?
+                .map_err(|error| failed(&error, "kill query"))
         };
         if let Err(error) = killing.await {
             tracing::warn!(%error, "mysql could not be asked to end a statement");
