@@ -52,13 +52,13 @@ fn main() {
     let source = Server::mariadb(&[buffer]).unwrap();
     for (name, target) in [
         (
-            "maria",
+            "MariaDB",
             only.as_deref()
                 .is_none_or(|only| only == "maria")
                 .then(|| Server::mariadb(&[buffer]).unwrap()),
         ),
         (
-            "postgres",
+            "PostgreSQL",
             only.as_deref()
                 .is_none_or(|only| only == "postgres")
                 .then(|| Server::postgres(&["shared_buffers=512MB", "max_wal_size=4GB"]).unwrap()),

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{ServerName, SubjectPublicKeyInfoDer};
 
 use crate::provider::sql::server::ServerTarget;
 
-use super::packets::{Packets, unheard, wrong};
+use super::packets::{Packets, REFUSED, unheard, wrong};
 
 /// The most that a packet may have.
 const MOST: u32 = 1 << 30;
@@ -29,7 +29,6 @@ const COLLATION: u8 = 45;
 const OK: u8 = 0x00;
 const MORE: u8 = 0x01;
 const SWITCH: u8 = 0xFE;
-const REFUSED: u8 = 0xFF;
 /// What `caching_sha2_password` says: it knows the password; or it wants all of it.
 const KNOWN: u8 = 3;
 const WHOLE: u8 = 4;

@@ -16,7 +16,7 @@ const FULL: usize = 0xFF_FFFF;
 const READ: usize = 1 << 17;
 const HEAD: usize = 4;
 /// What an error begins with, and no row.
-const ERROR: u8 = 0xFF;
+pub const REFUSED: u8 = 0xFF;
 
 /// A stream to a server, in the clear or in TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -164,7 +164,7 @@ impl Packets {
         if self.bytes.len() - from < size {
             return Ok(None);
         }
-        if number != self.number && !(first && self.bytes.get(from) == Some(&ERROR) && size > 0) {
+        if number != self.number && !(first && self.bytes.get(from) == Some(&REFUSED) && size > 0) {
             return Err(wrong("packets came out of order"));
         }
         self.number = number.wrapping_add(1);

@@ -18,7 +18,7 @@ use crate::provider::tls::trust::Trust;
 use super::connect::{FRESH, VERSION, connect, in_time, is_maria, settings};
 use super::errors::failed;
 use super::login::{Login, broken, login, refused};
-use super::packets::{Packets, length, unheard, value, wrong};
+use super::packets::{Packets, REFUSED, length, unheard, value, wrong};
 
 /// A statement, and the end of a session.
 const QUERY: u8 = 0x03;
@@ -26,7 +26,6 @@ const QUIT: u8 = 0x01;
 /// What an answer begins with.
 const DONE: u8 = 0x00;
 const FILE: u8 = 0xFB;
-const REFUSED: u8 = 0xFF;
 const END: u8 = 0xFE;
 /// What every column is told with.
 const COLUMN: &[u8] = b"\x03def";
