@@ -4,9 +4,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use pointsman::engine::handle::Update;
 use pointsman::frontend::headless::{Autopilot, Format, Next, Printer};
-use pointsman::run::event::Decision;
-use pointsman::run::event::OutcomeResult;
+use pointsman::run::event::{Decision, Event, OutcomeResult, Role};
 use pointsman::run::facts::RequestId;
 use pointsman::run::state::Stage;
 use pointsman::run::{Command, apply};
@@ -203,4 +203,31 @@ fn the_rare_acts_of_a_night_are_printed_with_the_step_that_they_are_about() {
     }
     let written = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
     insta::assert_snapshot!("printed", written);
+}
+
+#[test]
+fn parts_that_are_kept_are_told_in_hundreds() {
+    let night = Night::of_branches("lab");
+    let part = Update {
+        seq: 1,
+        at: night.now,
+        event: Event::EffectKept {
+            step: id("report"),
+            attempt: 1,
+            role: Role::Do,
+            kept: 7.into(),
+        },
+    };
+    let paper = Paper::default();
+    let zone = night.model.session.zone;
+    let mut printer = Printer::new(Box::new(paper.clone()), Format::Lines, false, zone);
+    for _ in 0..201 {
+        printer.event(&night.model.plan, &night.state, &part).unwrap();
+    }
+    let written = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines.len(), 3, "{written}");
+    for (line, end) in lines.iter().zip(["for a resume", "(100 so far)", "(200 so far)"]) {
+        assert!(line.ends_with(end), "{line}");
+    }
 }

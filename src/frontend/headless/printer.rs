@@ -13,6 +13,7 @@ use crate::projection::escape::visible;
 use crate::projection::words::{describe, label, step_in};
 use crate::provider::action::Progress;
 use crate::run::RunState;
+use crate::run::event::Event;
 use crate::run::facts::StepId;
 use crate::runbook::plan::Plan;
 
@@ -20,6 +21,8 @@ use crate::runbook::plan::Plan;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Output lines of one step in one pause; the rest is in the evidence.
 const LINES: u32 = 20;
+/// So many parts of a step's work are kept between two lines about it.
+const TOLD: u32 = 100;
 
 /// How a headless run is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +44,8 @@ pub struct Printer {
     labels: HashMap<StepId, String>,
     shares: BTreeMap<StepId, Instant>,
     lines: BTreeMap<StepId, (Instant, u32)>,
+    /// How many parts of a step's work were kept.
+    kept: BTreeMap<StepId, u32>,
 }
 
 impl Printer {
@@ -54,6 +59,7 @@ impl Printer {
             labels: HashMap::new(),
             shares: BTreeMap::new(),
             lines: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -62,7 +68,18 @@ impl Printer {
         match self.format {
             Format::Lines => {
                 let step = step_in(state, &update.event).cloned();
-                self.line(plan, update.at, step.as_ref(), &describe(&update.event))
+                let mut text = describe(&update.event);
+                if let (Event::EffectKept { .. }, Some(step)) = (&update.event, &step) {
+                    // Long work keeps hundreds: the record has them all, and how far it is stands in its progress.
+                    let kept = self.kept.entry(step.clone()).or_default();
+                    *kept += 1;
+                    match *kept {
+                        1 => {}
+                        kept if kept.is_multiple_of(TOLD) => text = format!("{text} ({kept} so far)"),
+                        _ => return Ok(()),
+                    }
+                }
+                self.line(plan, update.at, step.as_ref(), &text)
             }
             Format::Json => {
                 let mut object = Map::new();

@@ -120,7 +120,7 @@ pub async fn each(
         biased;
         done = &mut running => done,
         () = cancel.cancelled() => {
-            ender.end().await;
+            let _ended = tokio::time::timeout(CONNECTING, ender.end()).await;
             Err(ActionError::new(ActionErrorKind::Cancelled, "the read was cancelled"))
         }
     }
@@ -147,9 +147,12 @@ pub async fn until_ended<T>(
             ActionError::new(ActionErrorKind::Transient, words)
         }
     };
-    ender.end().await;
-    // Its answer tells that the server heard it.
-    let _ended = tokio::time::timeout(CONNECTING, reading).await;
+    let ending = async {
+        ender.end().await;
+        // Its answer tells that the server heard it.
+        let _ended = reading.await;
+    };
+    let _gone = tokio::time::timeout(CONNECTING, ending).await;
     Err(why)
 }
 
