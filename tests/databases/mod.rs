@@ -36,14 +36,6 @@ pub struct Server {
     pub folder: tempfile::TempDir,
 }
 
-/// The folder of the build, where `tests/run` puts what it fetches.
-pub fn built() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    )
-}
-
 /// Where a program is.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -56,7 +48,11 @@ fn program(name: &str) -> Option<PathBuf> {
     folders.sort();
     folders.reverse();
     folders.extend(path.split(':').chain(["/usr/sbin", "/sbin"]).map(PathBuf::from));
-    folders.push(built().join("mariadb-plugins"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    folders.push(target.join("mariadb-plugins"));
     folders
         .into_iter()
         .map(|folder| folder.join(name))

@@ -7,13 +7,14 @@ pub mod front;
 pub mod world;
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use pointsman::provider::sql::server::{Engine, PATIENCE, Protection, ServerTarget};
 use pointsman::provider::sql::sqlserver;
 
-use crate::databases::{PASSWORD, USER, built};
+use crate::databases::{PASSWORD, USER};
 
 pub use front::{Script, front};
 
@@ -32,7 +33,11 @@ impl Drop for Peer {
 
 /// A new one; nothing where it is not built and need not be.
 pub fn peer() -> Option<Peer> {
-    let program = built().join("peers-tds/debug/tds-peer");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    let program = target.join("peers-tds/debug/tds-peer");
     if !program.is_file() {
         let words = format!("{} is not built", program.display());
         let needed = ["CI", "POINTSMAN_PEERS"]

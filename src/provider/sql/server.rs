@@ -4,8 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::provider::action::{ActionError, ActionErrorKind};
-
 /// How long a statement may take where the connection says nothing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer than the server's own limit an answer is waited for.
@@ -79,19 +77,6 @@ pub struct ServerTarget {
     pub protection: Protection,
     /// How long a statement may take.
     pub patience: Duration,
-}
-
-impl ServerTarget {
-    /// What the server has to do at once, as long as a connection is made to it.
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, ActionError> {
-        tokio::time::timeout(CONNECTING, work).await.map_err(|_elapsed| {
-            let words = format!(
-                "{self}: no connection within {} s; is it up, and may this machine reach it?",
-                CONNECTING.as_secs()
-            );
-            ActionError::new(ActionErrorKind::Transient, words)
-        })
-    }
 }
 
 impl fmt::Debug for ServerTarget {

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, OptsBuilder, SslOpts};
 
-use crate::provider::action::ActionError;
-use crate::provider::sql::server::{Protection, ServerTarget};
+use crate::provider::action::{ActionError, ActionErrorKind};
+use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
 use crate::provider::tls::refusal;
 use crate::provider::tls::trust::Trust;
 
@@ -37,12 +37,10 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Conn, ActionE
         .pass(target.password.as_deref())
         .prefer_socket(false)
         .ssl_opts(tls);
-    let mut session = target
-        .in_time(Conn::new(options))
+    let mut session = in_time(target, Conn::new(options))
         .await?
         .map_err(|error| failed(&error, &target.to_string()))?;
-    target
-        .in_time(begin(&mut session, target, reads))
+    in_time(target, begin(&mut session, target, reads))
         .await?
         .map_err(|error| failed(&error, &target.to_string()))?;
     Ok(session)
@@ -63,6 +61,17 @@ async fn begin(session: &mut Conn, target: &ServerTarget, reads: bool) -> Result
         session.query_drop(sql).await?;
     }
     Ok(())
+}
+
+/// What a server has to do at once.
+pub async fn in_time<T>(target: &ServerTarget, work: impl Future<Output = T>) -> Result<T, ActionError> {
+    tokio::time::timeout(CONNECTING, work).await.map_err(|_elapsed| {
+        let words = format!(
+            "{target}: no connection within {} s; is it up, and may this machine reach it?",
+            CONNECTING.as_secs()
+        );
+        ActionError::new(ActionErrorKind::Transient, words)
+    })
 }
 
 /// Which version a server is.

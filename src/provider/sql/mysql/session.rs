@@ -15,7 +15,7 @@ use crate::provider::sql::server::{Protection, ServerTarget};
 use crate::provider::sql::session::{Cells, Ender, Session, Sink, all};
 use crate::provider::tls::trust::Trust;
 
-use super::connect::{FRESH, VERSION, connect, is_maria, settings};
+use super::connect::{FRESH, VERSION, connect, in_time, is_maria, settings};
 use super::errors::failed;
 use super::login::{Login, broken, login, refused};
 use super::packets::{Packets, REFUSED, length, unheard, value, wrong};
@@ -63,7 +63,7 @@ pub async fn session(target: &ServerTarget) -> Result<PacketSession, ActionError
             (Some((TlsConnector::from(Arc::new(config)), name)), Some(shown))
         }
     };
-    let opened = target.in_time(login(target, tls)).await?;
+    let opened = in_time(target, login(target, tls)).await?;
     let Login { packets, id } = opened.map_err(|error| match shown.and_then(|shown| shown.refusal(&target.host)) {
         Some(words) => ActionError::new(ActionErrorKind::Permanent, format!("{target}: {words}")),
         None => failed(&error, &target.to_string()),
@@ -74,7 +74,7 @@ pub async fn session(target: &ServerTarget) -> Result<PacketSession, ActionError
         target: target.clone(),
         within: false,
     };
-    target.in_time(session.begin()).await?.map_err(|error| ActionError {
+    in_time(target, session.begin()).await?.map_err(|error| ActionError {
         message: format!("{target}: {}", error.message),
         ..error
     })?;
@@ -246,8 +246,7 @@ impl Ender for Kill {
         let killing = async {
             let mut other = connect(&self.target, true).await?;
             let killed = other.query_drop(format!("kill query {}", self.id));
-            self.target
-                .in_time(killed)
+            in_time(&self.target, killed)
                 .await?
                 .map_err(|error| failed(&error, "kill query"))
         };

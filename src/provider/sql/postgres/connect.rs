@@ -40,7 +40,7 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
     let (ca, verify) = match &target.protection {
         Protection::Off => {
             config.ssl_mode(SslMode::Disable);
-            let (client, connection) = target.in_time(config.connect(NoTls)).await?.map_err(lost)?;
+            let (client, connection) = bounded(target, config.connect(NoTls)).await?.map_err(lost)?;
             // It ends with its client; what broke it is told to whoever asks next.
             tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
             return Ok((client, None));
@@ -51,13 +51,23 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<(Client, Opti
     config.ssl_mode(SslMode::Require);
     let (trusted, shown) = Trust::new(ca, verify).await?.client(&[])?;
     let tls = MakeRustlsConnect::new(trusted);
-    let connected = target.in_time(config.connect(tls.clone())).await?;
+    let connected = bounded(target, config.connect(tls.clone())).await?;
     let (client, connection) = connected.map_err(|error| match shown.refusal(&target.host) {
         Some(words) => ActionError::new(ActionErrorKind::Permanent, format!("{target}: {words}")),
         None => lost(error),
     })?;
     tokio::spawn(async move { connection.await.inspect_err(|error| tracing::info!(%error, "postgres")) });
     Ok((client, Some(tls)))
+}
+
+async fn bounded<T>(target: &ServerTarget, connecting: impl Future<Output = T>) -> Result<T, ActionError> {
+    tokio::time::timeout(CONNECTING, connecting).await.map_err(|_elapsed| {
+        let words = format!(
+            "{target}: no connection within {} s; is it up, and may this machine reach it?",
+            CONNECTING.as_secs()
+        );
+        ActionError::new(ActionErrorKind::Transient, words)
+    })
 }
 
 /// Asks the server to end what a session is at.

@@ -9,7 +9,7 @@ use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use crate::provider::action::ActionError;
+use crate::provider::action::{ActionError, ActionErrorKind};
 use crate::provider::sql::server::{CONNECTING, Protection, ServerTarget};
 use crate::provider::sql::session::Ender;
 use crate::provider::tls::trust::Trust;
@@ -77,13 +77,20 @@ pub async fn connect(target: &ServerTarget, reads: bool) -> Result<Connection, A
     for _ in 0..HOPS {
         config.host(&host);
         config.port(port);
-        match target.in_time(opened(&config)).await? {
-            Ok(mut connection) => {
+        match tokio::time::timeout(CONNECTING, opened(&config)).await {
+            Ok(Ok(mut connection)) => {
                 settle(&mut connection, target).await?;
                 return Ok(connection);
             }
-            Err(Error::Routing { host: on, port: at }) => (host, port) = (on, at),
-            Err(error) => return Err(failed(&error, &target.to_string())),
+            Ok(Err(Error::Routing { host: on, port: at })) => (host, port) = (on, at),
+            Ok(Err(error)) => return Err(failed(&error, &target.to_string())),
+            Err(_elapsed) => {
+                let words = format!(
+                    "{target}: no connection within {} s; is it up, and may this machine reach it?",
+                    CONNECTING.as_secs()
+                );
+                return Err(ActionError::new(ActionErrorKind::Transient, words));
+            }
         }
     }
     Err(failed(&Error::Routing { host, port }, &target.to_string()))
